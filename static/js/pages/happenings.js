@@ -1,0 +1,130 @@
+// What a call tells, in words: who came and went, what the moderator did, what became of the connection.
+
+/** @typedef {import('./callscreen.js').Scene} Scene */
+/** @typedef {import('./media.js').LostDevice} LostDevice */
+/** @typedef {import('../types.d.ts').CallEvents} CallEvents */
+
+/**
+ * Listens to a call and tells the person.
+ *
+ * @param {Scene} scene
+ * @param {AbortSignal} signal ends it
+ */
+export function tellHappenings(scene, signal) {
+  const { call, media, toasts } = scene;
+  const options = { signal };
+  const connection = new ConnectionWords(scene);
+  call.addEventListener('state', () => connection.render(), options);
+  addEventListener('offline', () => connection.render(), options);
+  addEventListener('online', () => connection.render(), options);
+  call.addEventListener('participant', ({ detail }) => tellParticipant(scene, detail), options);
+  call.addEventListener('room', roomWords(scene), options);
+  call.addEventListener('me', moderatorWords(scene), options);
+  call.addEventListener('muted', ({ detail }) => void obeyMute(scene, detail), options);
+  call.addEventListener('problem', ({ detail }) => tellProblem(scene, detail), options);
+  media.addEventListener('lost', (event) => tellLost(scene, /** @type {CustomEvent<LostDevice>} */ (event).detail), options);
+  media.addEventListener('screen-ended', () => toasts.show('Screen sharing ended.', { icon: 'screen' }), options);
+}
+
+/** What the banner says about the connection to the node. */
+class ConnectionWords {
+  /** @param {Scene} scene */
+  constructor(scene) {
+    this.scene = scene;
+    this.lost = false;
+  }
+
+  render() {
+    const { call, banner } = this.scene;
+    if (call.state === 'reconnecting') {
+      this.lost = true;
+      banner.show(
+        'warning',
+        navigator.onLine
+          ? 'Connection lost. Reconnecting… Your place is kept for a moment; if this lasts, check your network.'
+          : 'You are offline. Check your Wi-Fi or cable: the call goes on by itself when the network is back.',
+      );
+    } else if (call.state === 'joined' && this.lost) {
+      this.lost = false;
+      banner.pass('You are connected again.');
+    }
+  }
+}
+
+/**
+ * @param {Scene} scene
+ * @param {CallEvents['participant']} detail
+ */
+function tellParticipant({ people, toasts, announcer }, { kind, participant, reason }) {
+  const name = people.nameOf(participant.userId);
+  if (kind === 'joined') announcer.say(`${name} joined`);
+  if (kind !== 'left') return;
+  if (reason === 'kicked') return toasts.show(`${name} was removed.`, { icon: 'remove-person' });
+  announcer.say(reason === 'timeout' ? `${name} lost the connection and left` : `${name} left`);
+}
+
+/**
+ * @param {Scene} scene
+ * @returns {(event: CustomEvent<CallEvents['room']>) => void}
+ */
+function roomWords({ call, toasts }) {
+  let { locked, recording } = call;
+  return ({ detail }) => {
+    if (detail.locked !== locked) {
+      toasts.show(detail.locked ? 'The room is locked: nobody else can join.' : 'The room is open again.', { icon: detail.locked ? 'lock' : 'unlock' });
+    }
+    if (detail.recording !== recording) {
+      toasts.show(detail.recording ? 'Somebody records this call.' : 'The recording ended.', { icon: 'record' });
+    }
+    ({ locked, recording } = detail);
+  };
+}
+
+/**
+ * @param {Scene} scene
+ * @returns {(event: CustomEvent<CallEvents['me']>) => void}
+ */
+function moderatorWords({ toasts }) {
+  /** @type {string | null} */
+  let role = null;
+  return ({ detail }) => {
+    if (role === 'participant' && detail.me.role === 'moderator') {
+      toasts.show('You are the moderator now: you can mute, remove and lock.', { icon: 'people' });
+    }
+    role = detail.me.role;
+  };
+}
+
+/**
+ * @param {Scene} scene
+ * @param {CallEvents['muted']} detail
+ */
+async function obeyMute({ media, people, toasts }, { kind, by }) {
+  if (kind !== 'audio' && kind !== 'video') return;
+  if (!(kind === 'audio' ? media.micOn : media.cameraOn)) return;
+  await media.set(kind, false);
+  const name = people.nameOf(by);
+  const done = kind === 'audio' ? `${name} muted your microphone.` : `${name} turned off your camera.`;
+  const label = kind === 'audio' ? 'Unmute' : 'Turn on';
+  toasts.show(done, { icon: kind === 'audio' ? 'mic-off' : 'camera-off', action: { label, act: () => void media.set(kind, true) } });
+}
+
+/**
+ * @param {Scene} scene
+ * @param {CallEvents['problem']} detail
+ */
+function tellProblem({ toasts }, { code, message }) {
+  if (code === 'peer_unreachable' || code === 'superseded') return;
+  toasts.show(code === 'rate_limited' ? 'That was too much at once; some of it was not sent.' : `Something did not work: ${message}`, { tone: 'problem' });
+}
+
+/**
+ * @param {Scene} scene
+ * @param {LostDevice} lost
+ */
+function tellLost({ toasts }, { kind, label, recovered }) {
+  const what = kind === 'audio' ? 'microphone' : 'camera';
+  const named = label === '' ? `Your ${what}` : `The ${what} “${label}”`;
+  const now = recovered ? `Another ${what} is used now.` : kind === 'audio' ? 'Nobody hears you: choose another one in the settings.' : 'Others see your initials now.';
+  toasts.show(`${named} is gone. ${now}`, { tone: 'problem', icon: `${kind === 'audio' ? 'mic' : 'camera'}-off` });
+}
