@@ -1,0 +1,55 @@
+//! Posting to an actor: never past its bound, never in silence.
+//!
+//! `do_send` ignores the bound, so a lint forbids it. What does not fit is counted here and acted on by the caller:
+//! everywhere, the act is to end the connection concerned, whose session can be resumed.
+
+use actix::{Message, Recipient, prelude::SendError};
+
+use crate::metrics::Metrics;
+
+/// Which mailbox, in metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mailbox {
+    /// A peer's connection.
+    Peer,
+    /// The room manager.
+    RoomManager,
+}
+
+impl Mailbox {
+    /// The label's value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::RoomManager => "room_manager",
+        }
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotPosted {
+    /// The mailbox is at its bound.
+    Full,
+    /// The actor is gone.
+    Gone,
+}
+
+/// Posts a message if there is room for it.
+///
+/// # Errors
+/// [`NotPosted`], with a full mailbox counted.
+pub fn post<M>(to: &Recipient<M>, mailbox: Mailbox, metrics: &Metrics, message: M) -> Result<(), NotPosted>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
+    to.try_send(message).map_err(|error| match error {
+        SendError::Full(_) => {
+            metrics.mailbox_overflows.with_label_values(&[mailbox.name()]).inc();
+            NotPosted::Full
+        }
+        SendError::Closed(_) => NotPosted::Gone,
+    })
+}

@@ -1,0 +1,16 @@
+//! Floor 3: actors, thin shells over the rules.
+//!
+//! ```text
+//!  browser ⇄ Connection<PeerSession> ──AskRooms, PostRooms──► RoomManager ──► Registry (port)
+//!            (one per socket)        ◄────────ToPeer──────────
+//! ```
+//! Actors meet only through the [`messages`], as `Recipient`s: none names another's file. A handler takes its message
+//! to the domain and performs each effect; it never blocks, awaits or serialises for a crowd. Every mailbox has a
+//! bound, and [`mailbox`] says what happens at it.
+
+pub mod frame_guard;
+pub mod mailbox;
+pub mod messages;
+pub mod peer_session;
+pub mod room_manager;
+pub mod socket;

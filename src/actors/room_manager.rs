@@ -1,0 +1,292 @@
+//! The room manager: one actor around the rules of [`crate::domain::rooms`].
+//!
+//! It takes each message to the domain and performs each effect, on its own thread, and never waits: the registry's
+//! answers come back as inputs. One is enough (it hands over several hundred thousand messages a second, about twice
+//! what a node's sockets can take), and nothing crosses rooms, so several by room hash stay possible.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{
+    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, MessageResult, ResponseFuture,
+    WrapFuture as _,
+};
+use tokio::sync::oneshot;
+use tracing::{debug, error, info, warn};
+
+use super::{
+    mailbox::{Mailbox, post},
+    messages::{
+        AskRooms, Door, DrainRooms, InspectRooms, PostRooms, RoomDetail, RoomSummary, RoomsView, ToPeer,
+    },
+};
+use crate::{
+    adapters::{clock::Clock, ports::Registry},
+    domain::{
+        membership::{AdmissionRequest, Change},
+        rooms::{Room, RoomEffect, RoomFact, RoomInput, Rooms, Ticket},
+    },
+    metrics::{Metrics, gauge},
+    protocol::{Code, ConnectionId, Refusal, RoomName, event::LeaveReason, limits},
+};
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Owns the rooms of this node.
+pub struct RoomManager {
+    rooms: Rooms,
+    registry: Arc<dyn Registry>,
+    clock: Clock,
+    metrics: Metrics,
+    doors: HashMap<ConnectionId, Door>,
+    waiting: HashMap<ConnectionId, oneshot::Sender<Result<(), Refusal>>>,
+    /// Connections told to close, and when they are shut down from outside if they have not.
+    closing: VecDeque<(Duration, ConnectionId)>,
+    drained: Vec<oneshot::Sender<()>>,
+}
+
+impl RoomManager {
+    /// A manager of no rooms yet.
+    #[must_use]
+    pub fn new(rooms: Rooms, registry: Arc<dyn Registry>, clock: Clock, metrics: Metrics) -> Self {
+        Self {
+            rooms,
+            registry,
+            clock,
+            metrics,
+            doors: HashMap::new(),
+            waiting: HashMap::new(),
+            closing: VecDeque::new(),
+            drained: Vec::new(),
+        }
+    }
+
+    /// Takes an input to the rules and performs what follows, until nothing does.
+    fn apply(&mut self, input: RoomInput, ctx: &mut Context<Self>) {
+        let mut inputs = VecDeque::from([input]);
+        let mut effects = Vec::new();
+        while let Some(input) = inputs.pop_front() {
+            self.rooms.handle(self.clock.now(), input, &mut effects);
+            for effect in effects.drain(..) {
+                inputs.extend(self.perform(effect, ctx));
+            }
+        }
+        self.publish_census();
+    }
+
+    fn perform(&mut self, effect: RoomEffect, ctx: &mut Context<Self>) -> Option<RoomInput> {
+        match effect {
+            RoomEffect::Admit { ticket, request } => self.admit(ticket, *request, ctx),
+            RoomEffect::Mirror(change) => self.mirror(*change, ctx),
+            RoomEffect::Settle { connection, outcome } => {
+                if let Some(waiting) = self.waiting.remove(&connection) {
+                    // A connection that no longer waits has timed out, and ended.
+                    let _ = waiting.send(outcome);
+                }
+            }
+            RoomEffect::Deliver { connection, seq, body } => {
+                return self.hand_over(connection, ToPeer::Event { seq, body });
+            }
+            RoomEffect::Close { connection, code } => self.close(connection, code),
+            RoomEffect::Count(fact) => self.count(fact),
+        }
+        None
+    }
+
+    fn admit(&mut self, ticket: Ticket, request: AdmissionRequest, ctx: &mut Context<Self>) {
+        let decided = self.registry.admit(request).into_actor(self).map(move |answer, manager, ctx| {
+            let outcome = answer.unwrap_or_else(|error| {
+                warn!(%error, "a join was refused: no answer from the registry");
+                manager.metrics.registry_errors.with_label_values(&["admit"]).inc();
+                Err(Code::Overloaded.into())
+            });
+            manager.apply(RoomInput::AdmissionDecided { ticket, outcome }, ctx);
+        });
+        ctx.spawn(decided);
+    }
+
+    fn mirror(&mut self, change: Change, ctx: &mut Context<Self>) {
+        let mirrored = self.registry.mirror(change).into_actor(self).map(|answer, manager, _| {
+            if let Err(error) = answer {
+                warn!(%error, "a change was not mirrored");
+                manager.metrics.registry_errors.with_label_values(&["mirror"]).inc();
+            }
+        });
+        ctx.spawn(mirrored);
+    }
+
+    /// Hands a message to a connection. One whose mailbox is full in spite of its window is not served by anything
+    /// any more: it is ended from outside.
+    fn hand_over(&mut self, connection: ConnectionId, message: ToPeer) -> Option<RoomInput> {
+        let door = self.doors.get(&connection)?;
+        if post(&door.outbox, Mailbox::Peer, &self.metrics, message).is_ok() {
+            return None;
+        }
+        door.kill();
+        self.doors.remove(&connection);
+        Some(RoomInput::ConnectionClosed { connection })
+    }
+
+    /// Says why and ends; if the connection does not end by itself, it is shut down from outside.
+    fn close(&mut self, connection: ConnectionId, code: Code) {
+        let Some(door) = self.doors.get(&connection) else { return };
+        if post(&door.outbox, Mailbox::Peer, &self.metrics, ToPeer::Close(code)).is_err() {
+            door.kill();
+        }
+        self.closing.push_back((self.clock.now().mono + limits::CLOSE_LINGER, connection));
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now = self.clock.now().mono;
+        while let Some((due, connection)) = self.closing.front().copied()
+            && due <= now
+        {
+            self.closing.pop_front();
+            if let Some(door) = self.doors.get(&connection) {
+                debug!(connection = connection.0, "a closed connection did not end by itself");
+                door.kill();
+            }
+        }
+        let gone: Vec<_> = self
+            .doors
+            .iter()
+            .filter(|(_, door)| !door.is_open())
+            .map(|(&connection, _)| connection)
+            .collect();
+        for connection in gone {
+            self.forget(connection);
+            self.apply(RoomInput::ConnectionClosed { connection }, ctx);
+        }
+        self.apply(RoomInput::Tick, ctx);
+        if self.doors.is_empty() {
+            for drained in self.drained.drain(..) {
+                let _ = drained.send(());
+            }
+        }
+    }
+
+    fn forget(&mut self, connection: ConnectionId) {
+        self.doors.remove(&connection);
+        self.waiting.remove(&connection);
+    }
+
+    fn publish_census(&self) {
+        let census = self.rooms.census();
+        let sessions = &self.metrics.sessions;
+        sessions.with_label_values(&["present"]).set(gauge(census.present));
+        sessions.with_label_values(&["suspect"]).set(gauge(census.suspect));
+        self.metrics.rooms.with_label_values::<&str>(&[]).set(gauge(census.rooms));
+        self.metrics.participants.with_label_values::<&str>(&[]).set(gauge(census.present + census.suspect));
+    }
+
+    fn count(&self, fact: RoomFact) {
+        let metrics = &self.metrics;
+        match fact {
+            RoomFact::Joined => metrics.joins.with_label_values(&["joined"]).inc(),
+            RoomFact::Rejoined => metrics.joins.with_label_values(&["rejoined"]).inc(),
+            RoomFact::JoinRefused(code) => metrics.joins.with_label_values(&[code.name()]).inc(),
+            RoomFact::Left(reason) => metrics.leaves.with_label_values(&[leave_label(reason)]).inc(),
+            RoomFact::Relayed { kind, recipients } => {
+                metrics.relayed.with_label_values(&[kind.name()]).inc();
+                metrics.relay_recipients.with_label_values(&[kind.name()]).inc_by(recipients as u64);
+            }
+            RoomFact::ResumedFull => metrics.resumes.with_label_values(&["full"]).inc(),
+            RoomFact::ResumedSnapshot => metrics.resumes.with_label_values(&["snapshot"]).inc(),
+            RoomFact::ResumeRefused => metrics.resumes.with_label_values(&["refused"]).inc(),
+            RoomFact::Refused(code) => metrics.refusals.with_label_values(&[code.name()]).inc(),
+            RoomFact::SlowConsumer => {
+                info!("a connection did not keep up and was ended");
+                metrics.slow_consumers.with_label_values::<&str>(&[]).inc();
+            }
+        }
+    }
+}
+
+fn leave_label(reason: LeaveReason) -> &'static str {
+    match reason {
+        LeaveReason::Left => "left",
+        LeaveReason::Timeout => "timeout",
+        LeaveReason::Kicked => "kicked",
+    }
+}
+
+impl Actor for RoomManager {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(limits::ROOM_MANAGER_MAILBOX);
+        ctx.run_interval(TICK, Self::tick);
+        self.publish_census();
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        // Not reached in a running node: nothing stops this actor. A panic in it closes its mailbox, which readiness
+        // and liveness watch.
+        error!("the room manager has stopped");
+    }
+}
+
+impl Handler<PostRooms> for RoomManager {
+    type Result = ();
+
+    fn handle(&mut self, message: PostRooms, ctx: &mut Self::Context) {
+        let delay = message.posted_at.elapsed().as_secs_f64();
+        self.metrics.mailbox_delay.with_label_values(&[Mailbox::RoomManager.name()]).observe(delay);
+        if let RoomInput::ConnectionClosed { connection } = message.input {
+            self.forget(connection);
+        }
+        self.apply(message.input, ctx);
+    }
+}
+
+impl Handler<AskRooms> for RoomManager {
+    type Result = ResponseFuture<Result<(), Refusal>>;
+
+    fn handle(&mut self, message: AskRooms, ctx: &mut Self::Context) -> Self::Result {
+        let (settle, settled) = oneshot::channel();
+        self.doors.insert(message.connection, message.door);
+        self.waiting.insert(message.connection, settle);
+        self.apply(message.input, ctx);
+        // Dropped unanswered only when the connection is gone.
+        Box::pin(async { settled.await.unwrap_or_else(|_| Err(Code::Overloaded.into())) })
+    }
+}
+
+impl Handler<InspectRooms> for RoomManager {
+    type Result = MessageResult<InspectRooms>;
+
+    fn handle(&mut self, message: InspectRooms, _: &mut Self::Context) -> Self::Result {
+        let summary = |(name, room): (&RoomName, &Room)| RoomSummary {
+            room_name: name.clone(),
+            participants: room.len(),
+            locked: room.locked,
+        };
+        let detail = |name: RoomName| {
+            let room = self.rooms.room(&name)?;
+            // A roster is made of strings and JSON objects; it always serialises.
+            let participants = serde_json::to_value(room.views_except(None)).ok()?;
+            Some(RoomDetail { room_name: name, locked: room.locked, participants })
+        };
+        MessageResult(RoomsView {
+            census: self.rooms.census(),
+            rooms: self.rooms.list().map(summary).collect(),
+            room: message.room.and_then(detail),
+        })
+    }
+}
+
+impl Handler<DrainRooms> for RoomManager {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: DrainRooms, ctx: &mut Self::Context) -> Self::Result {
+        let (drained, done) = oneshot::channel();
+        self.drained.push(drained);
+        self.apply(RoomInput::Drain { spread_ms: message.spread_ms }, ctx);
+        // An error means that this actor is gone, and its connections with it.
+        Box::pin(async { done.await.unwrap_or(()) })
+    }
+}

@@ -1,0 +1,8 @@
+//! Floor 2: the world, behind ports.
+//!
+//! [`ports`] are the traits that the actors know; each has one implementation that needs nothing ([`memory`]), which
+//! is what a single node runs on. Implementations on servers stand beside them and are held to the same tests.
+
+pub mod clock;
+pub mod memory;
+pub mod ports;

@@ -1,0 +1,48 @@
+//! The traits through which actors reach the world.
+
+use std::{future::Future, pin::Pin};
+
+use crate::{
+    domain::membership::{AdmissionRequest, Admitted, Change},
+    protocol::Refusal,
+};
+
+/// What a port gives back: done later, on any thread.
+pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// Who is in which room, over all nodes that share it: the mirror, and the gate to every room.
+///
+/// **Order.** Operations on one room take effect in the order of the *calls*, not in that in which their futures are
+/// polled or finish: an implementation queues at the call. So a lock is in force for every admission asked for after
+/// it, and a row is never withdrawn before it was put.
+///
+/// The rules are those of [`crate::domain::membership::RoomRecord`], whatever the implementation.
+pub trait Registry: Send + Sync + 'static {
+    /// Admits somebody or says why not. The inner result is the rules' answer; the outer one says whether there was
+    /// any.
+    fn admit(
+        &self,
+        request: AdmissionRequest,
+    ) -> PortFuture<Result<Result<Admitted, Refusal>, RegistryError>>;
+
+    /// Mirrors a change. One by a writer that is out of date is dropped, which is no error (C-2).
+    fn mirror(&self, change: Change) -> PortFuture<Result<(), RegistryError>>;
+}
+
+/// Why the registry gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// It cannot be reached at the moment; what was asked may or may not have been done.
+    #[error("the registry cannot be reached: {0}")]
+    Unavailable(String),
+}
+
+impl RegistryError {
+    /// Whether asking again may help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+        }
+    }
+}

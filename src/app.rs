@@ -1,0 +1,200 @@
+//! A node put together: the same for `main` and for tests.
+//!
+//! All addresses are taken first, then each part is built whole. [`App::start`] returns a [`Running`] node that is
+//! already listening.
+
+use std::{
+    any::Any,
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Actor as _, Addr, Arbiter};
+use actix_web::{
+    App as WebApp, HttpServer,
+    dev::{Extensions, ServerHandle},
+    middleware::from_fn,
+    rt::net::TcpStream,
+    web::Data,
+};
+use anyhow::Context as _;
+use socket2::SockRef;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::{
+    actors::{messages::DrainRooms, peer_session::RoomsLink, room_manager::RoomManager},
+    adapters::{clock::Clock, memory::MemoryRegistry},
+    config::Config,
+    domain::rooms::{Rooms, RoomsConfig},
+    http::{self, Connections, HttpState},
+    metrics::Metrics,
+    protocol::{Incarnation, NodeRef, limits},
+};
+
+/// Browsers told to come back do so over this span, so that they do not come all at once.
+const RECONNECT_SPREAD: Duration = Duration::from_secs(2);
+/// How long HTTP requests may go on once every WebSocket has ended. Unit: seconds.
+const HTTP_SHUTDOWN_SECS: u64 = 2;
+
+/// A node that can be started.
+#[derive(Debug)]
+pub struct App;
+
+/// A node that listens.
+pub struct Running {
+    address: SocketAddr,
+    draining: Arc<AtomicBool>,
+    drain_deadline: Duration,
+    rooms: Addr<RoomManager>,
+    server: ServerHandle,
+    served: JoinHandle<std::io::Result<()>>,
+    managers: Arbiter,
+}
+
+impl App {
+    /// Starts a node. Must be called within an actix system.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn start(config: &Config) -> anyhow::Result<Running> {
+        let clock = Clock::start();
+        let started = clock.now();
+        let node = NodeRef { id: config.node_id.clone(), incarnation: Incarnation(started.wall_ms) };
+        let metrics = Metrics::new().context("a metric is defined wrongly")?;
+        metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
+
+        let managers = Arbiter::new();
+        let rooms = start_room_manager(config, &node, clock, &metrics, &managers);
+        let draining = Arc::new(AtomicBool::new(false));
+        let state = HttpState {
+            node,
+            limits: config.limits.clone(),
+            ice: config.ice.clone(),
+            allowed_origins: Arc::new(config.allowed_origins.clone()),
+            connections: Connections::new(config.trusted_proxies.clone(), config.limits.connections_per_ip),
+            rooms: RoomsLink { ask: rooms.clone().recipient(), post: rooms.clone().recipient() },
+            inspect: rooms.clone().recipient(),
+            metrics,
+            clock,
+            started,
+            draining: draining.clone(),
+            last_connection: Arc::default(),
+        };
+        let (address, server) = listen(config, state)?;
+        let handle = server.handle();
+        let served = tokio::task::spawn_local(server);
+        info!(%address, node = %config.node_id, version = env!("CARGO_PKG_VERSION"), "listening");
+        Ok(Running {
+            address,
+            draining,
+            drain_deadline: config.drain_deadline,
+            rooms,
+            server: handle,
+            served,
+            managers,
+        })
+    }
+}
+
+fn start_room_manager(
+    config: &Config,
+    node: &NodeRef,
+    clock: Clock,
+    metrics: &Metrics,
+    managers: &Arbiter,
+) -> Addr<RoomManager> {
+    let registry = Arc::new(MemoryRegistry::new(clock));
+    let rooms = Rooms::new(RoomsConfig {
+        node: node.clone(),
+        limits: config.limits.clone(),
+        ice: config.ice.clone(),
+    });
+    let metrics = metrics.clone();
+    RoomManager::start_in_arbiter(&managers.handle(), move |_| {
+        RoomManager::new(rooms, registry, clock, metrics)
+    })
+}
+
+fn listen(config: &Config, state: HttpState) -> anyhow::Result<(SocketAddr, actix_web::dev::Server)> {
+    let state = Data::new(state);
+    let server = HttpServer::new(move || {
+        WebApp::new()
+            .app_data(state.clone())
+            .wrap(from_fn(http::measure_request))
+            .wrap(http::headers())
+            .configure(http::routes)
+    })
+    .on_connect(on_connect)
+    .disable_signals()
+    .shutdown_timeout(HTTP_SHUTDOWN_SECS)
+    .bind((config.host, config.port))
+    .with_context(|| format!("HOST {} with PORT {} cannot be listened on", config.host, config.port))?;
+    let address = *server.addrs().first().context("nothing to listen on")?;
+    Ok((address, server.run()))
+}
+
+/// Prepares a connection's socket, and keeps a duplicate of its descriptor with which it can be ended from outside.
+fn on_connect(io: &dyn Any, data: &mut Extensions) {
+    let Some(stream) = io.downcast_ref::<TcpStream>() else { return };
+    let socket = SockRef::from(stream);
+    let prepared = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_user_timeout(Some(limits::TCP_USER_TIMEOUT)));
+    if let Err(error) = prepared {
+        warn!(%error, "a connection's socket could not be prepared");
+    }
+    match socket.try_clone() {
+        Ok(duplicate) => {
+            data.insert(Arc::new(duplicate));
+        }
+        Err(error) => warn!(%error, "a connection cannot be ended from outside: no file descriptor left"),
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address to open in a browser on this machine.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        format!("http://{}/", SocketAddr::new(ip, self.address.port()))
+    }
+
+    /// Prints where it listens, for people and for scripts.
+    pub fn announce(&self) {
+        // A closed standard output is no reason not to serve.
+        let _ = writeln!(std::io::stdout(), "greenroom: {}", self.url());
+    }
+
+    /// Drains and stops: no longer ready, browsers told to come back, connections ended, by the deadline (S-1).
+    pub async fn stop(self) {
+        info!("draining");
+        self.draining.store(true, Ordering::Release);
+        let spread_ms = u64::try_from(RECONNECT_SPREAD.as_millis()).unwrap_or(u64::MAX);
+        let drained =
+            tokio::time::timeout(self.drain_deadline, self.rooms.send(DrainRooms { spread_ms })).await;
+        if !matches!(drained, Ok(Ok(()))) {
+            warn!("some connections did not end before the drain's deadline");
+        }
+        self.server.stop(true).await;
+        // The server's own end; an error was a listener's, and there is nothing left to serve.
+        let _ = self.served.await;
+        self.managers.stop();
+        info!("stopped");
+    }
+}

@@ -1,0 +1,11 @@
+//! Floor 1: the rules, without hands.
+//!
+//! All time and all randomness are external input; everything that should happen is returned as effects. Nothing here
+//! knows actix, tokio, a database, a clock, the environment or a log, so property tests and simulations run these
+//! very types. The actors above are thin shells: mailbox → `handle` → perform each effect.
+
+pub mod clock;
+pub mod ice;
+pub mod membership;
+pub mod outbound;
+pub mod rooms;

@@ -1,0 +1,97 @@
+//! What the handlers share.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::Recipient;
+use actix_web::http::header::HeaderValue;
+
+use super::{client::Connections, error::Problem};
+use crate::{
+    actors::{
+        messages::{InspectRooms, RoomsView},
+        peer_session::RoomsLink,
+    },
+    adapters::clock::Clock,
+    domain::{clock::Now, ice::IceServers},
+    metrics::Metrics,
+    protocol::{Code, ConnectionId, NodeRef, RoomName, limits::Limits},
+};
+
+/// How long a health check waits for a manager.
+const INSPECTION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One node's facts and ways, shared by all its workers.
+#[derive(Clone)]
+pub struct HttpState {
+    /// This node in this life.
+    pub node: NodeRef,
+    /// The settable limits.
+    pub limits: Limits,
+    /// What browsers connect through.
+    pub ice: IceServers,
+    /// Whose pages may open a WebSocket; empty: all.
+    pub allowed_origins: Arc<BTreeSet<String>>,
+    /// WebSockets by client address.
+    pub connections: Connections,
+    /// Where peers' connections post to.
+    pub rooms: RoomsLink,
+    /// Who answers questions about rooms.
+    pub inspect: Recipient<InspectRooms>,
+    /// Everything that is counted.
+    pub metrics: Metrics,
+    /// Both clocks.
+    pub clock: Clock,
+    /// When the node started.
+    pub started: Now,
+    /// Set when the node is going away.
+    pub draining: Arc<AtomicBool>,
+    /// The last number given to a connection.
+    pub last_connection: Arc<AtomicU64>,
+}
+
+impl HttpState {
+    /// A number for a new connection.
+    #[must_use]
+    pub fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.last_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether the node is going away.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether every manager lives. One that has died does not come back: the process must be restarted.
+    #[must_use]
+    pub fn managers_alive(&self) -> bool {
+        self.inspect.connected()
+    }
+
+    /// Whether pages of this origin may open a WebSocket. Programs that are no browsers send none.
+    #[must_use]
+    pub fn allows_origin(&self, origin: Option<&HeaderValue>) -> bool {
+        let Some(origin) = origin else { return true };
+        let allowed = |origin: &str| self.allowed_origins.contains(&origin.to_lowercase());
+        self.allowed_origins.is_empty() || origin.to_str().is_ok_and(allowed)
+    }
+
+    /// Asks the room manager how things are.
+    ///
+    /// # Errors
+    /// [`Code::NotReady`] when it does not answer.
+    pub async fn inspect(&self, room: Option<RoomName>) -> Result<RoomsView, Problem> {
+        let answer = tokio::time::timeout(INSPECTION_TIMEOUT, self.inspect.send(InspectRooms { room })).await;
+        match answer {
+            Ok(Ok(view)) => Ok(view),
+            Ok(Err(_)) | Err(_) => Err(Code::NotReady.into()),
+        }
+    }
+}

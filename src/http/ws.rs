@@ -1,0 +1,81 @@
+//! `GET /ws`: a request becomes a peer's connection.
+
+use std::num::NonZeroU32;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{ORIGIN, UPGRADE},
+    web::{Data, Payload},
+};
+use governor::{Quota, RateLimiter};
+
+use super::{error::Problem, state::HttpState};
+use crate::{
+    actors::{
+        frame_guard::Allowance,
+        peer_session::PeerSession,
+        socket::{self, SocketConfig},
+    },
+    protocol::{Code, Refusal, limits},
+};
+
+/// Frames for each message that the limits allow: fragments, pings and pongs come on top of messages.
+const FRAMES_PER_MESSAGE: u32 = 2;
+
+/// Upgrades to a WebSocket that speaks the signaling protocol.
+pub async fn peer(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    let refuse = |refusal: Refusal| {
+        state.metrics.connections_refused.with_label_values(&[refusal.code.name()]).inc();
+        Problem::from(refusal)
+    };
+    may_connect(&request, &state).map_err(refuse)?;
+    let permit = state.connections.admit(&request).map_err(refuse)?;
+    let limits = &state.limits;
+    let messages = quota(limits.messages_per_sec, limits.messages_burst);
+    let frames =
+        quota(limits.messages_per_sec * FRAMES_PER_MESSAGE, limits.messages_burst * FRAMES_PER_MESSAGE);
+    let peer = PeerSession::new(
+        state.next_connection(),
+        state.rooms.clone(),
+        socket::kill_switch(&request),
+        messages,
+        state.metrics.clone(),
+    );
+    let config = SocketConfig {
+        message_bytes_max: limits::FRAME_BYTES_MAX,
+        frame_allowance: allowance(frames),
+        mailbox: limits::CONNECTION_MAILBOX,
+        ping_interval: limits.ping_interval,
+        ping_timeout: limits.ping_timeout,
+        metrics: state.metrics.clone(),
+    };
+    socket::start(&request, payload, peer, config, permit)
+        .map_err(|error| refuse(Refusal::because(Code::Malformed, error.to_string())))
+}
+
+fn may_connect(request: &HttpRequest, state: &HttpState) -> Result<(), Refusal> {
+    if !request.headers().contains_key(UPGRADE) {
+        return Err(Code::UpgradeRequired.into());
+    }
+    if !state.allows_origin(request.headers().get(ORIGIN)) {
+        return Err(Code::OriginRefused.into());
+    }
+    if state.is_draining() {
+        return Err(Code::Draining.into());
+    }
+    Ok(())
+}
+
+fn quota(per_second: u32, burst: u32) -> Quota {
+    let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst))
+}
+
+fn allowance(quota: Quota) -> Allowance {
+    let limiter = RateLimiter::direct(quota);
+    Box::new(move || limiter.check().is_ok())
+}

@@ -1,0 +1,70 @@
+//! The `greenroom` binary: a checklist.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use greenroom::{
+    app::App,
+    config::{self, Config, Request},
+    telemetry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    match config::load() {
+        Ok(Request::Run(config)) => report(run(&config)),
+        Ok(Request::Health { port }) => report(ask_health(port)),
+        Ok(Request::Print(text)) => {
+            report(std::io::stdout().write_all(text.as_bytes()).context("cannot print"))
+        }
+        Err(error) => report(Err(error.into())),
+    }
+}
+
+fn report(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "greenroom: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: &Config) -> anyhow::Result<()> {
+    telemetry::start(config).map_err(anyhow::Error::msg)?;
+    // Each connection takes two descriptors; the usual soft limit of 1,024 is for programs from another time.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    actix_web::rt::System::new().block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
+        let node = App::start(config)?;
+        node.announce();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        node.stop().await;
+        Ok(())
+    })
+}
+
+/// `--health`: asks the node on this machine, so that a container needs no other program to know.
+fn ask_health(port: u16) -> anyhow::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let mut node = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PATIENCE)
+        .with_context(|| format!("nothing answers on port {port}"))?;
+    node.set_read_timeout(Some(PATIENCE))?;
+    node.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    node.read_to_string(&mut answer).context("no answer in time")?;
+    anyhow::ensure!(answer.starts_with("HTTP/1.1 200 "), "the node is not alive");
+    Ok(())
+}

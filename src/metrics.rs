@@ -1,0 +1,147 @@
+//! Every metric of a node in one table, from which the collectors, `/metrics` and `docs/METRICS.md` are made.
+//!
+//! Names follow Prometheus: base units, `_total` on counters only. No label ever holds an id, so the number of series
+//! is bounded by this page.
+
+use prometheus::{
+    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    process_collector::ProcessCollector,
+};
+
+/// What a metric does over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations in buckets.
+    Histogram,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// As Prometheus sees it.
+    pub name: &'static str,
+    /// What it does over time.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it says, for an operator.
+    pub meaning: &'static str,
+}
+
+/// Buckets of durations: 100 µs to 10 s. Unit: seconds.
+const SECONDS: [f64; 11] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+macro_rules! kind_of {
+    (Counter) => {
+        IntCounterVec
+    };
+    (Gauge) => {
+        IntGaugeVec
+    };
+    (Histogram) => {
+        HistogramVec
+    };
+}
+macro_rules! collector {
+    (Counter, $spec:expr) => {
+        IntCounterVec::new(Opts::new($spec.name, $spec.meaning), $spec.labels)
+    };
+    (Gauge, $spec:expr) => {
+        IntGaugeVec::new(Opts::new($spec.name, $spec.meaning), $spec.labels)
+    };
+    (Histogram, $spec:expr) => {
+        HistogramVec::new(
+            HistogramOpts::new($spec.name, $spec.meaning).buckets(SECONDS.to_vec()),
+            $spec.labels,
+        )
+    };
+}
+macro_rules! metrics {
+    ($( $field:ident: $kind:ident [$($label:literal),*] $name:literal, $meaning:literal; )*) => {
+        /// The collectors of one node. Cheap to clone: clones count into the same series.
+        #[derive(Clone)]
+        pub struct Metrics {
+            registry: Registry,
+            $( #[doc = $meaning] pub $field: kind_of!($kind), )*
+        }
+
+        /// Every metric of ours; those of the process are [`PROCESS`].
+        pub const TABLE: &[Spec] = &[ $( Spec {
+            name: $name, kind: Kind::$kind, labels: &[$($label),*], meaning: $meaning,
+        }, )* ];
+
+        impl Metrics {
+            /// Registers every collector.
+            ///
+            /// # Errors
+            /// A row that Prometheus refuses: a bad name, or one that stands twice.
+            pub fn new() -> Result<Self, prometheus::Error> {
+                let mut rows = TABLE.iter();
+                let mut row = || rows.next().ok_or(prometheus::Error::AlreadyReg);
+                let registry = Registry::new();
+                $(
+                    let spec = row()?;
+                    let $field = collector!($kind, spec)?;
+                    registry.register(Box::new($field.clone()))?;
+                )*
+                registry.register(Box::new(ProcessCollector::for_self()))?;
+                Ok(Self { registry, $( $field, )* })
+            }
+        }
+    };
+}
+
+metrics! {
+    node_info: Gauge ["version", "node"] "greenroom_node_info", "Always 1; says which version runs under which name.";
+    sockets: Gauge ["kind"] "greenroom_sockets", "WebSockets open now, by kind (peer).";
+    sockets_ended: Counter ["kind", "reason"] "greenroom_sockets_ended_total", "WebSockets that have ended, by kind and by the code with which the node ended them; `gone` when the browser or the network did.";
+    connections_refused: Counter ["reason"] "greenroom_connections_refused_total", "WebSocket requests answered with an HTTP error, by code.";
+    sessions: Gauge ["state"] "greenroom_sessions", "Sessions now, by state: `present` has a socket, `suspect` has lost it and is in its grace.";
+    rooms: Gauge [] "greenroom_rooms", "Rooms with somebody in them now.";
+    participants: Gauge [] "greenroom_participants", "Participants in all rooms now, whatever their state.";
+    joins: Counter ["result"] "greenroom_joins_total", "Joins by result: `joined`, `rejoined` (a participant replaced its own session), or the code of the refusal.";
+    leaves: Counter ["reason"] "greenroom_leaves_total", "Participants gone, by reason: `left`, `timeout` (the grace ran out), `kicked`.";
+    resumes: Counter ["outcome"] "greenroom_resumes_total", "Resumes by outcome: `full` (nothing lost), `snapshot` (what was missed no longer existed), `refused`.";
+    relayed: Counter ["kind"] "greenroom_relayed_messages_total", "Signals and messages taken for relay, by kind: `Offer`, `Answer`, `IceCandidate`, `Message`.";
+    relay_recipients: Counter ["kind"] "greenroom_relay_recipients_total", "Recipients of relayed signals and messages, by kind; with a broadcast, one for each.";
+    refusals: Counter ["code"] "greenroom_refusals_total", "Commands refused, by code (`docs/PROTOCOL.md` has the table).";
+    slow_consumers: Counter [] "greenroom_slow_consumers_ended_total", "Connections ended because they did not keep up with what they were sent.";
+    mailbox_overflows: Counter ["mailbox"] "greenroom_mailbox_overflows_total", "Messages that found a mailbox full, by mailbox: `peer`, `room_manager`. The connection concerned is ended.";
+    mailbox_delay: Histogram ["mailbox"] "greenroom_mailbox_delay_seconds", "Time that messages waited in a manager's mailbox. Rising: the node is near its limit.";
+    registry_errors: Counter ["operation"] "greenroom_registry_errors_total", "Operations of the rooms' registry that failed: `admit`, `mirror`.";
+    http_duration: Histogram ["method", "route", "status"] "greenroom_http_request_duration_seconds", "Duration of HTTP requests, by method, route and status class (`2xx`).";
+    http_errors: Counter ["route", "status"] "greenroom_http_errors_total", "HTTP requests answered with a status of 400 or more, by route and status.";
+}
+
+/// What the process collector of the Prometheus library adds on Linux.
+pub const PROCESS: &[(&str, &str)] = &[
+    ("process_cpu_seconds_total", "CPU time used, user and system."),
+    ("process_max_fds", "Most file descriptors the process may open."),
+    ("process_open_fds", "File descriptors open now."),
+    ("process_resident_memory_bytes", "Resident memory now."),
+    ("process_start_time_seconds", "When the process started, Unix time."),
+    ("process_threads", "Threads now."),
+    ("process_virtual_memory_bytes", "Virtual memory now."),
+];
+
+impl Metrics {
+    /// Everything in the text format of Prometheus, version 0.0.4.
+    ///
+    /// # Errors
+    /// A collector that contradicts itself; a bug.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+/// A count as a gauge takes it; one too large for it shows as the largest.
+#[must_use]
+pub fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

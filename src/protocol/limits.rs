@@ -1,0 +1,117 @@
+//! Every bound of the wire on one page. "Put a limit on everything": what is not here has no limit, and that is a bug.
+//!
+//! Those an operator may want to move are fields of [`Limits`], filled from the settings; the rest are constants.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Longest id (`room_name`, `user_id`, `id`). Unit: bytes.
+pub const ID_BYTES_MAX: usize = 64;
+/// Longest `username`. Unit: bytes of UTF-8.
+pub const USERNAME_BYTES_MAX: usize = 128;
+/// Longest `kind` of a `Mute`. Unit: bytes.
+pub const KIND_BYTES_MAX: usize = 32;
+/// A participant's metadata after the merge, as JSON. Unit: bytes.
+pub const METADATA_BYTES_MAX: usize = 4 * 1024;
+/// Deepest nesting of arrays and objects in a command.
+pub const NESTING_MAX: usize = 32;
+/// Largest message, and largest frame, on `/ws`. Unit: bytes of payload. Judged at the frame's header (RFC 6455 §5.2).
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Malformed commands that one connection may send before it is ended with 4400.
+pub const MALFORMED_MAX: u32 = 10;
+/// How long a new socket may take to say `Join` or `Resume`, and one that has left to join again.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a room manager may take to answer a `Join` or `Resume`.
+pub const ADMISSION_TIMEOUT: Duration = Duration::from_secs(5);
+/// A closing socket that has not ended by then is shut down from outside its actor.
+pub const CLOSE_LINGER: Duration = Duration::from_secs(2);
+/// Unsent or unacknowledged bytes on the wire older than this end the connection (`TCP_USER_TIMEOUT`, RFC 5482).
+pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Messages a session keeps for a browser that may come back.
+pub const RING_MESSAGES_MAX: usize = 512;
+/// Bytes a session keeps for a browser that may come back.
+pub const RING_BYTES_MAX: usize = 1024 * 1024;
+/// Messages handed to a connection and not yet taken by its socket.
+pub const WINDOW_MESSAGES_MAX: u64 = 128;
+/// Bytes handed to a connection and not yet taken by its socket. One message may exceed it when nothing else is out.
+pub const WINDOW_BYTES_MAX: usize = 256 * 1024;
+/// A connection says how far its socket has come every so many messages…
+pub const CONFIRM_MESSAGES: u64 = 32;
+/// …or every so many bytes, whichever is first; both well below the window, so that a healthy socket never waits.
+pub const CONFIRM_BYTES: usize = 64 * 1024;
+
+/// Mailbox of one connection: the window and the few control messages beside it.
+pub const CONNECTION_MAILBOX: usize = 160;
+/// Mailbox of the room manager. Overflow act: the connection whose command does not fit is ended with 1013.
+pub const ROOM_MANAGER_MAILBOX: usize = 16 * 1024;
+
+/// The limits that an operator may set; `RoomJoined.limits` shows a browser those that concern it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Participants in one room (`ROOM_MAX_PARTICIPANTS`).
+    pub room_participants_max: usize,
+    /// Steady rate of messages on one connection (`MESSAGES_PER_SEC`).
+    pub messages_per_sec: u32,
+    /// Messages one connection may send at once (`MESSAGES_BURST`).
+    pub messages_burst: u32,
+    /// Sockets open from one address (`CONNECTIONS_PER_IP`).
+    pub connections_per_ip: usize,
+    /// How long a participant without a socket stays (`SESSION_GRACE_SECS`).
+    pub session_grace: Duration,
+    /// How long a connection's window may stay full (`SLOW_CONSUMER_SECS`).
+    pub slow_consumer: Duration,
+    /// How often a socket is pinged (`PING_INTERVAL_SECS`).
+    pub ping_interval: Duration,
+    /// A socket from which nothing came for this long is ended (`PING_TIMEOUT_SECS`).
+    pub ping_timeout: Duration,
+    /// How long a removed participant may not come back (`KICK_BAN_SECS`).
+    pub kick_ban: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            room_participants_max: 100,
+            messages_per_sec: 50,
+            messages_burst: 200,
+            connections_per_ip: 1000,
+            session_grace: Duration::from_secs(10),
+            slow_consumer: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(10),
+            ping_timeout: Duration::from_secs(25),
+            kick_ban: Duration::from_secs(600),
+        }
+    }
+}
+
+/// What a browser is told of the limits, in `RoomJoined.limits`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PeerLimits {
+    /// Largest message. Unit: bytes.
+    pub message_bytes: usize,
+    /// Largest metadata after merging. Unit: bytes of JSON.
+    pub metadata_bytes: usize,
+    /// Steady rate of messages.
+    pub messages_per_sec: u32,
+    /// Messages at once.
+    pub messages_burst: u32,
+    /// Participants in the room.
+    pub participants: usize,
+    /// How long a lost socket may take to come back. Unit: milliseconds.
+    pub grace_ms: u64,
+}
+
+impl From<&Limits> for PeerLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            message_bytes: FRAME_BYTES_MAX,
+            metadata_bytes: METADATA_BYTES_MAX,
+            messages_per_sec: limits.messages_per_sec,
+            messages_burst: limits.messages_burst,
+            participants: limits.room_participants_max,
+            grace_ms: u64::try_from(limits.session_grace.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
