@@ -181,7 +181,7 @@ export class Call extends TypedEventTarget {
     client.addEventListener('RoomJoined', ({ detail }) => this.#reconcile(detail, 'joined'));
     client.addEventListener('Resumed', ({ detail }) => this.#onResumed(detail));
     client.addEventListener('UserJoined', ({ detail }) => this.#onUser(detail.user));
-    client.addEventListener('UserUpdated', ({ detail }) => this.#onUser(detail.user));
+    client.addEventListener('UserUpdated', ({ detail }) => this.#onUpdated(detail.user));
     client.addEventListener('UserLeft', ({ detail }) => this.#remove(detail.user_id, detail.reason));
     client.addEventListener('Offer', ({ detail }) => this.#onSignal(detail));
     client.addEventListener('Answer', ({ detail }) => this.#onSignal(detail));
@@ -230,12 +230,18 @@ export class Call extends TypedEventTarget {
     this.emit('me', { me: this.#me });
   }
 
-  /** @param {WireUser} user who joined, changed or was missed */
+  /** @param {WireUser} user who is in the room, known here or not */
   #onUser(user) {
+    const known = this.participants.has(user.user_id) || user.user_id === this.#me?.userId;
+    if (known) this.#onUpdated(user);
+    else this.#add(user);
+  }
+
+  /** @param {WireUser} user whom the last news of somebody who left must not bring back */
+  #onUpdated(user) {
     if (user.user_id === this.#me?.userId) return this.#onOwnUser(user);
     const participant = this.participants.get(user.user_id);
-    if (!participant) return this.#add(user);
-    if (!participant.update(user)) return;
+    if (!participant?.update(user)) return;
     this.emit('participant', { kind: 'updated', participant });
     if (participant.placeTracks()) this.emit('media', { participant });
   }

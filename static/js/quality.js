@@ -30,7 +30,7 @@ export class QualityMeter {
    */
   take(report, sent) {
     const judged = report ? this.#judge(read(report), sent) : 'unknown';
-    if (judged === this.#latest || this.#settled === 'unknown') this.#settled = judged;
+    if (judged === this.#latest) this.#settled = judged;
     this.#latest = judged;
     return this.#settled;
   }
