@@ -5,7 +5,7 @@
 //! what a node's sockets can take), and nothing crosses rooms, so several by room hash stay possible.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -286,6 +286,12 @@ impl Handler<DrainRooms> for RoomManager {
         let (drained, done) = oneshot::channel();
         self.drained.push(drained);
         self.apply(RoomInput::Drain { spread_ms: message.spread_ms }, ctx);
+        // Those that have asked for a room and are in none.
+        let told: HashSet<_> = self.closing.iter().map(|(_, connection)| *connection).collect();
+        let roomless: Vec<_> = self.doors.keys().filter(|door| !told.contains(door)).copied().collect();
+        for connection in roomless {
+            self.close(connection, Code::Draining);
+        }
         // An error means that this actor is gone, and its connections with it.
         Box::pin(async { done.await.unwrap_or(()) })
     }

@@ -201,6 +201,11 @@ impl RoomRecord {
         current
     }
 
+    /// Who is in.
+    pub fn user_ids(&self) -> impl Iterator<Item = &UserId> {
+        self.rows.keys()
+    }
+
     /// Whether nobody is in; such a room is forgotten, with its lock and its bans.
     #[must_use]
     pub fn is_empty(&self) -> bool {

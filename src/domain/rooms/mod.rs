@@ -305,5 +305,8 @@ impl Rooms {
 }
 
 #[cfg(test)]
+mod test_world;
+
+#[cfg(test)]
 #[path = "rooms_tests.rs"]
 mod tests;
