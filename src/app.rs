@@ -29,7 +29,7 @@ use tracing::{info, warn};
 
 use crate::{
     actors::{messages::DrainRooms, peer_session::RoomsLink, room_manager::RoomManager},
-    adapters::{clock::Clock, memory::MemoryRegistry},
+    adapters::{clock::Clock, memory::MemoryRegistry, ports::Registry},
     config::Config,
     domain::rooms::{Rooms, RoomsConfig},
     http::{self, Connections, HttpState},
@@ -64,13 +64,21 @@ impl App {
     /// The address cannot be listened on.
     pub fn start(config: &Config) -> anyhow::Result<Running> {
         let clock = Clock::start();
+        Self::start_on(config, clock, Arc::new(MemoryRegistry::new(clock)))
+    }
+
+    /// Starts a node on this registry.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn start_on(config: &Config, clock: Clock, registry: Arc<dyn Registry>) -> anyhow::Result<Running> {
         let started = clock.now();
         let node = NodeRef { id: config.node_id.clone(), incarnation: Incarnation(started.wall_ms) };
         let metrics = Metrics::new().context("a metric is defined wrongly")?;
         metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
 
         let managers = Arbiter::new();
-        let rooms = start_room_manager(config, &node, clock, &metrics, &managers);
+        let rooms = start_room_manager(config, &node, registry, clock, &metrics, &managers);
         let draining = Arc::new(AtomicBool::new(false));
         let state = HttpState {
             node,
@@ -105,11 +113,11 @@ impl App {
 fn start_room_manager(
     config: &Config,
     node: &NodeRef,
+    registry: Arc<dyn Registry>,
     clock: Clock,
     metrics: &Metrics,
     managers: &Arbiter,
 ) -> Addr<RoomManager> {
-    let registry = Arc::new(MemoryRegistry::new(clock));
     let rooms = Rooms::new(RoomsConfig {
         node: node.clone(),
         limits: config.limits.clone(),

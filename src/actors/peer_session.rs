@@ -136,7 +136,7 @@ impl PeerSession {
         socket.wait(answer, move |peer, answer, socket| match answer {
             Ok(Ok(Ok(()))) => taken(peer, socket),
             Ok(Ok(Err(refusal))) => {
-                peer.refuse(id, refusal, socket);
+                peer.tell_refused(id.as_ref(), &refusal, socket);
                 peer.await_hello(Code::HelloTimeout, socket);
             }
             // Too busy to answer, or gone. What was asked may still be done, but not for this socket.
@@ -172,14 +172,20 @@ impl PeerSession {
         }
     }
 
-    /// Tells the browser what was refused: through its session where it has one, so that numbers stay in order.
+    /// Refuses what the browser sent: through its session where it has one, so that numbers stay in order.
     fn refuse(&mut self, id: Option<CommandId>, refusal: Refusal, socket: &mut Socket<'_, Self>) {
         if self.in_room {
             let connection = self.connection;
             return self.post(RoomInput::Refuse { connection, id, refusal }, socket);
         }
+        self.metrics.refusals.with_label_values(&[refusal.code.name()]).inc();
+        self.tell_refused(id.as_ref(), &refusal, socket);
+    }
+
+    /// Tells a browser without a session what was refused, under the connection's own number.
+    fn tell_refused(&mut self, id: Option<&CommandId>, refusal: &Refusal, socket: &mut Socket<'_, Self>) {
         self.sent += 1;
-        socket.send(Body::refusal(&refusal, id.as_ref()).numbered(self.sent));
+        socket.send(Body::refusal(refusal, id).numbered(self.sent));
         if refusal.code.row().ends {
             socket.end(refusal.code);
         }
@@ -192,21 +198,11 @@ impl PeerSession {
         } else {
             rejected.refusal
         };
-        self.count_refusal(&refusal);
         self.refuse(rejected.id, refusal, socket);
     }
 
-    /// Rooms count what they refuse; what is refused before they hear of it is counted here.
-    fn count_refusal(&self, refusal: &Refusal) {
-        if !self.in_room {
-            self.metrics.refusals.with_label_values(&[refusal.code.name()]).inc();
-        }
-    }
-
     fn too_fast(&mut self, retry_after_ms: u64, socket: &mut Socket<'_, Self>) {
-        let refusal = Refusal::from(Code::RateLimited).retry_after_ms(retry_after_ms);
-        self.count_refusal(&refusal);
-        self.refuse(None, refusal, socket);
+        self.refuse(None, Refusal::from(Code::RateLimited).retry_after_ms(retry_after_ms), socket);
     }
 }
 
@@ -230,9 +226,7 @@ impl Endpoint for PeerSession {
     }
 
     fn binary(&mut self, _: Bytes, socket: &mut Socket<'_, Self>) {
-        let refusal = Code::BinaryFrame.into();
-        self.count_refusal(&refusal);
-        self.refuse(None, refusal, socket);
+        self.refuse(None, Code::BinaryFrame.into(), socket);
     }
 
     fn inbox(&mut self, message: ToPeer, socket: &mut Socket<'_, Self>) {

@@ -102,7 +102,7 @@ impl RoomManager {
             let outcome = answer.unwrap_or_else(|error| {
                 warn!(%error, "a join was refused: no answer from the registry");
                 manager.metrics.registry_errors.with_label_values(&["admit"]).inc();
-                Err(Code::Overloaded.into())
+                Err(if error.is_transient() { Code::Overloaded } else { Code::Internal }.into())
             });
             manager.apply(RoomInput::AdmissionDecided { ticket, outcome }, ctx);
         });

@@ -202,7 +202,8 @@ impl<E: Endpoint> Connection<E> {
         }
     }
 
-    fn message(&mut self, is_text: bool, bytes: Bytes, context: &mut SocketContext<E>) {
+    /// A message that came in fragments; the library looks at the text of single frames only.
+    fn assembled(&mut self, is_text: bool, bytes: Bytes, context: &mut SocketContext<E>) {
         if !is_text {
             return self.with(context, |endpoint, socket| endpoint.binary(bytes, socket));
         }
@@ -235,7 +236,7 @@ impl<E: Endpoint> Connection<E> {
         if last {
             let (is_text, message) = (*is_text, std::mem::take(assembled).freeze());
             self.state.assembly = None;
-            self.message(is_text, message, context);
+            self.assembled(is_text, message, context);
         }
     }
 
@@ -278,8 +279,8 @@ impl<E: Endpoint> StreamHandler<Result<Frame, ProtocolError>> for Connection<E> 
         }
         self.state.last_heard = Instant::now();
         match frame {
-            Ok(Frame::Text(text)) => self.message(true, text.into_bytes(), context),
-            Ok(Frame::Binary(bytes)) => self.message(false, bytes, context),
+            Ok(Frame::Text(text)) => self.with(context, |endpoint, socket| endpoint.text(&text, socket)),
+            Ok(Frame::Binary(bytes)) => self.with(context, |endpoint, socket| endpoint.binary(bytes, socket)),
             Ok(Frame::Continuation(item)) => self.fragment(item, context),
             Ok(Frame::Ping(payload)) => context.pong(&payload),
             Ok(Frame::Pong(_) | Frame::Nop) => {}

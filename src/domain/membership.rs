@@ -263,6 +263,16 @@ mod tests {
     }
 
     #[test]
+    fn a_row_is_mirrored_under_the_names_that_others_read() {
+        let row = RoomRecord::default().admit(5, request("ada", 1, 9)).expect("first").row;
+        let expected = serde_json::json!({
+            "node": "n1", "inc": 1, "session": "00000000-0000-0000-0000-000000000001", "gen": 1,
+            "username": "ada", "state": "present", "metadata": {}, "joined_at": 5,
+        });
+        assert_eq!(serde_json::to_value(row).expect("JSON"), expected);
+    }
+
+    #[test]
     fn a_ban_runs_out() {
         let mut room = RoomRecord::default();
         let (name, user_id) = (RoomName::parse("blue").expect("valid"), UserId::parse("bob").expect("valid"));

@@ -5,8 +5,8 @@ use actix_web::{
     http::{
         Method, StatusCode,
         header::{
-            ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType, ETAG, EntityTag, Header as _,
-            IfNoneMatch,
+            ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType, ETAG,
+            EntityTag, Header as _, HeaderValue, IfNoneMatch,
         },
     },
     web::Path,
@@ -50,7 +50,10 @@ pub async fn asset(request: HttpRequest, path: Path<String>) -> Result<HttpRespo
     if path.ends_with(".html") || Files::get(&path).is_none() {
         return missing(request).await;
     }
-    page(&request, &path, StatusCode::OK)
+    let mut response = page(&request, &path, StatusCode::OK)?;
+    // Pages of other origins may use the browser library straight from here; there is nothing private in it.
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    Ok(response)
 }
 
 /// Everything else: a page for people, a problem for programs.
