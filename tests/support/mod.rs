@@ -1,0 +1,58 @@
+//! What the tests against a running node share: nodes in this process and as the real binary, scripted peers, raw
+//! sockets, and waiting that polls with a deadline.
+
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this is how a test fails, also in what tests share"
+)]
+
+mod http;
+mod node;
+mod peer;
+mod process;
+mod raw;
+
+use std::time::{Duration, Instant};
+
+pub use self::{
+    http::{Answer, get, metric, request, roster},
+    node::Node,
+    peer::{Closed, Heard, Peer, resume},
+    process::{Process, greenroom, signal},
+    raw::{Raw, frame, header, masked},
+};
+
+/// Longest that anything awaited here may take. Generous: two loaded processors run these tests in the dev profile.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How often something is looked at again.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Asks until there is an answer; fails at the deadline.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < until, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Waits for what is awaited; fails at the deadline.
+pub async fn within<T>(what: &str, awaited: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, awaited).await {
+        Ok(done) => done,
+        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
+    }
+}
+
+/// A setting of the test run itself, such as for how long to fuzz.
+#[expect(clippy::disallowed_methods, reason = "settings of the tests are none of the node's")]
+pub fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

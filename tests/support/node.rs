@@ -1,0 +1,80 @@
+//! A node in this process, on its own thread.
+
+use std::{
+    net::SocketAddr,
+    sync::mpsc,
+    thread::{self, JoinHandle},
+};
+
+use greenroom::{
+    app::App,
+    config::{self, Config, Request},
+};
+use tokio::sync::oneshot;
+
+/// A node that listens on a free loopback port; it is drained and stopped when dropped.
+pub struct Node {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Starts a node with these flags.
+    pub fn start(flags: &[&str]) -> Self {
+        let config = config(flags);
+        let (stop, stopped) = oneshot::channel();
+        let (listening, address) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let node = App::start(&config).expect("the node starts");
+                listening.send(node.address()).expect("the test waits");
+                // An error is a test that has failed: stop as well.
+                let _ = stopped.await;
+                node.stop().await;
+            });
+        });
+        let address = address.recv_timeout(super::DEADLINE).expect("the node listens");
+        Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Tells it to drain and stop, and does not wait.
+    pub fn begin_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // An error is a node that has stopped already.
+            let _ = stop.send(());
+        }
+    }
+
+    /// Waits until it has stopped.
+    pub async fn stopped(mut self) {
+        self.begin_stop();
+        super::eventually("the node has stopped", async || {
+            self.thread.as_ref().is_none_or(JoinHandle::is_finished).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.begin_stop();
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !thread::panicking() {
+            assert!(matches!(ended, None | Some(Ok(()))), "the node panicked");
+        }
+    }
+}
+
+fn config(flags: &[&str]) -> Config {
+    let fixed = ["greenroom", "--port=0", "--host=127.0.0.1", "--node-id=test-node"];
+    match config::parse(fixed.iter().chain(flags).copied()) {
+        Ok(Request::Run(config)) => *config,
+        other => panic!("these flags run no node: {flags:?}: {other:?}"),
+    }
+}
