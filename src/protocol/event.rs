@@ -71,6 +71,10 @@ pub struct Welcome<'a> {
     pub role: Role,
     /// Everyone else, the longest present first.
     pub participants: Vec<ParticipantView<'a>>,
+    /// Whether nobody new is admitted.
+    pub locked: bool,
+    /// Whether someone records.
+    pub recording: bool,
     /// As `RTCConfiguration.iceServers` (W3C WebRTC).
     pub ice_servers: &'a RawValue,
     /// Which node this is.

@@ -99,6 +99,8 @@ impl Sample {
             resume_token: ResumeToken::new([7; 32]).to_hex(),
             role: Role::Moderator,
             participants: vec![self.bob(Presence::Present)],
+            locked: false,
+            recording: false,
             ice_servers: &self.ice,
             node_id: &self.node,
             limits: PeerLimits::from(&Limits::default()),

@@ -358,6 +358,8 @@ impl Rooms {
             resume_token: session.token.to_hex(),
             role: room.role(&session.user_id),
             participants: room.views_except(Some(&session.user_id)),
+            locked: room.locked,
+            recording: room.recording(),
             ice_servers,
             node_id: &self.config.node.id,
             limits: PeerLimits::from(&self.config.limits),

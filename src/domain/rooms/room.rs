@@ -114,8 +114,14 @@ impl Room {
     /// `RoomState` as it now stands.
     #[must_use]
     pub fn state(&self, name: &RoomName) -> Body {
-        // No recording can run yet in a room of this node: the recorder is a later floor's work and will be told here.
-        Body::of(&PeerEvent::RoomState { room_name: name, locked: self.locked, recording: false })
+        let (locked, recording) = (self.locked, self.recording());
+        Body::of(&PeerEvent::RoomState { room_name: name, locked, recording })
+    }
+
+    /// Whether someone records: never in this version, which has no recorder.
+    #[must_use]
+    pub fn recording(&self) -> bool {
+        false
     }
 }
 
