@@ -2,12 +2,13 @@
 
 use std::{
     net::SocketAddr,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
 };
 
 use greenroom::{
-    app::App,
+    adapters::{clock::Clock, ports::Registry},
+    app::{App, Running},
     config::{self, Config, Request},
 };
 use tokio::sync::oneshot;
@@ -22,12 +23,24 @@ pub struct Node {
 impl Node {
     /// Starts a node with these flags.
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, App::start)
+    }
+
+    /// Starts a node with these flags on this registry.
+    pub fn start_on(flags: &[&str], registry: Arc<dyn Registry>) -> Self {
+        Self::start_with(flags, |config| App::start_on(config, Clock::start(), registry))
+    }
+
+    fn start_with(
+        flags: &[&str],
+        start: impl FnOnce(&Config) -> anyhow::Result<Running> + Send + 'static,
+    ) -> Self {
         let config = config(flags);
         let (stop, stopped) = oneshot::channel();
         let (listening, address) = mpsc::channel();
         let thread = thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let node = App::start(&config).expect("the node starts");
+                let node = start(&config).expect("the node starts");
                 listening.send(node.address()).expect("the test waits");
                 // An error is a test that has failed: stop as well.
                 let _ = stopped.await;
