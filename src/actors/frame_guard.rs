@@ -2,8 +2,9 @@
 //!
 //! The WebSocket layer above compares a frame with its limit only when the whole frame is in memory, and drains a
 //! sender of tiny frames as fast as it sends. This stream stands under it: it refuses what breaks the protocol, what
-//! is too large and what comes too often at the header, and it lets only so many bytes through per turn. Reserved bits
-//! are refused, so it would have to learn permessage-deflate before that could be negotiated.
+//! is too large and what comes too often at the header, and it lets only so many bytes through per turn. It also holds
+//! back the stream's end: the layer above takes one frame per turn, and would drop those it has not taken yet for an
+//! error. Reserved bits are refused, so it would have to learn permessage-deflate before that could be negotiated.
 
 use std::{
     cell::Cell,
@@ -45,12 +46,36 @@ pub struct FrameGuard<S> {
     scanner: FrameScanner,
     verdict: Verdict,
     passed: usize,
+    /// Frames let through that the layer above may not have taken yet.
+    untaken: usize,
+    /// How the stream has ended, told once everything before is taken.
+    end: Option<StreamEnd>,
 }
 
 impl<S> FrameGuard<S> {
     /// Guards `inner` against frames of more than `payload_max` bytes and against more frames than allowed.
     pub fn new(inner: S, payload_max: usize, allowance: Allowance, verdict: Verdict) -> Self {
-        Self { inner, scanner: FrameScanner::new(payload_max as u64, allowance), verdict, passed: 0 }
+        let scanner = FrameScanner::new(payload_max as u64, allowance);
+        Self { inner, scanner, verdict, passed: 0, untaken: 0, end: None }
+    }
+
+    /// Lets the layer above take one frame before it asks again.
+    fn give_turn(&mut self) -> Poll<Option<Result<Bytes, PayloadError>>> {
+        self.passed = 0;
+        self.untaken = self.untaken.saturating_sub(1);
+        Poll::Pending
+    }
+
+    /// The same, and has it ask again at once.
+    fn give_turn_now(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
+        cx.waker().wake_by_ref();
+        self.give_turn()
+    }
+
+    fn end_with(&mut self, end: StreamEnd) {
+        self.end = Some(end);
+        // One frame may have had turns before it was whole.
+        self.untaken += 1;
     }
 }
 
@@ -62,33 +87,35 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let guard = self.get_mut();
-        if guard.verdict.get().is_some() {
+        if let Some(end) = guard.end {
+            if guard.untaken > 0 {
+                return guard.give_turn_now(cx);
+            }
+            guard.verdict.set(Some(end));
             return Poll::Ready(Some(Err(PayloadError::Overflow)));
         }
         if guard.passed >= BYTES_PER_TURN {
             // The layer above asks until there is nothing more; let it handle what it has first.
-            guard.passed = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            return guard.give_turn_now(cx);
         }
         let Poll::Ready(next) = Pin::new(&mut guard.inner).poll_next(cx) else {
-            guard.passed = 0;
-            return Poll::Pending;
+            return guard.give_turn();
         };
-        let Some(Ok(mut bytes)) = next else {
-            if next.is_some() {
-                guard.verdict.set(Some(StreamEnd::Lost));
+        let mut bytes = match next {
+            None => return Poll::Ready(None),
+            Some(Ok(bytes)) => bytes,
+            Some(Err(_)) => {
+                guard.end_with(StreamEnd::Lost);
+                return guard.give_turn_now(cx);
             }
-            return Poll::Ready(next);
         };
         guard.passed += bytes.len();
-        if let Err(refused) = guard.scanner.scan(&bytes) {
-            guard.verdict.set(Some(StreamEnd::Refused(refused.code)));
+        let scanned = guard.scanner.scan(&bytes);
+        guard.untaken += std::mem::take(&mut guard.scanner.frames);
+        if let Err(refused) = scanned {
+            guard.end_with(StreamEnd::Refused(refused.code));
             // Frames before the bad one are good and are not lost.
             bytes.truncate(refused.good);
-            if bytes.is_empty() {
-                return Poll::Ready(Some(Err(PayloadError::Overflow)));
-            }
         }
         Poll::Ready(Some(Ok(bytes)))
     }
@@ -101,6 +128,8 @@ pub struct FrameScanner {
     header: [u8; 10],
     have: usize,
     skip: u64,
+    /// Good frames since somebody last took this count.
+    frames: usize,
 }
 
 /// Where and why a stream is no longer good.
@@ -116,7 +145,7 @@ impl FrameScanner {
     /// A scanner at the beginning of a frame.
     #[must_use]
     pub fn new(payload_max: u64, allowance: Allowance) -> Self {
-        Self { payload_max, allowance, header: [0; 10], have: 0, skip: 0 }
+        Self { payload_max, allowance, header: [0; 10], have: 0, skip: 0, frames: 0 }
     }
 
     /// Looks at the next piece of the stream.
@@ -173,6 +202,7 @@ impl FrameScanner {
         if !(self.allowance)() {
             return Err(Code::RateLimited);
         }
+        self.frames += 1;
         self.skip = payload + MASK_BYTES;
         self.have = 0;
         Ok(())

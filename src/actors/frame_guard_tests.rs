@@ -75,6 +75,34 @@ fn more_frames_than_allowed_are_refused() {
     assert_eq!(scanner.scan(&frame(0x8a, b"")), Err(RefusedFrame { code: Code::RateLimited, good: 0 }));
 }
 
+/// What the layer above gets of these pieces and the end after them: it asks until there is nothing more, takes one
+/// frame, and asks again; at an error it drops what it has not taken.
+fn taken(pieces: Vec<Result<Bytes, PayloadError>>, whole_frames: usize) -> (usize, Option<StreamEnd>) {
+    let verdict = Verdict::default();
+    let inner = futures_util::stream::iter(pieces);
+    let mut guard = FrameGuard::new(inner, 1000, Box::new(|| true), verdict.clone());
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    let (mut bytes_had, mut frames) = (0, 0);
+    loop {
+        match Pin::new(&mut guard).poll_next(&mut context) {
+            Poll::Ready(Some(Ok(bytes))) => bytes_had += bytes.len(),
+            Poll::Ready(Some(Err(_)) | None) => return (frames, verdict.get()),
+            Poll::Pending => frames += usize::from(frames < whole_frames && bytes_had > 0),
+        }
+    }
+}
+
+#[test]
+fn an_end_waits_until_the_frames_before_it_are_taken() {
+    let good = frame(0x81, b"good").repeat(5);
+    let bad = [good.clone(), frame(0x83, b"bad")].concat();
+    let refused = Some(StreamEnd::Refused(Code::ProtocolViolation));
+    assert_eq!(taken(vec![Ok(bad.into())], 5), (5, refused));
+    let lost = vec![Ok(good.into()), Err(PayloadError::Incomplete(None))];
+    assert_eq!(taken(lost, 5), (5, Some(StreamEnd::Lost)));
+    assert_eq!(taken(vec![Err(PayloadError::Incomplete(None))], 0), (0, Some(StreamEnd::Lost)));
+}
+
 proptest! {
     #[test]
     fn the_verdict_does_not_depend_on_how_the_stream_is_cut(
