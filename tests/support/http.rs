@@ -34,23 +34,29 @@ pub async fn get(address: SocketAddr, path: &str) -> Answer {
     request(address, text.as_bytes()).await
 }
 
-/// Sends these bytes and reads the answer to its end.
+/// Sends these bytes and reads the answer.
 pub async fn request(address: SocketAddr, bytes: &[u8]) -> Answer {
+    try_request(address, bytes).await.expect("the node answers")
+}
+
+/// Sends these bytes and reads the answer; `None` when the connection ends without one.
+pub async fn try_request(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("the node accepts connections");
-        stream.write_all(bytes).await.expect("the node reads");
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.expect("the node answers");
+        // A node that has refused reads no further and may reset the connection; what it said before counts.
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8(answer).expect("the answer is text")
     };
     let answer = within("an answer over HTTP", exchange).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Answer {
+    Some(Answer {
         status: status.unwrap_or_else(|| panic!("no status: {answer}")),
         head: head.to_lowercase(),
         body: body.to_owned(),
-    }
+    })
 }
 
 /// `GET /api/rooms/{room}` as JSON; fails when nobody is in.

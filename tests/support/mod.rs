@@ -18,7 +18,7 @@ mod raw;
 use std::time::{Duration, Instant};
 
 pub use self::{
-    http::{Answer, get, metric, request, roster},
+    http::{Answer, get, metric, request, roster, try_request},
     node::Node,
     peer::{Closed, Heard, Peer, resume},
     process::{Process, greenroom, signal},

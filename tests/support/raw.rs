@@ -158,7 +158,10 @@ impl Raw {
                     let message: Value = serde_json::from_slice(&payload).expect("JSON");
                     errors.extend(message["code"].as_str().map(str::to_owned));
                 }
-                0x88 => closed = Some(close_reason(&payload)),
+                0x88 => {
+                    closed = Some(close_reason(&payload));
+                    self.end_sending();
+                }
                 0x89 | 0x8a => {}
                 other => panic!("a frame that no node sends: {other:#x}"),
             }
