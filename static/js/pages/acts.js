@@ -111,7 +111,7 @@ export class Acts {
     const { call } = this.scene;
     const sure = await confirm(need('#confirm', HTMLDialogElement), {
       title: `Remove ${person.name}?`,
-      text: 'They leave the call at once and cannot come back into it.',
+      text: 'They leave the call at once. To keep others out as well, lock the room.',
       yes: 'Remove',
     });
     if (sure) await this.#try(call.kick(person.id), `${person.name} could not be removed.`);

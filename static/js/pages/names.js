@@ -43,7 +43,7 @@ export function parseRoomName(input) {
   const wrong = [...new Set([...name].filter((character) => !/[A-Za-z0-9_-]/.test(character)))];
   if (wrong.length > 0) {
     const shown = wrong.slice(0, 5).map((character) => `“${character}”`).join(' ');
-    return { ok: false, message: `A room name cannot contain ${shown}. Use letters A to Z, digits, - and _.` };
+    return { ok: false, message: `A room name cannot contain ${shown}. Use letters A to Z, digits, “-” and “_”.` };
   }
   return { ok: true, name };
 }

@@ -18,7 +18,7 @@ const NOTICES = {
   bad_room: {
     icon: 'alert',
     title: 'That is not a room',
-    text: 'A room name has 1 to 64 letters (A to Z), digits, - and _. Check the link that you were given, or choose a room yourself.',
+    text: 'A room name has up to 64 characters: letters A to Z, digits, “-” and “_”. Check the link that you were given, or choose a room yourself.',
     actions: [{ act: 'home', label: 'Choose a room' }],
   },
   unsupported: {
@@ -112,12 +112,9 @@ const SAME_AS = {
   unauthorized: 'unauthorised',
   forbidden: 'unauthorised',
   rate_limited: 'overloaded',
+  too_many_connections: 'overloaded',
   draining: 'overloaded',
-  timeout: 'lost',
-  removed: 'kicked',
-  user_banned: 'banned',
-  locked: 'room_locked',
-  full: 'room_full',
+  not_ready: 'overloaded',
 };
 
 /**

@@ -36,6 +36,10 @@ export class Prejoin {
     this.meter = new LevelMeter((level) => bar.style.setProperty('--level', level.toFixed(2)));
     this.devices = new DeviceChoice(screen, media, onSpeaker);
     setText(need('[data-part=room]', HTMLElement, screen), room);
+    const wide = matchMedia('(min-width: 860px)');
+    const fold = () => (need('details', HTMLDetailsElement, screen).open = wide.matches);
+    wide.addEventListener('change', fold);
+    fold();
     this.name.maxLength = NAME_CHARS_MAX;
     this.name.value = recall('name');
     this.#listen();
@@ -84,9 +88,9 @@ export class Prejoin {
   #listen() {
     this.form.addEventListener('submit', (event) => {
       event.preventDefault();
-      const other = event.submitter instanceof HTMLElement && event.submitter.dataset.as === 'another';
-      this.#submit(!this.elsewhere.hidden && !other);
+      this.#submit(!this.elsewhere.hidden);
     });
+    need('[data-act=another]', HTMLButtonElement, this.elsewhere).addEventListener('click', () => this.#submit(false));
     this.name.addEventListener('input', () => {
       this.nameError.hidden = true;
       setAttribute(this.name, 'aria-invalid', null);

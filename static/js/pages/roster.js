@@ -70,21 +70,19 @@ class Row {
     this.avatar = el('span', { class: 'avatar', 'aria-hidden': 'true', 'data-tone': toneOf(person.id) });
     this.name = el('bdi', { class: 'roster-name' });
     this.note = el('span', { class: 'roster-note' });
-    this.screen = el('span', { class: 'roster-sign', role: 'img', 'aria-label': 'Shares a screen', title: 'Shares a screen' }, icon('screen'));
-    this.camera = el('span', { class: 'roster-sign', role: 'img' }, icon('camera'));
-    this.mic = el('span', { class: 'roster-sign', role: 'img' }, icon('mic'));
-    this.muteMic = actButton('mic-off', () => acts.mute(this.person, 'audio'));
-    this.stopCamera = actButton('camera-off', () => acts.mute(this.person, 'video'));
+    this.screen = sign('screen');
+    this.camera = sign('camera');
+    this.mic = sign('mic');
+    this.stopCamera = actButton('camera', () => acts.mute(this.person, 'video'));
+    this.muteMic = actButton('mic', () => acts.mute(this.person, 'audio'));
     this.remove = actButton('remove-person', () => acts.remove(this.person));
     this.remove.classList.add('danger');
-    this.acts = el('span', { class: 'roster-acts' }, this.muteMic, this.stopCamera, this.remove);
     this.root = el(
       'li',
       { class: 'roster-row', 'data-user': person.id },
       this.avatar,
       el('span', { class: 'roster-who' }, this.name, this.note),
-      el('span', { class: 'roster-signs' }, this.screen, this.camera, this.mic),
-      this.acts,
+      el('span', { class: 'roster-signs' }, this.screen, this.camera, this.stopCamera, this.mic, this.muteMic, this.remove),
     );
   }
 
@@ -99,12 +97,17 @@ class Row {
     setText(this.note, notesOf(person));
     this.note.hidden = this.note.textContent === '';
     setAttribute(this.root, 'data-away', person.condition !== 'fine');
+    const moderated = mayModerate && !person.me;
     this.screen.hidden = !person.screenOn;
-    sign(this.mic, 'mic', person.audioOn, 'Microphone');
-    sign(this.camera, 'camera', person.videoOn, 'Camera');
-    this.acts.hidden = !mayModerate || person.me;
-    this.muteMic.disabled = !person.audioOn;
-    this.stopCamera.disabled = !person.videoOn;
+    label(this.screen, 'Shares a screen');
+    // Where the moderator can turn something off, its sign is the button for it.
+    this.mic.hidden = moderated && person.audioOn;
+    this.camera.hidden = moderated && person.videoOn;
+    this.muteMic.hidden = !moderated || !person.audioOn;
+    this.stopCamera.hidden = !moderated || !person.videoOn;
+    this.remove.hidden = !moderated;
+    showSign(this.mic, 'mic', person.audioOn, 'Microphone');
+    showSign(this.camera, 'camera', person.videoOn, 'Camera');
     label(this.muteMic, `Mute ${person.name}`);
     label(this.stopCamera, `Turn off ${person.name}’s camera`);
     label(this.remove, `Remove ${person.name}`);
@@ -118,6 +121,14 @@ class Row {
  */
 function actButton(picture, act) {
   return el('button', { type: 'button', class: 'icon-button', onclick: act }, icon(picture));
+}
+
+/**
+ * @param {string} picture
+ * @returns {HTMLElement}
+ */
+function sign(picture) {
+  return el('span', { class: 'roster-sign', role: 'img' }, icon(picture));
 }
 
 /**
@@ -140,7 +151,7 @@ function notesOf(person) {
  * @param {boolean} on
  * @param {string} what
  */
-function sign(holder, picture, on, what) {
+function showSign(holder, picture, on, what) {
   setIcon(holder, on ? picture : `${picture}-off`);
   setAttribute(holder, 'data-off', !on);
   label(holder, `${what} ${on ? 'on' : 'off'}`);

@@ -22,7 +22,8 @@ export function watchSpeaking(call, ownVoice, report) {
     const now = performance.now();
     if (ownVoice() && call.me) heard.set(call.me.userId, now);
     for (const { userId, peer, metadata } of call.participants.values()) {
-      if (metadata?.audio && loudestOf(peer?.pc) > LOUD) heard.set(userId, now);
+      if (metadata?.audio !== true) heard.delete(userId);
+      else if (loudestOf(peer?.pc) > LOUD) heard.set(userId, now);
     }
     for (const [userId, at] of heard) {
       if (now - at > HOLD_MS) heard.delete(userId);

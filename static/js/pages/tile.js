@@ -13,8 +13,9 @@ export class Tile {
   /**
    * @param {string} id
    * @param {'person' | 'screen'} kind
+   * @param {() => void} [onShape] the picture has another shape now
    */
-  constructor(id, kind) {
+  constructor(id, kind, onShape = () => {}) {
     this.kind = kind;
     this.video = el('video', { playsinline: true, muted: true, autoplay: true, disablepictureinpicture: true });
     // The attribute alone does not mute a video that a script has made.
@@ -41,7 +42,13 @@ export class Tile {
     this.thawing = false;
     this.wanted = false;
     this.video.addEventListener('loadeddata', () => this.#showPicture());
-    this.video.addEventListener('resize', () => this.#showPicture());
+    this.video.addEventListener('resize', () => (this.#showPicture(), onShape()));
+  }
+
+  /** @returns {number} width by height of the picture, 0 while there is none */
+  get shape() {
+    const { videoWidth, videoHeight } = this.video;
+    return videoHeight === 0 ? 0 : videoWidth / videoHeight;
   }
 
   /**

@@ -36,8 +36,8 @@ export class Tiles {
    */
   sync(list) {
     const sharing = list.filter((person) => person.screenOn && person.screen !== null);
-    syncTiles(this.grid, this.people, list, 'person');
-    syncTiles(this.stage, this.screens, sharing, 'screen');
+    syncTiles(this.grid, this.people, list, (id) => new Tile(id, 'person'));
+    syncTiles(this.stage, this.screens, sharing, (id) => new Tile(id, 'screen', () => this.#size()));
     this.stage.hidden = sharing.length === 0;
     this.alone.hidden = list.length > 1 || sharing.length > 0;
     this.floor.dataset.layout = sharing.length > 0 ? 'stage' : 'grid';
@@ -64,7 +64,10 @@ export class Tiles {
 
   #size() {
     sizeTiles(this.grid);
-    sizeTiles(this.stage);
+    // A single shared screen has its own shape, so that no bars stand beside it.
+    const [only, ...more] = this.screens.values();
+    const shape = only && more.length === 0 ? only.shape : 0;
+    sizeTiles(this.stage, shape > 0 ? { narrowest: shape, widest: shape } : undefined);
   }
 }
 
@@ -72,9 +75,9 @@ export class Tiles {
  * @param {HTMLElement} list
  * @param {Map<string, Tile>} tiles
  * @param {Person[]} people
- * @param {'person' | 'screen'} kind
+ * @param {(id: string) => Tile} make
  */
-function syncTiles(list, tiles, people, kind) {
+function syncTiles(list, tiles, people, make) {
   const here = new Set(people.map(({ id }) => id));
   for (const [id, tile] of tiles) {
     if (here.has(id)) continue;
@@ -84,7 +87,7 @@ function syncTiles(list, tiles, people, kind) {
   people.forEach((person, place) => {
     let tile = tiles.get(person.id);
     if (!tile) {
-      tile = new Tile(person.id, kind);
+      tile = make(person.id);
       tiles.set(person.id, tile);
     }
     // Moving an element restarts its video, so only what stands in the wrong place is moved.
@@ -93,14 +96,17 @@ function syncTiles(list, tiles, people, kind) {
   });
 }
 
-/** @param {HTMLElement} list */
-function sizeTiles(list) {
+/**
+ * @param {HTMLElement} list
+ * @param {import('./layout.js').Shapes} [shapes]
+ */
+function sizeTiles(list, shapes) {
   const shown = [...list.children].filter((child) => child instanceof HTMLElement && !child.hidden).length;
   if (shown === 0 || list.hidden) return;
   const style = getComputedStyle(list);
   const width = list.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
   const height = list.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
-  const fit = fitTiles(shown, width, height, GAP);
+  const fit = fitTiles(shown, width, height, GAP, shapes);
   list.style.setProperty('--tile-width', `${fit.width}px`);
   list.style.setProperty('--tile-height', `${fit.height}px`);
   list.dataset.size = fit.width < 220 ? 'small' : 'large';

@@ -1,0 +1,270 @@
+/**
+ * Photographs every page and state of the room, phone and desktop, light and dark, into a folder:
+ *
+ *     node tests/browser/screenshots.mjs <folder> [state …]
+ *
+ * It is no test: somebody looks at the pictures. They come from a real node and real calls.
+ */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { startBrowser, startNode, startWire } from './harness.mjs';
+import { SMALL_WINDOW, disperse, enterRoom, inCall, noticed, othersSeen, say } from './visitors.mjs';
+
+const SIZES = /** @type {const} */ ({ phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } });
+const SCHEMES = /** @type {const} */ (['light', 'dark']);
+const NAMES = ['Amara Okafor', 'Lukas', 'Mei-Lin Chen', 'Søren Ålund', 'Priya Raman', 'João', 'Fatima El-Amin', 'Oleksandr Kovalenko', 'Ines'];
+
+const [folder, ...only] = process.argv.slice(2);
+if (!folder) throw new Error('usage: node tests/browser/screenshots.mjs <folder> [state …]');
+await mkdir(folder, { recursive: true });
+
+const scratch = await mkdtemp(path.join(os.tmpdir(), 'greenroom-'));
+const node = await startNode();
+const wire = await startWire(node.port);
+const fullNode = await startNode({ env: { ROOM_MAX_PARTICIPANTS: '1' } });
+const chromium = await startBrowser({ args: [`--use-file-for-fake-video-capture=${await portrait()}`] });
+const bare = await startBrowser({ args: ['--use-fake-device-for-media-stream=device-count=0'] });
+
+/**
+ * @param {import('playwright-core').Page} page
+ * @param {string} name
+ */
+async function shoot(page, name) {
+  for (const [size, viewport] of Object.entries(SIZES)) {
+    await page.setViewportSize(viewport);
+    for (const colorScheme of SCHEMES) {
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+      await page.waitForFunction((scheme) => matchMedia(`(prefers-color-scheme: ${scheme})`).matches, colorScheme);
+      await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100))));
+      await page.screenshot({ path: path.join(folder, `${name}-${size}-${colorScheme}.png`) });
+    }
+  }
+  console.log(name);
+}
+
+/** @param {string} room @param {number} count @param {string} [address] of the first one's node */
+async function gather(room, count, address = node.url) {
+  const pages = [];
+  for (const name of NAMES.slice(0, count)) {
+    // Only the first is photographed; small windows cost less to draw.
+    const page = await chromium.open(undefined, { viewport: pages.length === 0 ? SIZES.desktop : SMALL_WINDOW });
+    const query = count > 3 ? '?video=small' : '';
+    await enterRoom(page, `${pages.length === 0 ? address : node.url}/room/${room}${query}`, name, { muted: pages.length > 2 });
+    pages.push(page);
+  }
+  for (const page of pages) await othersSeen(page, count - 1);
+  return pages;
+}
+
+/** @type {Record<string, () => Promise<void>>} */
+const STATES = {
+  async landing() {
+    const page = await chromium.open(node.url);
+    await page.fill('#name', 'Amara Okafor');
+    await page.fill('#room', 'quiet-harbor-wren-402');
+    await shoot(page, 'landing');
+    await page.fill('#name', '');
+    await page.fill('#room', 'späte runde?');
+    await page.click('button[type=submit]');
+    await shoot(page, 'landing-wrong');
+    await disperse(page);
+  },
+  async notfound() {
+    const page = await chromium.open(`${node.url}/no/such/page`);
+    await shoot(page, 'notfound');
+    await page.goto(`${node.url}/room/${encodeURIComponent('späte runde')}`);
+    await shoot(page, 'badroom');
+    await disperse(page);
+  },
+  async prejoin() {
+    const page = await chromium.open(`${node.url}/room/quiet-harbor-wren-402`);
+    await page.fill('#your-name', 'Amara Okafor');
+    await page.waitForFunction(() => document.querySelector('video')?.videoWidth);
+    await shoot(page, 'prejoin');
+    await page.click('[data-toggle=audio]');
+    await page.click('[data-toggle=video]');
+    await shoot(page, 'prejoin-off');
+    await disperse(page);
+  },
+  async denied() {
+    const page = await chromium.open(undefined, { permissions: [] });
+    await page.addInitScript(() => {
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied', 'NotAllowedError'));
+      navigator.permissions.query = async () => /** @type {any} */ ({ state: 'denied' });
+    });
+    await page.goto(`${node.url}/room/denied`);
+    await page.fill('#your-name', 'Amara Okafor');
+    await page.waitForSelector('.note h2');
+    await shoot(page, 'denied');
+    const nothing = await bare.open(`${node.url}/room/nothing`, { permissions: [] });
+    await nothing.fill('#your-name', 'Amara Okafor');
+    await nothing.waitForSelector('.note h2');
+    await shoot(nothing, 'nocamera');
+    await disperse(page, nothing);
+    const insecure = await chromium.open(undefined);
+    await insecure.addInitScript(() => Object.defineProperty(navigator, 'mediaDevices', { value: undefined }));
+    await insecure.goto(`${node.url}/room/insecure`);
+    await insecure.waitForSelector('.note h2');
+    await shoot(insecure, 'insecure');
+    await disperse(insecure);
+  },
+  async one() {
+    const pages = await gather('quiet-harbor-wren-402', 1);
+    await shoot(pages[0], 'room-1');
+    await pages[0].click('[popovertarget=more-menu]');
+    await shoot(pages[0], 'menu');
+    await pages[0].click('#more-menu [data-act=settings]');
+    await pages[0].waitForFunction(() => document.querySelector('#settings video')?.videoWidth);
+    await shoot(pages[0], 'settings');
+    await pages[0].keyboard.press('Escape');
+    await pages[0].keyboard.press('?');
+    await shoot(pages[0], 'help');
+    await disperse(...pages);
+  },
+  async two() {
+    const pages = await gather('weekly', 2);
+    const [first, second] = pages;
+    await shoot(first, 'room-2');
+    await second.keyboard.press('v');
+    await second.keyboard.press('m');
+    await first.waitForSelector('.tile:nth-child(2):not([data-picture])');
+    await first.keyboard.press('m');
+    await shoot(first, 'room-2-off');
+    await disperse(...pages);
+  },
+  async three() {
+    const pages = await gather('design-review', 3);
+    const [first, second, third] = pages;
+    await shoot(first, 'room-3');
+    await first.keyboard.press('c');
+    await say(first, 'Good morning! I put the new drawings into the folder.');
+    await say(second, 'Thanks, opening them now.');
+    await say(second, 'The second one has no dimensions yet, or do I look at an old version of it? Mine says draft 3.');
+    await say(third, '<b>Mine too</b>');
+    await say(first, 'Draft 4 is on its way.');
+    await shoot(first, 'chat');
+    await first.keyboard.press('Escape');
+    await first.click('button[data-panel=people]');
+    await shoot(first, 'people');
+    await first.click('[aria-label="Remove Lukas"]');
+    await shoot(first, 'confirm');
+    await first.click('#confirm [value=no]');
+    await first.click('#people [data-act=close]');
+    await second.setViewportSize(SIZES.desktop);
+    await second.click('.bar [data-act=share]');
+    await first.waitForSelector('.tile[data-kind=screen][data-picture]');
+    await shoot(first, 'screen');
+    await second.click('.bar [data-act=share]');
+    await first.waitForSelector('.tile[data-kind=screen]', { state: 'detached' });
+    await first.click('button[data-panel=people]');
+    await first.click('#people [data-act=lock]');
+    await first.click('[aria-label="Mute Lukas"]');
+    await first.click('#people [data-act=close]');
+    await second.waitForSelector('.toast');
+    await shoot(second, 'muted');
+    const fourth = await chromium.open();
+    await enterRoom(fourth, `${node.url}/room/design-review`, 'Late', { stay: false });
+    await noticed(fourth, 'room_locked');
+    await shoot(fourth, 'locked');
+    await first.click('button[data-panel=people]');
+    await first.click('[aria-label="Remove Lukas"]');
+    await first.click('#confirm [value=yes]');
+    await second.waitForSelector('#notice:not([hidden])');
+    await shoot(second, 'kicked');
+    await third.click('[data-act=leave]');
+    await shoot(third, 'left');
+    await disperse(...pages, fourth);
+  },
+  async nine() {
+    const pages = await gather('all-hands', 9);
+    await pages[1].keyboard.press('v');
+    await pages[0].waitForSelector('.tile:not([data-picture])');
+    await shoot(pages[0], 'room-9');
+    await pages[0].click('button[data-panel=people]');
+    await shoot(pages[0], 'room-9-people');
+    await pages[0].click('#people [data-act=close]');
+    await pages[2].setViewportSize(SIZES.desktop);
+    await pages[2].click('.bar [data-act=share]');
+    await pages[0].waitForSelector('.tile[data-kind=screen][data-picture]');
+    await shoot(pages[0], 'room-9-screen');
+    await disperse(...pages);
+  },
+  async reconnecting() {
+    const pages = await gather('train', 2, wire.url);
+    wire.down();
+    await pages[0].waitForSelector('#banner:not([hidden])');
+    await pages[1].waitForSelector('.tile[data-away]');
+    await shoot(pages[0], 'reconnecting-own');
+    wire.up();
+    await pages[0].waitForSelector('#banner[data-tone=good]');
+    wire.down();
+    await pages[1].waitForSelector('.tile[data-away]');
+    await shoot(pages[1], 'reconnecting-other');
+    wire.up();
+    await disperse(...pages);
+  },
+  async full() {
+    const first = await chromium.open();
+    await enterRoom(first, `${fullNode.url}/room/small`, 'Amara');
+    const second = await chromium.open();
+    await enterRoom(second, `${fullNode.url}/room/small`, 'Lukas', { stay: false });
+    await second.waitForSelector('#notice:not([hidden])');
+    await shoot(second, 'full');
+    await disperse(first, second);
+  },
+  async elsewhere() {
+    const first = await chromium.open();
+    await enterRoom(first, `${node.url}/room/twice`, 'Amara');
+    const second = await first.context().newPage();
+    await second.goto(`${node.url}/room/twice`);
+    await second.waitForSelector('[data-part=elsewhere]:not([hidden])');
+    await shoot(second, 'prejoin-elsewhere');
+    await second.click('button.primary[type=submit]');
+    await inCall(second);
+    await first.waitForSelector('#notice:not([hidden])');
+    await shoot(first, 'elsewhere');
+    await disperse(first);
+  },
+};
+
+/**
+ * Makes what the cameras see: a calm backdrop and somebody who sways a little, instead of Chromium's test card.
+ * @returns {Promise<string>} a file
+ */
+async function portrait() {
+  const [width, height, frames] = [640, 360, 40];
+  const inside = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ sway) => {
+    const head = ((x - 320 - sway) / 58) ** 2 + ((y - 150) / 74) ** 2;
+    const shoulders = ((x - 320 - sway / 2) / 150) ** 2 + ((y - 372) / 132) ** 2;
+    return Math.max(Math.min(1, (1 - head) * 12), Math.min(1, (1 - shoulders) * 12), 0);
+  };
+  const parts = [Buffer.from(`YUV4MPEG2 W${width} H${height} F20:1 Ip A1:1 C420jpeg\n`)];
+  for (let frame = 0; frame < frames; frame += 1) {
+    const sway = 14 * Math.sin((2 * Math.PI * frame) / frames);
+    const picture = Buffer.alloc((width * height * 3) / 2);
+    for (let y = 0; y < height; y += 1) {
+      for (let x = 0; x < width; x += 1) {
+        const backdrop = 178 - y / 6 + 26 * Math.sin(x / 190);
+        const body = inside(x, y, sway);
+        picture[y * width + x] = backdrop * (1 - body) + 86 * body;
+      }
+    }
+    picture.fill(118, width * height, (width * height * 5) / 4);
+    picture.fill(134, (width * height * 5) / 4);
+    parts.push(Buffer.from('FRAME\n'), picture);
+  }
+  const file = path.join(scratch, 'portrait.y4m');
+  await writeFile(file, Buffer.concat(parts));
+  return file;
+}
+
+try {
+  for (const [name, state] of Object.entries(STATES)) {
+    if (only.length === 0 || only.includes(name)) await state();
+  }
+} finally {
+  await Promise.all([chromium.stop(), bare.stop()]);
+  await wire.stop();
+  await Promise.all([node.stop(), fullNode.stop(), rm(scratch, { recursive: true })]);
+}
