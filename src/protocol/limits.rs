@@ -29,8 +29,9 @@ pub const CLOSE_LINGER: Duration = Duration::from_secs(2);
 /// Unsent or unacknowledged bytes on the wire older than this end the connection (`TCP_USER_TIMEOUT`, RFC 5482).
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Messages a session keeps for a browser that may come back.
-pub const RING_MESSAGES_MAX: usize = 512;
+/// Messages a session keeps for a browser that may come back, or that falls behind for a moment: a full room that greets
+/// a newcomer with offers and candidates all at once must fit.
+pub const RING_MESSAGES_MAX: usize = 4096;
 /// Bytes a session keeps for a browser that may come back.
 pub const RING_BYTES_MAX: usize = 1024 * 1024;
 /// Messages handed to a connection and not yet taken by its socket.

@@ -145,3 +145,41 @@ async fn metadata_is_merged_and_the_others_are_told() {
     let carol = Peer::join(node.address(), "blue", "carol").await;
     assert_eq!(carol.welcome["participants"][1]["metadata"], json!({ "audio": false }));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_greet_a_newcomer_at_once_reach_it() {
+    const OTHERS: usize = 60;
+    const EACH: u64 = 60;
+    let node = Node::start(&[]);
+    let mut peers = Vec::new();
+    for number in 0..OTHERS {
+        peers.push(Peer::join(node.address(), "blue", &format!("p{number}")).await);
+    }
+    for (number, peer) in peers.iter_mut().enumerate() {
+        for _ in number + 1..OTHERS {
+            peer.expect("UserJoined").await;
+        }
+    }
+    let mut newcomer = Peer::join(node.address(), "blue", "newcomer").await;
+    let greeting = peers.iter_mut().map(|peer| async {
+        peer.expect("UserJoined").await;
+        for number in 0..EACH {
+            let candidate =
+                json!({ "candidate": "candidate:1 1 udp 2122260223 192.0.2.1 50000 typ host", "n": number });
+            peer.send(
+                json!({ "type": "IceCandidate", "target_user_id": "newcomer", "candidate": candidate }),
+            )
+            .await;
+        }
+    });
+    let reading = async {
+        let mut next = std::collections::BTreeMap::new();
+        for _ in 0..OTHERS as u64 * EACH {
+            let heard = newcomer.expect("IceCandidate").await;
+            let expected = next.entry(heard["from_user_id"].to_string()).or_insert(0);
+            assert_eq!(heard["candidate"]["n"], *expected);
+            *expected += 1;
+        }
+    };
+    tokio::join!(futures_util::future::join_all(greeting), reading);
+}

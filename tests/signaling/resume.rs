@@ -1,5 +1,6 @@
 //! Taking up a session by another socket.
 
+use greenroom::protocol::limits::RING_MESSAGES_MAX;
 use serde_json::{Value, json};
 
 use crate::support::{Node, Peer};
@@ -79,8 +80,9 @@ async fn a_resume_with_an_id_is_accepted_by_that_id() {
 #[tokio::test]
 async fn when_the_ring_overran_there_is_a_snapshot_and_nothing_old() {
     let node = Node::start(&["--messages-per-sec=100000", "--messages-burst=100000"]);
+    let overrun = u64::try_from(RING_MESSAGES_MAX).expect("a number") + 1;
     let (mut bob, welcome, heard) = bob_and_lost_ada(&node).await;
-    say(&mut bob, 0..600).await;
+    say(&mut bob, 0..overrun).await;
     bob.send(json!({ "type": "Update", "metadata": { "hand": "up" } })).await;
     bob.expect_nothing().await;
     let mut ada = Peer::resume(node.address(), &welcome, heard).await;
@@ -93,10 +95,10 @@ async fn when_the_ring_overran_there_is_a_snapshot_and_nothing_old() {
     expected["seq"] = snapshot["seq"].clone();
     expected["participants"] = snapshot["participants"].clone();
     assert_eq!(snapshot, expected, "the same fields as RoomJoined");
-    assert_eq!(snapshot["seq"], heard + 602, "numbers are never given twice");
+    assert_eq!(snapshot["seq"], heard + overrun + 2, "numbers are never given twice");
     bob.expect_updated("ada", "state", "present").await;
-    say(&mut bob, 600..601).await;
-    assert_eq!(ada.expect("Message").await["data"], 600);
+    say(&mut bob, 7..8).await;
+    assert_eq!(ada.expect("Message").await["data"], 7);
 }
 
 #[tokio::test]
