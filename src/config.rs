@@ -158,6 +158,10 @@ pub fn load() -> Result<Request, ConfigError> {
     match dotenvy::dotenv() {
         Ok(_) => {}
         Err(error) if error.not_found() => {}
+        // The line is not quoted: it may hold a secret.
+        Err(dotenvy::Error::LineParse(..)) => {
+            return Err(ConfigError::new(".env", "has a line that is not like NAME=value"));
+        }
         Err(error) => return Err(ConfigError::new(".env", format!("cannot be read: {error}"))),
     }
     parse(std::env::args_os())
