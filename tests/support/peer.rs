@@ -82,6 +82,11 @@ impl Peer {
         self.heard
     }
 
+    /// Its own port.
+    pub fn port(&self) -> u16 {
+        self.socket.get_ref().local_addr().expect("connected").port()
+    }
+
     /// Who the node says this is.
     pub fn user_id(&self) -> &str {
         self.welcome["user_id"].as_str().expect("joined")
