@@ -225,7 +225,7 @@ export class Call extends TypedEventTarget {
     const { user_id: userId, role, session_id: sessionId } = roster;
     this.#me = { userId, username: this.#me?.username ?? this.#options.username ?? '', role, metadata: this.#metadata, sessionId };
     this.#iceServers = roster.ice_servers ?? [];
-    this.#setRoom({ ...this.#room, ...pick(roster) });
+    this.#setRoom(roster);
     this.#measuring ??= setInterval(() => this.#measure(), MEASURE_MS);
     this.emit('me', { me: this.#me });
   }
@@ -354,14 +354,6 @@ export class Call extends TypedEventTarget {
       this.emit('participant', { kind: 'updated', participant });
     }
   }
-}
-
-/**
- * @param {Roster} roster
- * @returns {{ locked?: boolean, recording?: boolean }} what it says of the room, if it does
- */
-function pick({ locked, recording }) {
-  return { ...(locked !== undefined && { locked }), ...(recording !== undefined && { recording }) };
 }
 
 /** A browser that blocks storage throws at the mere look. */

@@ -50,8 +50,8 @@ export interface Roster {
   limits?: Limits;
   /** Silence after which a page should ping. Unit: ms. */
   heartbeat_ms: number;
-  locked?: boolean;
-  recording?: boolean;
+  locked: boolean;
+  recording: boolean;
 }
 
 export type RoomJoined = { type: 'RoomJoined'; seq: number } & Roster;

@@ -169,7 +169,8 @@ export async function startBrowser({ args = [] } = {}) {
     /** Uncaught errors and console errors of all windows, for a test that wants none. */
     complaints,
     /**
-     * Opens an address in a new window.
+     * Opens an address in a new window. The page must come from the node itself: to one that a route of the test
+     * fulfils, Chromium denies sockets on loopback.
      * @param {string} [url]
      * @param {import('playwright-core').BrowserContextOptions & { losable?: boolean }} [options] losable: for `loseMedia`
      */
