@@ -340,7 +340,9 @@ export class SignalingClient extends TypedEventTarget {
     const wake = () => this.#wake();
     globalThis.addEventListener?.('online', wake, { signal });
     globalThis.addEventListener?.('offline', wake, { signal });
-    globalThis.document?.addEventListener('visibilitychange', wake, { signal });
+    // A window that was away may have slept through the end of its socket.
+    const shown = () => { if (document.visibilityState === 'visible') wake(); };
+    globalThis.document?.addEventListener('visibilitychange', shown, { signal });
   }
 
   #wake() {
