@@ -8,7 +8,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { startBrowser, startNode, startWire } from './harness.mjs';
+import { loseMedia, startBrowser, startNode, startWire } from './harness.mjs';
 import { SMALL_WINDOW, disperse, enterRoom, inCall, noticed, othersSeen, say } from './visitors.mjs';
 
 const SIZES = /** @type {const} */ ({ phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } });
@@ -48,7 +48,7 @@ async function gather(room, count, address = node.url) {
   const pages = [];
   for (const name of NAMES.slice(0, count)) {
     // Only the first is photographed; small windows cost less to draw.
-    const page = await chromium.open(undefined, { viewport: pages.length === 0 ? SIZES.desktop : SMALL_WINDOW });
+    const page = await chromium.open(undefined, { losable: true, viewport: pages.length === 0 ? SIZES.desktop : SMALL_WINDOW });
     const query = count > 3 ? '?video=small' : '';
     await enterRoom(page, `${pages.length === 0 ? address : node.url}/room/${room}${query}`, name, { muted: pages.length > 2 });
     pages.push(page);
@@ -199,8 +199,10 @@ const STATES = {
     wire.up();
     await pages[0].waitForSelector('#banner[data-tone=good]');
     wire.down();
-    await pages[1].waitForSelector('.tile[data-away]');
+    await loseMedia(pages[0], true);
+    await pages[1].waitForSelector('.tile[data-frozen]');
     await shoot(pages[1], 'reconnecting-other');
+    await loseMedia(pages[0], false);
     wire.up();
     await disperse(...pages);
   },

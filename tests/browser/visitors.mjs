@@ -7,6 +7,8 @@ import { until } from './harness.mjs';
 
 /** For windows that nobody looks at: drawing them costs the machine that runs the tests. */
 export const SMALL_WINDOW = { width: 480, height: 360 };
+/** How long anything may take: two slow cores carry every browser of a call, and perhaps other work. */
+const PATIENCE_MS = 60_000;
 
 /**
  * Opens a room as from an invite link, types a name and joins.
@@ -18,6 +20,16 @@ export const SMALL_WINDOW = { width: 480, height: 360 };
  */
 export async function enterRoom(page, url, name, { stay = true, muted = false } = {}) {
   await page.goto(url);
+  await join(page, name, { stay, muted });
+}
+
+/**
+ * Joins from the prejoin page that is open already.
+ * @param {Page} page
+ * @param {string} name
+ * @param {{ stay?: boolean, muted?: boolean }} [options] as for `enterRoom`
+ */
+export async function join(page, name, { stay = true, muted = false } = {}) {
   await page.fill('#your-name', name);
   if (muted) await page.click('[data-toggle=audio][aria-pressed=true]');
   await page.press('#your-name', 'Enter');
@@ -29,7 +41,7 @@ export async function enterRoom(page, url, name, { stay = true, muted = false } 
  * @param {Page} page
  */
 export async function inCall(page) {
-  await page.waitForSelector('#call:not([hidden])', { timeout: 30_000 });
+  await page.waitForSelector('#call:not([hidden])');
 }
 
 /**
@@ -38,7 +50,7 @@ export async function inCall(page) {
  * @param {string} name as `data-notice` has it
  */
 export async function noticed(page, name) {
-  await page.waitForSelector(`#notice:not([hidden])[data-notice=${name}]`, { timeout: 30_000 });
+  await page.waitForSelector(`#notice:not([hidden])[data-notice=${name}]`);
 }
 
 /**
@@ -47,7 +59,7 @@ export async function noticed(page, name) {
  * @param {number} count
  * @param {number} [timeoutMs]
  */
-export async function othersSeen(page, count, timeoutMs = 60_000) {
+export async function othersSeen(page, count, timeoutMs = PATIENCE_MS) {
   await until(
     () => page.evaluate((wanted) => {
       const tiles = [...document.querySelectorAll('.tile[data-kind=person]')].slice(1);
@@ -82,9 +94,9 @@ export function received(page) {
 export async function moving(page) {
   await othersSeen(page, 1);
   const [before, drawnBefore] = [await received(page), await drawn(page)];
-  await until(async () => (await received(page)).frames > before.frames + 5, { what: 'more frames decoded' });
-  await until(async () => (await received(page)).audioBytes > before.audioBytes + 1000, { what: 'more sound received' });
-  await until(async () => (await drawn(page)) !== drawnBefore, { what: 'another picture drawn' });
+  await until(async () => (await received(page)).frames > before.frames + 5, { what: 'more frames decoded', timeoutMs: PATIENCE_MS });
+  await until(async () => (await received(page)).audioBytes > before.audioBytes + 1000, { what: 'more sound received', timeoutMs: PATIENCE_MS });
+  await until(async () => (await drawn(page)) !== drawnBefore, { what: 'another picture drawn', timeoutMs: PATIENCE_MS });
 }
 
 /**

@@ -93,13 +93,16 @@ export class CallScreen {
   /** Shows the call; called once, after it was joined. */
   start() {
     const { room, call, announcer, media } = this.scene;
-    setText(need('[data-part=room]', HTMLElement, this.screen), room);
+    const title = need('[data-part=room]', HTMLElement, this.screen);
+    setText(title, room);
+    title.focus();
     need('[data-part=link]', HTMLInputElement, this.screen).value = inviteLink(room);
     document.title = `${room} · Greenroom`;
     const speaksNow = () => media.micOn && this.ownLevel > OWN_VOICE;
     this.stops = [keepAwake(), watchSpeaking(call, speaksNow, (speaking) => this.tiles.setSpeaking(speaking))];
     tellHappenings(this.scene, this.over.signal);
     this.outbound.sync();
+    this.outbound.announce();
     this.#draw();
     const others = call.participants.size;
     announcer.say(others === 0 ? 'You are in the call. Nobody else is here yet.' : `You are in the call with ${others} other${others === 1 ? '' : 's'}.`);

@@ -7,16 +7,17 @@
  * @property {number} height pixels
  * @property {number} framesPerSecond
  * @property {number} bitsPerSecond at most, for each copy that is sent
+ * @property {number} screenFramesPerSecond of a shared screen, which stays sharp and gets slower instead
  */
 
 /** @type {readonly Capture[]} */
 const STEPS = [
-  { width: 1280, height: 720, framesPerSecond: 30, bitsPerSecond: 1_800_000 },
-  { width: 640, height: 360, framesPerSecond: 24, bitsPerSecond: 600_000 },
-  { width: 320, height: 180, framesPerSecond: 15, bitsPerSecond: 180_000 },
+  { width: 1280, height: 720, framesPerSecond: 30, bitsPerSecond: 1_800_000, screenFramesPerSecond: 15 },
+  { width: 640, height: 360, framesPerSecond: 24, bitsPerSecond: 600_000, screenFramesPerSecond: 10 },
+  { width: 320, height: 180, framesPerSecond: 15, bitsPerSecond: 180_000, screenFramesPerSecond: 5 },
 ];
 /** @type {Capture} */
-const SMALL = { width: 160, height: 120, framesPerSecond: 8, bitsPerSecond: 60_000 };
+const SMALL = { width: 160, height: 120, framesPerSecond: 8, bitsPerSecond: 60_000, screenFramesPerSecond: 5 };
 const SCREEN_BITS_PER_SECOND = 2_500_000;
 
 /**

@@ -77,7 +77,7 @@ function fill(select, devices, chosen, what) {
     value: device.deviceId,
     label: device.label || (devices.length === 1 ? `${what} of this device` : `${what} ${position + 1}`),
   }));
-  if (choices.length === 0) choices.push({ value: '', label: `No ${what.toLowerCase()} found` });
+  if (choices.length === 0) choices.push({ value: '', label: navigator.mediaDevices ? `No ${what.toLowerCase()} found` : 'Not available here' });
   select.disabled = devices.length === 0;
   const shown = [...select.options].map((option) => `${option.value}\n${option.text}`).join('\n');
   const wanted = choices.map((choice) => `${choice.value}\n${choice.label}`).join('\n');

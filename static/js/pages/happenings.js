@@ -18,6 +18,7 @@ export function tellHappenings(scene, signal) {
   addEventListener('offline', () => connection.render(), options);
   addEventListener('online', () => connection.render(), options);
   call.addEventListener('participant', ({ detail }) => tellParticipant(scene, detail), options);
+  call.addEventListener('participant', unconnectedWords(scene), options);
   call.addEventListener('room', roomWords(scene), options);
   call.addEventListener('me', moderatorWords(scene), options);
   call.addEventListener('muted', ({ detail }) => void obeyMute(scene, detail), options);
@@ -64,6 +65,24 @@ function tellParticipant({ people, toasts, announcer }, { kind, participant, rea
 }
 
 /**
+ * Says once for each participant that no media connection with them can be made.
+ *
+ * @param {Scene} scene
+ * @returns {(event: CustomEvent<CallEvents['participant']>) => void}
+ */
+function unconnectedWords({ people, toasts }) {
+  /** @type {Set<string>} */
+  const told = new Set();
+  return ({ detail: { participant } }) => {
+    const { userId, link, state } = participant;
+    if (link !== 'failed' || state === 'suspect' || told.has(userId)) return;
+    told.add(userId);
+    const name = people.nameOf(userId);
+    toasts.show(`No picture or sound from ${name}: a network between you blocks calls. Another network, such as a phone’s, may help.`, { tone: 'problem' });
+  };
+}
+
+/**
  * @param {Scene} scene
  * @returns {(event: CustomEvent<CallEvents['room']>) => void}
  */
@@ -84,9 +103,8 @@ function roomWords({ call, toasts }) {
  * @param {Scene} scene
  * @returns {(event: CustomEvent<CallEvents['me']>) => void}
  */
-function moderatorWords({ toasts }) {
-  /** @type {string | null} */
-  let role = null;
+function moderatorWords({ call, toasts }) {
+  let role = call.me?.role;
   return ({ detail }) => {
     if (role === 'participant' && detail.me.role === 'moderator') {
       toasts.show('You are the moderator now: you can mute, remove and lock.', { icon: 'people' });

@@ -2,6 +2,8 @@
 
 /** @type {AudioContext | null} */
 let shared = null;
+/** How many meters watch something now; without any, the machinery of sound rests. */
+let watching = 0;
 
 /**
  * Watches one audio track and reports how loud it is, some twenty times a second.
@@ -29,6 +31,7 @@ export class LevelMeter {
     this.stop();
     if (!track || typeof AudioContext !== 'function') return;
     this.track = track;
+    watching += 1;
     shared ??= new AudioContext();
     const context = shared;
     const analyser = context.createAnalyser();
@@ -46,11 +49,14 @@ export class LevelMeter {
 
   /** Stops watching. */
   stop() {
+    if (!this.track) return;
     clearInterval(this.timer);
     this.source?.disconnect();
     this.source = null;
     this.track = null;
     this.report(0);
+    watching -= 1;
+    if (watching === 0) void shared?.suspend();
   }
 }
 

@@ -1,21 +1,15 @@
 // The camera, the microphone and the screen of this person: opened, switched, lost and given back.
 // It knows nothing of calls; whoever listens to `change` sends the tracks on.
 
+import { audioConstraints, permissionState, presentKinds, problemOf, videoConstraints } from './asking.js';
+import { captureFor, smallVideoAsked } from './capture.js';
 import { recall, remember } from './preferences.js';
-import { smallVideoAsked, captureFor } from './capture.js';
 
-/** @typedef {'audio' | 'video'} MediaKind */
-/**
- * Why a device is not there: `insecure` page, `denied` by the person or a policy, `dismissed` question,
- * `missing` device, `busy` in another program, or `failed` for a reason the browser does not tell.
- *
- * @typedef {'insecure' | 'denied' | 'dismissed' | 'missing' | 'busy' | 'failed'} MediaProblem
- */
+/** @typedef {import('./asking.js').MediaKind} MediaKind */
+/** @typedef {import('./asking.js').MediaProblem} MediaProblem */
 /** @typedef {{ kind: MediaKind, label: string, recovered: boolean }} LostDevice */
 
 const DEVICE_KEY = /** @type {const} */ ({ audio: 'microphone', video: 'camera' });
-const DEVICE_KIND = /** @type {const} */ ({ audio: 'audioinput', video: 'videoinput' });
-const PERMISSION = /** @type {const} */ ({ audio: 'microphone', video: 'camera' });
 
 /**
  * Local media with what is on, and why something is not.
@@ -112,10 +106,12 @@ export class LocalMedia extends EventTarget {
    * @param {import('./capture.js').Capture} capture
    */
   async fit(capture) {
-    if (capture.height === this.capture.height && capture.framesPerSecond === this.capture.framesPerSecond) return;
+    if (capture === this.capture) return;
     this.capture = capture;
+    const frameRate = { max: capture.screenFramesPerSecond };
     try {
       await this.tracks.video?.applyConstraints(videoConstraints(capture, ''));
+      await this.screen?.applyConstraints({ frameRate });
     } catch {
       // The camera has no such size: it goes on as it is, and the sender's bit rate bounds it.
     }
@@ -128,7 +124,10 @@ export class LocalMedia extends EventTarget {
    */
   async shareScreen() {
     try {
-      const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 15, max: 30 } }, audio: true });
+      const stream = await navigator.mediaDevices.getDisplayMedia({
+        video: { frameRate: { max: this.capture.screenFramesPerSecond } },
+        audio: true,
+      });
       this.stopScreen();
       this.screen = stream.getVideoTracks()[0] ?? null;
       this.screenAudio = stream.getAudioTracks()[0] ?? null;
@@ -291,66 +290,4 @@ export class LocalMedia extends EventTarget {
   #changed() {
     this.dispatchEvent(new Event('change'));
   }
-}
-
-/**
- * @returns {Promise<Record<MediaKind, boolean>>} which kinds of device this machine has
- */
-async function presentKinds() {
-  try {
-    const devices = await navigator.mediaDevices.enumerateDevices();
-    const has = (/** @type {MediaKind} */ kind) => devices.some((device) => device.kind === DEVICE_KIND[kind]);
-    return { audio: has('audio'), video: has('video') };
-  } catch {
-    return { audio: true, video: true };
-  }
-}
-
-/**
- * @param {MediaKind} kind
- * @returns {Promise<PermissionState>}
- */
-async function permissionState(kind) {
-  try {
-    const name = /** @type {PermissionName} */ (/** @type {string} */ (PERMISSION[kind]));
-    return (await navigator.permissions.query({ name })).state;
-  } catch {
-    return 'denied';
-  }
-}
-
-/**
- * @param {unknown} error
- * @returns {MediaProblem}
- */
-function problemOf(error) {
-  const name = error instanceof Error || error instanceof DOMException ? error.name : '';
-  if (name === 'NotAllowedError' || name === 'SecurityError') return 'denied';
-  if (name === 'NotFoundError' || name === 'OverconstrainedError') return 'missing';
-  if (name === 'NotReadableError' || name === 'AbortError') return 'busy';
-  return 'failed';
-}
-
-/**
- * @param {string} deviceId preferred, not demanded: it may be unplugged today
- * @returns {MediaTrackConstraints}
- */
-function audioConstraints(deviceId) {
-  const chosen = deviceId === '' ? {} : { deviceId: { ideal: deviceId } };
-  return { ...chosen, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-}
-
-/**
- * @param {import('./capture.js').Capture} capture
- * @param {string} deviceId
- * @returns {MediaTrackConstraints}
- */
-function videoConstraints(capture, deviceId) {
-  const chosen = deviceId === '' ? { facingMode: 'user' } : { deviceId: { ideal: deviceId } };
-  return {
-    ...chosen,
-    width: { ideal: capture.width },
-    height: { ideal: capture.height },
-    frameRate: { ideal: capture.framesPerSecond, max: capture.framesPerSecond },
-  };
 }

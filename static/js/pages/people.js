@@ -12,7 +12,8 @@ import { shownName } from './names.js';
  * @property {string} name
  * @property {boolean} me
  * @property {boolean} moderator
- * @property {'fine' | 'connecting' | 'suspect' | 'reconnecting' | 'failed'} condition
+ * @property {'fine' | 'connecting' | 'suspect' | 'reconnecting' | 'failed'} condition `suspect`: only the signaling
+ *   is lost, picture and sound may go on; `reconnecting`, `failed`: the media are lost
  * @property {'good' | 'fair' | 'poor' | 'unknown'} quality
  * @property {boolean} audioOn
  * @property {boolean} videoOn
@@ -124,8 +125,9 @@ function personOf(participant) {
  * @returns {Person['condition']}
  */
 function conditionOf({ state, link }) {
+  if (link === 'reconnecting') return 'reconnecting';
   if (state === 'suspect') return 'suspect';
-  if (link === 'reconnecting' || link === 'failed') return link;
+  if (link === 'failed') return 'failed';
   return link === 'connected' ? 'fine' : 'connecting';
 }
 
@@ -155,6 +157,6 @@ export function conditionWords(condition) {
     case 'reconnecting':
       return 'Reconnecting…';
     case 'failed':
-      return 'No direct connection';
+      return 'No connection';
   }
 }

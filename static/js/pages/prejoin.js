@@ -37,9 +37,9 @@ export class Prejoin {
     this.devices = new DeviceChoice(screen, media, onSpeaker);
     setText(need('[data-part=room]', HTMLElement, screen), room);
     const wide = matchMedia('(min-width: 860px)');
-    const fold = () => (need('details', HTMLDetailsElement, screen).open = wide.matches);
-    wide.addEventListener('change', fold);
-    fold();
+    this.fold = need('details', HTMLDetailsElement, screen);
+    this.fold.open = wide.matches;
+    wide.addEventListener('change', () => (this.fold.open = wide.matches));
     this.name.maxLength = NAME_CHARS_MAX;
     this.name.value = recall('name');
     this.#listen();
@@ -120,6 +120,7 @@ export class Prejoin {
   /** @param {boolean} open */
   #offerTakeOver(open) {
     this.elsewhere.hidden = !open;
+    if (open) this.fold.open = false;
     setText(this.join, open ? 'Move the call here' : 'Join');
   }
 
@@ -137,7 +138,7 @@ export class Prejoin {
     this.preview.hidden = !track;
     setAttribute(this.preview, 'data-mirrored', track?.getSettings().facingMode !== 'environment');
     this.avatar.hidden = Boolean(track);
-    setText(this.avatar, initialsOf(this.name.value));
+    setText(this.avatar, this.name.value.trim() === '' ? '?' : initialsOf(this.name.value));
     this.avatar.dataset.tone = String(toneOf(shownName(this.name.value)));
     const { asking, wanted } = this.media;
     const text = asking ? 'Your browser asks for camera and microphone: choose Allow.' : track ? '' : wanted.video ? '' : 'Your camera is off';

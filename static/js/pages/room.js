@@ -144,7 +144,10 @@ class RoomPage {
 
   /** @returns {boolean} whether this document is a reload of a call */
   #wasInCall() {
-    if (recallInTab('in-call') !== this.room || recall('name') === '') return false;
+    const [visit] = performance.getEntriesByType('navigation');
+    // A tab that the browser brings back tomorrow must not switch a camera on by itself.
+    const reloaded = visit instanceof PerformanceNavigationTiming && visit.type === 'reload';
+    if (!reloaded || recallInTab('in-call') !== this.room || recall('name') === '') return false;
     this.media.wanted = { audio: recallInTab('mic') !== 'off', video: recallInTab('camera') !== 'off' };
     return true;
   }

@@ -55,6 +55,7 @@ export class Sound extends EventTarget {
   /** Silence. */
   stop() {
     this.sync([]);
+    this.blocked = false;
   }
 
   /**

@@ -38,7 +38,7 @@ export class Tile {
       el('div', { class: 'tile-label' }, kind === 'screen' ? icon('screen') : this.micOff, this.name, this.suffix),
       this.quality,
     );
-    this.away = false;
+    this.frozen = false;
     this.thawing = false;
     this.wanted = false;
     this.video.addEventListener('loadeddata', () => this.#showPicture());
@@ -92,11 +92,12 @@ export class Tile {
   /** @param {Person} person */
   #renderCondition(person) {
     const { condition } = person;
-    const away = !person.me && (condition === 'suspect' || condition === 'reconnecting' || condition === 'failed');
-    if (away && !this.away) this.#freeze();
-    if (!away && this.away) this.#thaw();
-    this.away = away;
-    setAttribute(this.root, 'data-away', away);
+    const frozen = !person.me && (condition === 'reconnecting' || condition === 'failed');
+    if (frozen && !this.frozen) this.#freeze();
+    if (!frozen && this.frozen) this.#thaw();
+    this.frozen = frozen;
+    setAttribute(this.root, 'data-frozen', frozen);
+    setAttribute(this.root, 'data-away', frozen || (!person.me && condition === 'suspect'));
     const words = person.me ? '' : conditionWords(condition);
     setText(this.veilText, words);
     this.veil.hidden = words === '';

@@ -1,7 +1,7 @@
 // What the pages say when something is in the way: what happened, and what to do.
 
-/** @typedef {import('./media.js').MediaProblem} MediaProblem */
-/** @typedef {import('./media.js').MediaKind} MediaKind */
+/** @typedef {import('./asking.js').MediaProblem} MediaProblem */
+/** @typedef {import('./asking.js').MediaKind} MediaKind */
 /** @typedef {{ title: string, text: string, retry: boolean, icon: string }} Explanation */
 
 /** @type {Record<MediaKind, string>} */
