@@ -155,7 +155,8 @@ impl ConfigError {
 /// # Errors
 /// The first setting that is wrong.
 pub fn load() -> Result<Request, ConfigError> {
-    match dotenvy::dotenv() {
+    // Not `dotenvy::dotenv`, which goes on to look in every folder above.
+    match dotenvy::from_path(".env") {
         Ok(_) => {}
         Err(error) if error.not_found() => {}
         // The line is not quoted: it may hold a secret.

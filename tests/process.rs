@@ -91,6 +91,16 @@ async fn a_flag_beats_the_environment_which_beats_the_file() {
     }
 }
 
+#[tokio::test]
+async fn only_the_file_in_the_working_directory_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join(".env"), "NODE_ID=from-above\n").expect("a file");
+    let below = folder.path().join("below");
+    std::fs::create_dir(&below).expect("a folder");
+    let command = greenroom(&below);
+    assert_ne!(node_id(command, folder).await, "from-above");
+}
+
 #[test]
 fn a_file_that_cannot_be_read_stops_the_start() {
     let folder = tempfile::tempdir().expect("a folder");

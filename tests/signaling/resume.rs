@@ -79,7 +79,8 @@ async fn a_resume_with_an_id_is_accepted_by_that_id() {
 
 #[tokio::test]
 async fn when_the_ring_overran_there_is_a_snapshot_and_nothing_old() {
-    let node = Node::start(&["--messages-per-sec=100000", "--messages-burst=100000"]);
+    let node =
+        Node::start(&["--messages-per-sec=100000", "--messages-burst=100000", "--session-grace-secs=60"]);
     let overrun = u64::try_from(RING_MESSAGES_MAX).expect("a number") + 1;
     let (mut bob, welcome, heard) = bob_and_lost_ada(&node).await;
     say(&mut bob, 0..overrun).await;
