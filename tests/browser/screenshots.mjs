@@ -20,7 +20,8 @@ if (!folder) throw new Error('usage: node tests/browser/screenshots.mjs <folder>
 await mkdir(folder, { recursive: true });
 
 const scratch = await mkdtemp(path.join(os.tmpdir(), 'greenroom-'));
-const node = await startNode();
+// A lost participant must not be given up while its picture is taken.
+const node = await startNode({ env: { SESSION_GRACE_SECS: '120' } });
 const wire = await startWire(node.port);
 const fullNode = await startNode({ env: { ROOM_MAX_PARTICIPANTS: '1' } });
 const chromium = await startBrowser({ args: [`--use-file-for-fake-video-capture=${await portrait()}`] });
