@@ -69,15 +69,15 @@ async fn churn_alone(node: &Process, share: u64, numbers: std::ops::Range<u64>) 
     for (round, first) in numbers.clone().step_by(usize::try_from(AT_ONCE).expect("small")).enumerate() {
         for number in first..numbers.end.min(first + AT_ONCE) {
             peer.send(join(share, number)).await;
-            peer.send(json!({ "type": "Leave", "id": number })).await;
+            peer.send(json!({ "type": "Leave" })).await;
         }
         for number in first..numbers.end.min(first + AT_ONCE) {
-            hear(&mut peer, "RoomJoined").await;
-            let accepted = hear(&mut peer, "Accepted").await;
-            assert_eq!(accepted["id"], number);
+            let welcome = hear(&mut peer, "RoomJoined").await;
+            assert_eq!(welcome["user_id"], format!("user-{share}-{number}"));
         }
         if round.is_multiple_of(ROUNDS_PER_LOSS) {
-            peer.enter(join_fields(share, first)).await;
+            peer.send(join(share, first)).await;
+            hear(&mut peer, "RoomJoined").await;
             peer.lose();
             peer = Peer::connect(node.address()).await;
         }
@@ -100,18 +100,12 @@ async fn hear(peer: &mut Peer, kind: &str) -> Value {
     }
 }
 
-fn join(share: u64, number: u64) -> Value {
-    let mut fields = join_fields(share, number);
-    fields["type"] = json!("Join");
-    fields
-}
-
 /// Every other one has a room of its own name that was never there before; the rest meet in a few.
-fn join_fields(share: u64, number: u64) -> Value {
+fn join(share: u64, number: u64) -> Value {
     let room = if number.is_multiple_of(2) {
         format!("room-{share}-{number}")
     } else {
         format!("meeting-{}", share % 4)
     };
-    json!({ "room_name": room, "user_id": format!("user-{share}-{number}"), "metadata": { "n": number } })
+    json!({ "type": "Join", "room_name": room, "user_id": format!("user-{share}-{number}"), "metadata": { "n": number } })
 }
