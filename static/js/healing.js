@@ -2,6 +2,7 @@
  * When a connection that is not up is tried again: one appointment at a time, with growing pauses, without end.
  * @module
  */
+import { Deadline } from './deadline.js';
 
 /** How much longer the polite side waits, so that usually only one of the two acts. Unit: ms. */
 const POLITE_WAIT_MS = 4_000;
@@ -15,8 +16,9 @@ export class Healing {
   #polite;
   #heal;
   #attempt = 0;
-  /** @type {{ id: ReturnType<typeof setTimeout>, at: number } | null} */
-  #due = null;
+  #deadline = new Deadline();
+  /** When the appointment is, by `performance.now()`. Unit: ms. */
+  #dueAt = Infinity;
 
   /**
    * @param {boolean} polite waits longer
@@ -41,14 +43,14 @@ export class Healing {
     const pauseMs = Math.min(PAUSE_MAX_MS, PAUSE_MS * (2 ** this.#attempt - 1));
     const waitMs = firstMs + pauseMs + (this.#polite ? POLITE_WAIT_MS : 0);
     const at = performance.now() + waitMs;
-    if (this.#due && this.#due.at <= at) return;
-    this.cancel();
-    this.#due = { at, id: setTimeout(() => this.#isDue(), waitMs) };
+    if (this.#dueAt <= at) return;
+    this.#dueAt = at;
+    this.#deadline.set(waitMs, () => this.#isDue());
   }
 
   cancel() {
-    if (this.#due) clearTimeout(this.#due.id);
-    this.#due = null;
+    this.#deadline.clear();
+    this.#dueAt = Infinity;
   }
 
   /** Things changed for the better: the next attempt counts as the first. */
@@ -58,7 +60,7 @@ export class Healing {
   }
 
   #isDue() {
-    this.#due = null;
+    this.#dueAt = Infinity;
     this.#heal();
   }
 }

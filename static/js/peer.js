@@ -30,8 +30,11 @@ export const KIND_OF = { audio: 'audio', video: 'video', screen: 'video', screen
 
 /** ICE often recovers by itself within this. Unit: ms. */
 const DISCONNECTED_MS = 2_000;
-/** From an offer to a connection, before it counts as lost. Unit: ms. */
-const CONNECT_MS = 12_000;
+/**
+ * From an offer to a connection, before a signal counts as lost. ICE itself says sooner when there is no path, so this is
+ * long: a machine that is slow under many connections must not be given more of them. Unit: ms.
+ */
+const CONNECT_MS = 20_000;
 
 /**
  * @typedef {object} PeerOptions

@@ -5,6 +5,7 @@
  * It reads no message and knows no session; see `signaling.js` for those.
  * @module
  */
+import { Deadline } from './deadline.js';
 
 /** From `new WebSocket` until the node has answered the hello. Unit: ms. */
 const HELLO_MS = 10_000;
@@ -27,8 +28,7 @@ export class LiveSocket {
   #events;
   #ended = false;
   #heartbeatMs = HEARTBEAT_MS;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
+  #deadline = new Deadline();
 
   /**
    * @param {string} url
@@ -40,7 +40,7 @@ export class LiveSocket {
     this.#socket.onopen = () => events.onOpen();
     this.#socket.onmessage = ({ data }) => this.#take(data);
     this.#socket.onclose = ({ code }) => this.#end(code);
-    this.#timer = setTimeout(() => this.drop(), HELLO_MS);
+    this.#deadline.set(HELLO_MS, () => this.drop());
   }
 
   /**
@@ -71,7 +71,7 @@ export class LiveSocket {
   /** Says goodbye. What was sent before still arrives; no event follows. */
   close() {
     this.#ended = true;
-    clearTimeout(this.#timer);
+    this.#deadline.clear();
     this.#socket.close(1000);
   }
 
@@ -88,23 +88,21 @@ export class LiveSocket {
   /** Anything that arrives is life: wait one heartbeat of silence, then ask. */
   #listen() {
     this.#watching = true;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#ask(this.#heartbeatMs), this.#heartbeatMs);
+    this.#deadline.set(this.#heartbeatMs, () => this.#ask(this.#heartbeatMs));
   }
 
   /** @param {number} withinMs */
   #ask(withinMs) {
     if (this.#ended || !this.#watching) return;
     this.send('{"type":"Ping"}');
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.drop(), withinMs);
+    this.#deadline.set(withinMs, () => this.drop());
   }
 
   /** @param {number} code */
   #end(code) {
     if (this.#ended) return;
     this.#ended = true;
-    clearTimeout(this.#timer);
+    this.#deadline.clear();
     this.#events.onEnd(code);
   }
 }

@@ -288,6 +288,21 @@ describe('the library and a scripted node', { skip: skipReason(), timeout: 300_0
     await page.context().close();
   });
 
+  test('a page that was held up itself asks once more before it gives the socket up', async () => {
+    const { page, sockets } = await stage([
+      (socket) => socket.say(joined(1, { heartbeat_ms: 1_000 })),
+      (socket) => socket.say({ type: 'Resumed', seq: 2, outcome: 'full' }),
+    ]);
+    await join(page);
+    await until(() => sockets[0]?.of('Ping').length === 1, { what: 'a ping' });
+    // Nothing runs in the page while the deadline passes; afterwards it is too late to tell whose fault the silence was.
+    await page.evaluate(() => { for (const until = performance.now() + 4_000; performance.now() < until;); });
+    const freedAt = Date.now();
+    await until(() => sockets[1]?.hello, { what: 'another socket' });
+    assert.ok((sockets[1]?.openedAt ?? 0) - freedAt > 800, 'it listened for a heartbeat again');
+    await page.context().close();
+  });
+
   test('waits longer after each attempt that fails', async () => {
     const { page, sockets } = await stage([
       (socket) => socket.say(joined()),
@@ -421,7 +436,7 @@ describe('the library and a scripted node', { skip: skipReason(), timeout: 300_0
         const { page } = await stage([() => {}]);
         await page.evaluate(() => navigator.mediaDevices.getUserMedia({ audio: true }));
         await connect(page, order);
-        await until(() => connected(page), { what: 'both ends connected', timeoutMs: order === 'first offers lost' ? 30_000 : 6_000 });
+        await until(() => connected(page), { what: 'both ends connected', timeoutMs: order === 'first offers lost' ? 40_000 : 6_000 });
         assert.deepEqual(await page.evaluate(() => Object.values(window.links).map(({ pc }) => pc.getTransceivers().map(({ mid, currentDirection }) => `${mid} ${currentDirection}`))),
           Array(2).fill(['0 sendrecv', '1 sendrecv', '2 sendrecv', '3 sendrecv']));
         await page.context().close();
