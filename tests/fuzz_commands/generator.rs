@@ -166,17 +166,22 @@ impl Generator {
 
     /// Adds a whole member, so that the text stays JSON more often than not.
     fn mutate_field(&mut self, bytes: &mut Vec<u8>) {
-        let value = ["null", "1", "-1", "\"x\"", "{}", "[]", "true", "1.5", "\"\\u0000\"", "\"..\""];
+        let value =
+            ["null", "1", "-1", "\"x\"", "{}", "[]", "true", "1.5", "\"\\u0007\"", "\"a\\u0000b\"", "\"..\""];
         let name = [
             "id",
             "type",
             "room_name",
             "user_id",
+            "username",
             "target_user_id",
             "sdp",
+            "candidate",
             "data",
             "metadata",
             "kind",
+            "locked",
+            "seq",
             "later",
         ];
         let (name, value) = (self.rng.pick(&name), self.rng.pick(&value));

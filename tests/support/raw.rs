@@ -150,6 +150,11 @@ impl Raw {
 
     /// Reads to the end of the connection; the codes of `Error` messages on the way, and how it was closed.
     pub async fn ending(&mut self) -> (Vec<String>, Closed) {
+        // Pings may come all the way.
+        within("the end of the connection", self.read_out()).await
+    }
+
+    async fn read_out(&mut self) -> (Vec<String>, Closed) {
         let (mut errors, mut closed) = (Vec::new(), None);
         while let Some((first, payload)) = self.next_frame().await {
             assert!(closed.is_none(), "nothing follows a close: {first:#x}");
