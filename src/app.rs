@@ -39,8 +39,8 @@ use crate::{
 
 /// Browsers told to come back do so over this span, so that they do not come all at once.
 const RECONNECT_SPREAD: Duration = Duration::from_secs(2);
-/// How long HTTP requests may go on once every WebSocket has ended. Unit: seconds.
-const HTTP_SHUTDOWN_SECS: u64 = 2;
+/// How long HTTP requests may go on once every WebSocket has ended; a part of the drain's deadline.
+const HTTP_SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// A node that can be started.
 #[derive(Debug)]
@@ -86,8 +86,14 @@ impl App {
             ice: config.ice.clone(),
             allowed_origins: Arc::new(config.allowed_origins.clone()),
             connections: Connections::new(config.trusted_proxies.clone(), config.limits.connections_per_ip),
-            rooms: RoomsLink { ask: rooms.clone().recipient(), post: rooms.clone().recipient() },
-            inspect: rooms.clone().recipient(),
+            rooms: RoomsLink {
+                open: rooms.clone().recipient(),
+                ask: rooms.clone().recipient(),
+                post: rooms.clone().recipient(),
+            },
+            count: rooms.clone().recipient(),
+            list: rooms.clone().recipient(),
+            show: rooms.clone().recipient(),
             metrics,
             clock,
             started,
@@ -140,7 +146,7 @@ fn listen(config: &Config, state: HttpState) -> anyhow::Result<(SocketAddr, acti
     })
     .on_connect(on_connect)
     .disable_signals()
-    .shutdown_timeout(HTTP_SHUTDOWN_SECS)
+    .shutdown_timeout(HTTP_SHUTDOWN.min(config.drain_deadline).as_secs())
     .bind((config.host, config.port))
     .with_context(|| format!("HOST {} with PORT {} cannot be listened on", config.host, config.port))?;
     let address = *server.addrs().first().context("nothing to listen on")?;

@@ -3,7 +3,13 @@
 //! A setting is a flag, an environment variable of the same name, or a line in `.env`, in this order of strength.
 //! What is wrong stops the start with one sentence that names it. `docs/CONFIG.md` is generated from this file.
 
-use std::{collections::BTreeSet, error::Error as _, fmt, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    error::Error as _,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use clap::{
     CommandFactory as _, Parser, ValueEnum,
@@ -33,8 +39,11 @@ pub struct Settings {
     #[arg(long, env, default_value_t = false, action = clap::ArgAction::Set)]
     cluster_mode: bool,
     /// Most participants in one room.
-    #[arg(long, env, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, env, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     room_max_participants: u32,
+    /// Most sessions of the whole node, those in their grace included.
+    #[arg(long, env, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
+    max_sessions: u32,
     /// How long a participant whose socket is lost is waited for.
     #[arg(long, env, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
     session_grace_secs: u64,
@@ -86,7 +95,7 @@ pub struct Settings {
     /// On SIGTERM: how long connections may take to end before the process does.
     #[arg(long, env, default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
     drain_deadline_secs: u64,
-    /// Ask the node on PORT whether it lives, and exit with 0 or 1. For health checks in containers.
+    /// Ask the node on HOST and PORT whether it lives, and exit with 0 or 1. For health checks in containers.
     #[arg(long)]
     health: bool,
 }
@@ -132,8 +141,8 @@ pub enum Request {
     Run(Box<Config>),
     /// Ask the node on this machine whether it lives.
     Health {
-        /// Its port.
-        port: u16,
+        /// Where it listens.
+        address: SocketAddr,
     },
     /// Print this and be done.
     Print(String),
@@ -177,7 +186,7 @@ where
     T: Into<std::ffi::OsString> + Clone,
 {
     match Settings::try_parse_from(arguments) {
-        Ok(settings) if settings.health => Ok(Request::Health { port: settings.port }),
+        Ok(settings) if settings.health => Ok(Request::Health { address: settings.own_address() }),
         Ok(settings) => settings.check().map(|config| Request::Run(Box::new(config))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),
@@ -187,6 +196,16 @@ where
 }
 
 impl Settings {
+    /// Where a program on this machine reaches the node.
+    fn own_address(&self) -> SocketAddr {
+        let host = match self.host {
+            IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            host => host,
+        };
+        SocketAddr::new(host, self.port)
+    }
+
     fn check(self) -> Result<Config, ConfigError> {
         if self.cluster_mode {
             return Err(ConfigError::new(
@@ -224,6 +243,7 @@ impl Settings {
     fn limits(&self) -> Limits {
         Limits {
             room_participants_max: self.room_max_participants as usize,
+            sessions_max: self.max_sessions as usize,
             messages_per_sec: self.messages_per_sec,
             messages_burst: self.messages_burst,
             connections_per_ip: self.connections_per_ip as usize,

@@ -5,7 +5,7 @@
 //! ```text
 //! 5 wiring     main.rs · app.rs · config.rs · telemetry.rs
 //! 4 http/      routes on one screen · errors · ws · rooms · health · metrics · pages
-//! 3 actors/    messages · mailbox · socket · peer_session · room_manager · shutdown
+//! 3 actors/    messages · mailbox · frame_guard · socket · peer_session · room_manager
 //! 2 adapters/  ports (the traits) · memory;     metrics.rs (every metric in one table)
 //! 1 domain/    the rules: rooms · membership · outbound — pure: time comes in, effects go out
 //! 0 protocol/  the words of the wire: ids · commands · events · codes · limits

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpStream},
+    net::{SocketAddr, TcpStream},
     process::ExitCode,
     time::Duration,
 };
@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 fn main() -> ExitCode {
     match config::load() {
         Ok(Request::Run(config)) => report(run(&config)),
-        Ok(Request::Health { port }) => report(ask_health(port)),
+        Ok(Request::Health { address }) => report(ask_health(address)),
         Ok(Request::Print(text)) => {
             report(std::io::stdout().write_all(text.as_bytes()).context("cannot print"))
         }
@@ -57,10 +57,10 @@ fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 /// `--health`: asks the node on this machine, so that a container needs no other program to know.
-fn ask_health(port: u16) -> anyhow::Result<()> {
+fn ask_health(address: SocketAddr) -> anyhow::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(3);
-    let mut node = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PATIENCE)
-        .with_context(|| format!("nothing answers on port {port}"))?;
+    let mut node = TcpStream::connect_timeout(&address, PATIENCE)
+        .with_context(|| format!("nothing answers at {address}"))?;
     node.set_read_timeout(Some(PATIENCE))?;
     node.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();

@@ -11,7 +11,8 @@ use crate::config::{Config, LogFormat};
 /// # Errors
 /// One sentence when `LOG_LEVEL` cannot be read.
 pub fn start(config: &Config) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log_level)
+    // The HTTP library calls it an error when somebody connects who speaks no HTTP.
+    let filter = EnvFilter::try_new(format!("actix_http=off,{}", config.log_level))
         .map_err(|error| format!("LOG_LEVEL cannot be \"{}\": {error}.", config.log_level))?;
     let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true);
     match config.log_format {

@@ -13,8 +13,23 @@ use socket2::Socket;
 
 use crate::{
     domain::rooms::{Census, RoomInput},
-    protocol::{Code, ConnectionId, Refusal, RoomName, Seq, event::Body},
+    protocol::{
+        Code, ConnectionId, Refusal, RoomName, Seq, UserId,
+        command::Username,
+        event::{Body, Presence, Role},
+        metadata::Metadata,
+    },
 };
+
+/// To the room manager, from a new connection: the way to it. It is ended with the node even if it never asks for more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct OpenDoor {
+    /// Who has come.
+    pub connection: ConnectionId,
+    /// The way to it.
+    pub door: Door,
+}
 
 /// To the room manager, from a connection that waits for the answer: `Join`, `Resume` or `Leave`.
 #[derive(Debug, Message)]
@@ -22,8 +37,6 @@ use crate::{
 pub struct AskRooms {
     /// Who waits.
     pub connection: ConnectionId,
-    /// The way back to it.
-    pub door: Door,
     /// What is wanted.
     pub input: RoomInput,
 }
@@ -38,24 +51,20 @@ pub struct PostRooms {
     pub input: RoomInput,
 }
 
-/// To the room manager: how many are there, and who is in one room.
+/// To the room manager: how many are there?
 #[derive(Debug, Message)]
-#[rtype(result = "RoomsView")]
-pub struct InspectRooms {
-    /// Show this room's roster too.
-    pub room: Option<RoomName>,
-}
+#[rtype(result = "Census")]
+pub struct CountRooms;
 
-/// What [`InspectRooms`] shows.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RoomsView {
-    /// The totals.
-    pub census: Census,
-    /// The rooms, in order of name.
-    pub rooms: Vec<RoomSummary>,
-    /// The asked-for room; `None` when nobody is in it.
-    pub room: Option<RoomDetail>,
-}
+/// To the room manager: which rooms are there, in order of name?
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<RoomSummary>")]
+pub struct ListRooms;
+
+/// To the room manager: who is in this room?
+#[derive(Debug, Message)]
+#[rtype(result = "Option<RoomDetail>")]
+pub struct ShowRoom(pub RoomName);
 
 /// A room in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,15 +77,31 @@ pub struct RoomSummary {
     pub locked: bool,
 }
 
-/// A room with its roster.
+/// A room with its roster. What is large in it is shared, so taking it costs the room manager little; whoever asked
+/// serialises it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RoomDetail {
     /// Its name.
     pub room_name: RoomName,
     /// Whether nobody new is admitted.
     pub locked: bool,
-    /// Who is in, as `RoomJoined` shows it, the longest present first.
-    pub participants: serde_json::Value,
+    /// Who is in, the longest present first.
+    pub participants: Vec<RosterEntry>,
+}
+
+/// A participant as the others see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RosterEntry {
+    /// Unique in the room.
+    pub user_id: UserId,
+    /// For people to read.
+    pub username: Username,
+    /// What it may do.
+    pub role: Role,
+    /// Whether it can be reached.
+    pub state: Presence,
+    /// What it says of itself.
+    pub metadata: Metadata,
 }
 
 /// To the room manager: the node is going away. Answered when every connection of a session has ended.

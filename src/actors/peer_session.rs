@@ -9,7 +9,10 @@
 //! own part is what concerns the socket alone: the rate of messages, what cannot be read, and how far the socket has
 //! come ([`RoomInput::Confirm`]).
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix::Recipient;
 use bytes::Bytes;
@@ -20,9 +23,9 @@ use governor::{
 use uuid::Uuid;
 
 use super::{
-    mailbox::{Mailbox, post},
-    messages::{AskRooms, Door, KillSwitch, Lifeline, PostRooms, ToPeer},
-    socket::{Endpoint, Socket},
+    mailbox::{Mailbox, NotPosted, post},
+    messages::{AskRooms, Door, KillSwitch, Lifeline, OpenDoor, PostRooms, ToPeer},
+    socket::{Endpoint, Socket, Timer},
 };
 use crate::{
     domain::rooms::{JoinInput, RoomInput},
@@ -35,9 +38,14 @@ use crate::{
     },
 };
 
+/// When a confirmation that found the manager's mailbox full is tried again.
+const CONFIRM_AGAIN: Duration = Duration::from_millis(50);
+
 /// Where a peer's connection posts to.
 #[derive(Clone)]
 pub struct RoomsLink {
+    /// That it has come.
+    pub open: Recipient<OpenDoor>,
     /// What it waits for.
     pub ask: Recipient<AskRooms>,
     /// What it goes on from at once.
@@ -53,8 +61,9 @@ pub struct PeerSession {
     limiter: DefaultDirectRateLimiter,
     metrics: Metrics,
     in_room: bool,
-    /// Outdates the hello deadlines set before the last change.
-    hello_round: u32,
+    /// Ends the socket unless it is in a room by then.
+    hello_timer: Option<Timer>,
+    refused_hellos: u32,
     malformed: u32,
     /// The number of the last message sent, by the rooms or before there was a session.
     sent: Seq,
@@ -80,7 +89,8 @@ impl PeerSession {
             limiter: RateLimiter::direct(quota),
             metrics,
             in_room: false,
-            hello_round: 0,
+            hello_timer: None,
+            refused_hellos: 0,
             malformed: 0,
             sent: 0,
             unconfirmed: 0,
@@ -130,23 +140,27 @@ impl PeerSession {
         taken: fn(&mut Self, &mut Socket<'_, Self>),
         socket: &mut Socket<'_, Self>,
     ) {
-        let door = Door::new(socket.inbox(), &self.lifeline, self.kill.clone());
-        let request = self.rooms.ask.send(AskRooms { connection: self.connection, door, input });
-        let answer = tokio::time::timeout(limits::ADMISSION_TIMEOUT, request);
+        let request = self.rooms.ask.send(AskRooms { connection: self.connection, input });
+        let answer = tokio::time::timeout(limits::ANSWER_TIMEOUT, request);
         socket.wait(answer, move |peer, answer, socket| match answer {
             Ok(Ok(Ok(()))) => taken(peer, socket),
             Ok(Ok(Err(refusal))) => {
                 peer.tell_refused(id.as_ref(), &refusal, socket);
-                peer.await_hello(Code::HelloTimeout, socket);
+                peer.hello_refused(socket);
             }
             // Too busy to answer, or gone. What was asked may still be done, but not for this socket.
             Ok(Err(_)) | Err(_) => socket.end(Code::Overloaded),
         });
     }
 
-    fn entered(&mut self, _: &mut Socket<'_, Self>) {
+    fn entered(&mut self, socket: &mut Socket<'_, Self>) {
         self.in_room = true;
-        self.hello_round += 1;
+        self.refused_hellos = 0;
+        self.unconfirmed = 0;
+        self.unconfirmed_bytes = 0;
+        if let Some(timer) = self.hello_timer.take() {
+            socket.cancel(timer);
+        }
     }
 
     fn left(&mut self, socket: &mut Socket<'_, Self>) {
@@ -154,21 +168,47 @@ impl PeerSession {
         self.await_hello(Code::Left, socket);
     }
 
+    /// A refused hello may be said again, but not for ever.
+    fn hello_refused(&mut self, socket: &mut Socket<'_, Self>) {
+        self.refused_hellos += 1;
+        if self.refused_hellos >= limits::REFUSED_HELLOS_MAX {
+            return socket.end(Code::HelloTimeout);
+        }
+        self.await_hello(Code::HelloTimeout, socket);
+    }
+
     /// Ends the socket with `code` unless it is in a room by then.
     fn await_hello(&mut self, code: Code, socket: &mut Socket<'_, Self>) {
-        self.hello_round += 1;
-        let round = self.hello_round;
-        socket.later(limits::HELLO_TIMEOUT, move |peer, socket| {
-            if peer.hello_round == round && !peer.in_room {
+        let timer = socket.later(limits::HELLO_TIMEOUT, move |peer, socket| {
+            if !peer.in_room {
                 socket.end(code);
             }
         });
+        if let Some(outdated) = self.hello_timer.replace(timer) {
+            socket.cancel(outdated);
+        }
     }
 
     fn post(&mut self, input: RoomInput, socket: &mut Socket<'_, Self>) {
         let message = PostRooms { posted_at: Instant::now(), input };
         if post(&self.rooms.post, Mailbox::RoomManager, &self.metrics, message).is_err() {
             socket.end(Code::Overloaded);
+        }
+    }
+
+    /// Opens the window again. Should the manager be too busy to hear of it, it is told a little later: whoever only
+    /// listens is not to blame for that.
+    fn confirm(&mut self, socket: &mut Socket<'_, Self>) {
+        let (connection, seq, bytes) = (self.connection, self.sent, self.unconfirmed_bytes);
+        let input = RoomInput::Confirm { connection, seq, bytes };
+        let message = PostRooms { posted_at: Instant::now(), input };
+        match post(&self.rooms.post, Mailbox::RoomManager, &self.metrics, message) {
+            Ok(()) => {
+                self.unconfirmed = 0;
+                self.unconfirmed_bytes = 0;
+            }
+            Err(NotPosted::Full) => drop(socket.later(CONFIRM_AGAIN, Self::confirm)),
+            Err(NotPosted::Gone) => socket.end(Code::Overloaded),
         }
     }
 
@@ -192,7 +232,9 @@ impl PeerSession {
     }
 
     fn rejected(&mut self, rejected: Rejected, socket: &mut Socket<'_, Self>) {
-        self.malformed += 1;
+        if matches!(rejected.refusal.code, Code::Malformed | Code::TooDeep) {
+            self.malformed += 1;
+        }
         let refusal = if self.malformed > limits::MALFORMED_MAX {
             Code::MalformedRepeatedly.into()
         } else {
@@ -201,8 +243,12 @@ impl PeerSession {
         self.refuse(rejected.id, refusal, socket);
     }
 
-    fn too_fast(&mut self, retry_after_ms: u64, socket: &mut Socket<'_, Self>) {
-        self.refuse(None, Refusal::from(Code::RateLimited).retry_after_ms(retry_after_ms), socket);
+    fn too_fast(&mut self, text: &str, retry_after_ms: u64, socket: &mut Socket<'_, Self>) {
+        self.refuse(
+            command::peek_id(text),
+            Refusal::from(Code::RateLimited).retry_after_ms(retry_after_ms),
+            socket,
+        );
     }
 }
 
@@ -211,13 +257,18 @@ impl Endpoint for PeerSession {
     type Inbox = ToPeer;
 
     fn opened(&mut self, socket: &mut Socket<'_, Self>) {
+        let door = Door::new(socket.inbox(), &self.lifeline, self.kill.clone());
+        let opened = OpenDoor { connection: self.connection, door };
+        if post(&self.rooms.open, Mailbox::RoomManager, &self.metrics, opened).is_err() {
+            return socket.end(Code::Overloaded);
+        }
         self.await_hello(Code::HelloTimeout, socket);
     }
 
     fn text(&mut self, text: &str, socket: &mut Socket<'_, Self>) {
         if let Err(until) = self.limiter.check() {
             let wait = until.wait_time_from(DefaultClock::default().now());
-            return self.too_fast(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1), socket);
+            return self.too_fast(text, u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1), socket);
         }
         match command::parse(text) {
             Ok(tagged) => self.command(tagged, socket),
@@ -239,9 +290,7 @@ impl Endpoint for PeerSession {
                 if self.unconfirmed >= limits::CONFIRM_MESSAGES
                     || self.unconfirmed_bytes >= limits::CONFIRM_BYTES
                 {
-                    self.unconfirmed = 0;
-                    let bytes = std::mem::take(&mut self.unconfirmed_bytes);
-                    self.post(RoomInput::Confirm { connection: self.connection, seq, bytes }, socket);
+                    self.confirm(socket);
                 }
             }
             ToPeer::Close(code) => socket.end(code),
@@ -256,7 +305,7 @@ impl Endpoint for PeerSession {
     }
 }
 
-/// A name for somebody who gave none. Random, so that nobody can guess and replace it.
+/// A name for somebody who gave none. Random, so that it is nobody else's.
 fn spare_user_id() -> UserId {
     // 34 plain characters: always an id.
     UserId::parse(&format!("u-{}", Uuid::new_v4().simple())).unwrap_or_else(|_| unreachable!())

@@ -2,11 +2,13 @@
 //!
 //! It takes each message to the domain and performs each effect, on its own thread, and never waits: the registry's
 //! answers come back as inputs. One is enough (it hands over several hundred thousand messages a second, about twice
-//! what a node's sockets can take), and nothing crosses rooms, so several by room hash stay possible.
+//! what a node's sockets can take). Nothing crosses rooms, so several by room hash stay possible; a session's name would
+//! then have to say which of them has it.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
+    task::{self, Poll, Waker},
     time::Duration,
 };
 
@@ -20,17 +22,25 @@ use tracing::{debug, error, info, warn};
 use super::{
     mailbox::{Mailbox, post},
     messages::{
-        AskRooms, Door, DrainRooms, InspectRooms, PostRooms, RoomDetail, RoomSummary, RoomsView, ToPeer,
+        AskRooms, CountRooms, Door, DrainRooms, ListRooms, OpenDoor, PostRooms, RoomDetail, RoomSummary,
+        RosterEntry, ShowRoom, ToPeer,
     },
 };
 use crate::{
-    adapters::{clock::Clock, ports::Registry},
+    adapters::{
+        clock::Clock,
+        ports::{PortFuture, Registry, RegistryError},
+    },
     domain::{
-        membership::{AdmissionRequest, Change},
-        rooms::{Room, RoomEffect, RoomFact, RoomInput, Rooms, Ticket},
+        membership::{AdmissionRequest, Admitted, Change},
+        rooms::{Census, Member, Room, RoomEffect, RoomFact, RoomInput, Rooms, Ticket},
     },
     metrics::{Metrics, gauge},
-    protocol::{Code, ConnectionId, Refusal, RoomName, event::LeaveReason, limits},
+    protocol::{
+        Code, ConnectionId, Refusal, RoomName, UserId,
+        event::{LeaveReason, Role},
+        limits,
+    },
 };
 
 /// How often deadlines are looked at.
@@ -47,6 +57,8 @@ pub struct RoomManager {
     /// Connections told to close, and when they are shut down from outside if they have not.
     closing: VecDeque<(Duration, ConnectionId)>,
     drained: Vec<oneshot::Sender<()>>,
+    ticked_at: Duration,
+    published: Census,
 }
 
 impl RoomManager {
@@ -62,6 +74,8 @@ impl RoomManager {
             waiting: HashMap::new(),
             closing: VecDeque::new(),
             drained: Vec::new(),
+            ticked_at: Duration::ZERO,
+            published: Census::default(),
         }
     }
 
@@ -80,7 +94,7 @@ impl RoomManager {
 
     fn perform(&mut self, effect: RoomEffect, ctx: &mut Context<Self>) -> Option<RoomInput> {
         match effect {
-            RoomEffect::Admit { ticket, request } => self.admit(ticket, *request, ctx),
+            RoomEffect::Admit { ticket, request } => return self.admit(ticket, *request, ctx),
             RoomEffect::Mirror(change) => self.mirror(*change, ctx),
             RoomEffect::Settle { connection, outcome } => {
                 if let Some(waiting) = self.waiting.remove(&connection) {
@@ -97,26 +111,56 @@ impl RoomManager {
         None
     }
 
-    fn admit(&mut self, ticket: Ticket, request: AdmissionRequest, ctx: &mut Context<Self>) {
-        let decided = self.registry.admit(request).into_actor(self).map(move |answer, manager, ctx| {
-            let outcome = answer.unwrap_or_else(|error| {
-                warn!(%error, "a join was refused: no answer from the registry");
-                manager.metrics.registry_errors.with_label_values(&["admit"]).inc();
-                Err(if error.is_transient() { Code::Overloaded } else { Code::Internal }.into())
-            });
-            manager.apply(RoomInput::AdmissionDecided { ticket, outcome }, ctx);
-        });
+    /// Asks the registry. A registry in memory has decided by then; one elsewhere answers later, or not at all.
+    fn admit(
+        &mut self,
+        ticket: Ticket,
+        request: AdmissionRequest,
+        ctx: &mut Context<Self>,
+    ) -> Option<RoomInput> {
+        let mut answer = self.registry.admit(request);
+        if let Some(decided) = ready(&mut answer) {
+            return Some(self.decided(ticket, decided));
+        }
+        let decided = tokio::time::timeout(limits::ADMISSION_TIMEOUT, answer).into_actor(self).map(
+            move |answer, manager, ctx| {
+                let late = |_| Err(RegistryError::Unavailable("no answer in time".to_owned()));
+                let input = manager.decided(ticket, answer.unwrap_or_else(late));
+                manager.apply(input, ctx);
+            },
+        );
         ctx.spawn(decided);
+        None
+    }
+
+    fn decided(&self, ticket: Ticket, answer: Result<Result<Admitted, Refusal>, RegistryError>) -> RoomInput {
+        match answer {
+            Ok(outcome) => RoomInput::AdmissionDecided { ticket, outcome },
+            Err(error) => {
+                self.registry_failed("admit", &error);
+                RoomInput::AdmissionFailed { ticket }
+            }
+        }
     }
 
     fn mirror(&mut self, change: Change, ctx: &mut Context<Self>) {
-        let mirrored = self.registry.mirror(change).into_actor(self).map(|answer, manager, _| {
+        let mut answer = self.registry.mirror(change);
+        let failed = |manager: &Self, answer: Result<(), RegistryError>| {
             if let Err(error) = answer {
-                warn!(%error, "a change was not mirrored");
-                manager.metrics.registry_errors.with_label_values(&["mirror"]).inc();
+                manager.registry_failed("mirror", &error);
             }
-        });
-        ctx.spawn(mirrored);
+        };
+        match ready(&mut answer) {
+            Some(mirrored) => failed(self, mirrored),
+            None => {
+                ctx.spawn(answer.into_actor(self).map(move |answer, manager, _| failed(manager, answer)));
+            }
+        }
+    }
+
+    fn registry_failed(&self, operation: &'static str, error: &RegistryError) {
+        warn!(operation, %error, transient = error.is_transient(), "the registry gave no answer");
+        self.metrics.registry_errors.with_label_values(&[operation]).inc();
     }
 
     /// Hands a message to a connection. One whose mailbox is full in spite of its window is not served by anything
@@ -140,8 +184,17 @@ impl RoomManager {
         self.closing.push_back((self.clock.now().mono + limits::CLOSE_LINGER, connection));
     }
 
+    /// Ticks if it is time. Called for every message too: actix polls timers only when the mailbox is empty, and when it
+    /// never is, deadlines matter most.
+    fn tick_if_due(&mut self, ctx: &mut Context<Self>) {
+        if self.clock.now().mono.saturating_sub(self.ticked_at) >= TICK {
+            self.tick(ctx);
+        }
+    }
+
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = self.clock.now().mono;
+        self.ticked_at = now;
         while let Some((due, connection)) = self.closing.front().copied()
             && due <= now
         {
@@ -174,8 +227,11 @@ impl RoomManager {
         self.waiting.remove(&connection);
     }
 
-    fn publish_census(&self) {
+    fn publish_census(&mut self) {
         let census = self.rooms.census();
+        if std::mem::replace(&mut self.published, census) == census {
+            return;
+        }
         let sessions = &self.metrics.sessions;
         sessions.with_label_values(&["present"]).set(gauge(census.present));
         sessions.with_label_values(&["suspect"]).set(gauge(census.suspect));
@@ -198,11 +254,20 @@ impl RoomManager {
             RoomFact::ResumedSnapshot => metrics.resumes.with_label_values(&["snapshot"]).inc(),
             RoomFact::ResumeRefused => metrics.resumes.with_label_values(&["refused"]).inc(),
             RoomFact::Refused(code) => metrics.refusals.with_label_values(&[code.name()]).inc(),
-            RoomFact::SlowConsumer => {
-                info!("a connection did not keep up and was ended");
+            RoomFact::SlowConsumer(session) => {
+                info!(%session, "a connection did not keep up and was ended");
                 metrics.slow_consumers.with_label_values::<&str>(&[]).inc();
             }
         }
+    }
+}
+
+/// What a port has to say already.
+fn ready<T>(answer: &mut PortFuture<T>) -> Option<T> {
+    match answer.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => Some(answer),
+        // Polled again, with a waker, by whoever waits for it.
+        Poll::Pending => None,
     }
 }
 
@@ -220,13 +285,20 @@ impl Actor for RoomManager {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::ROOM_MANAGER_MAILBOX);
         ctx.run_interval(TICK, Self::tick);
-        self.publish_census();
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         // Not reached in a running node: nothing stops this actor. A panic in it closes its mailbox, which readiness
         // and liveness watch.
         error!("the room manager has stopped");
+    }
+}
+
+impl Handler<OpenDoor> for RoomManager {
+    type Result = ();
+
+    fn handle(&mut self, message: OpenDoor, _: &mut Self::Context) {
+        self.doors.insert(message.connection, message.door);
     }
 }
 
@@ -240,6 +312,7 @@ impl Handler<PostRooms> for RoomManager {
             self.forget(connection);
         }
         self.apply(message.input, ctx);
+        self.tick_if_due(ctx);
     }
 }
 
@@ -248,34 +321,51 @@ impl Handler<AskRooms> for RoomManager {
 
     fn handle(&mut self, message: AskRooms, ctx: &mut Self::Context) -> Self::Result {
         let (settle, settled) = oneshot::channel();
-        self.doors.insert(message.connection, message.door);
         self.waiting.insert(message.connection, settle);
         self.apply(message.input, ctx);
+        self.tick_if_due(ctx);
         // Dropped unanswered only when the connection is gone.
         Box::pin(async { settled.await.unwrap_or_else(|_| Err(Code::Overloaded.into())) })
     }
 }
 
-impl Handler<InspectRooms> for RoomManager {
-    type Result = MessageResult<InspectRooms>;
+impl Handler<CountRooms> for RoomManager {
+    type Result = MessageResult<CountRooms>;
 
-    fn handle(&mut self, message: InspectRooms, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: CountRooms, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.rooms.census())
+    }
+}
+
+impl Handler<ListRooms> for RoomManager {
+    type Result = MessageResult<ListRooms>;
+
+    fn handle(&mut self, _: ListRooms, _: &mut Self::Context) -> Self::Result {
         let summary = |(name, room): (&RoomName, &Room)| RoomSummary {
             room_name: name.clone(),
             participants: room.len(),
             locked: room.locked,
         };
-        let detail = |name: RoomName| {
-            let room = self.rooms.room(&name)?;
-            // A roster is made of strings and JSON objects; it always serialises.
-            let participants = serde_json::to_value(room.views_except(None)).ok()?;
-            Some(RoomDetail { room_name: name, locked: room.locked, participants })
+        MessageResult(self.rooms.list().map(summary).collect())
+    }
+}
+
+impl Handler<ShowRoom> for RoomManager {
+    type Result = MessageResult<ShowRoom>;
+
+    fn handle(&mut self, ShowRoom(name): ShowRoom, _: &mut Self::Context) -> Self::Result {
+        let entry = |(user_id, member, role): (&UserId, &Member, Role)| RosterEntry {
+            user_id: user_id.clone(),
+            username: member.username.clone(),
+            role,
+            state: member.state,
+            metadata: member.metadata.clone(),
         };
-        MessageResult(RoomsView {
-            census: self.rooms.census(),
-            rooms: self.rooms.list().map(summary).collect(),
-            room: message.room.and_then(detail),
-        })
+        MessageResult(self.rooms.room(&name).map(|room| RoomDetail {
+            locked: room.locked,
+            participants: room.roster().into_iter().map(entry).collect(),
+            room_name: name,
+        }))
     }
 }
 
@@ -286,7 +376,7 @@ impl Handler<DrainRooms> for RoomManager {
         let (drained, done) = oneshot::channel();
         self.drained.push(drained);
         self.apply(RoomInput::Drain { spread_ms: message.spread_ms }, ctx);
-        // Those that have asked for a room and are in none.
+        // Those that are in no room.
         let told: HashSet<_> = self.closing.iter().map(|(_, connection)| *connection).collect();
         let roomless: Vec<_> = self.doors.keys().filter(|door| !told.contains(door)).copied().collect();
         for connection in roomless {

@@ -18,7 +18,7 @@ use std::{
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Handler, Message, Recipient,
-    StreamHandler, fut::wrap_future,
+    SpawnHandle, StreamHandler, fut::wrap_future,
 };
 use actix_http::ws::Item;
 use actix_web::{Error, HttpRequest, HttpResponse, web::Payload};
@@ -129,6 +129,10 @@ struct State {
 
 type SocketContext<E> = WebsocketContext<Connection<E>>;
 
+/// Something that is to be done later.
+#[derive(Debug, Clone, Copy)]
+pub struct Timer(SpawnHandle);
+
 /// What an endpoint can do with its socket.
 pub struct Socket<'a, E: Endpoint> {
     context: &'a mut SocketContext<E>,
@@ -170,12 +174,21 @@ impl<E: Endpoint> Socket<'_, E> {
         self.context.wait(done);
     }
 
-    /// Does something after a while, unless the socket is over by then.
-    pub fn later(&mut self, after: Duration, act: impl FnOnce(&mut E, &mut Socket<'_, E>) + 'static) {
-        self.context.run_later(after, |connection, context| {
+    /// Does something after a while, unless it is cancelled or the socket is over by then.
+    pub fn later(
+        &mut self,
+        after: Duration,
+        act: impl FnOnce(&mut E, &mut Socket<'_, E>) + 'static,
+    ) -> Timer {
+        Timer(self.context.run_later(after, |connection, context| {
             let Connection { endpoint, state, .. } = connection;
             act(endpoint, &mut Socket { context, state });
-        });
+        }))
+    }
+
+    /// Takes back what was to be done later. Nothing happens if it has been done.
+    pub fn cancel(&mut self, timer: Timer) {
+        self.context.cancel_future(timer.0);
     }
 
     /// Where managers post to.

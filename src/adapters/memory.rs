@@ -29,12 +29,6 @@ impl MemoryRegistry {
         Self { clock, rooms: Mutex::default() }
     }
 
-    /// Rooms with somebody in them.
-    #[must_use]
-    pub fn room_count(&self) -> usize {
-        self.rooms().len()
-    }
-
     fn rooms(&self) -> MutexGuard<'_, BTreeMap<RoomName, RoomRecord>> {
         // Each operation leaves a record whole before anything in it could panic.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,7 +43,7 @@ impl Registry for MemoryRegistry {
         let name = request.room.clone();
         let mut rooms = self.rooms();
         let record = rooms.entry(name.clone()).or_default();
-        let outcome = record.admit(self.clock.now().wall_ms, request);
+        let outcome = record.admit(self.clock.steady_ms(), request);
         if record.is_empty() {
             rooms.remove(&name);
         }
@@ -60,7 +54,7 @@ impl Registry for MemoryRegistry {
         let name = change.room().clone();
         let mut rooms = self.rooms();
         if let Some(record) = rooms.get_mut(&name) {
-            record.apply(self.clock.now().wall_ms, change);
+            record.apply(self.clock.steady_ms(), change);
             if record.is_empty() {
                 rooms.remove(&name);
             }

@@ -45,14 +45,15 @@ impl IceServers {
     pub fn parse(json: &str, turn: Option<Turn>) -> Result<Self, String> {
         let servers: Vec<Value> = serde_json::from_str(json)
             .map_err(|error| format!("must be a JSON array of ICE servers ({error})"))?;
-        for server in &servers {
+        for (index, server) in servers.iter().enumerate() {
             let urls = match &server["urls"] {
                 Value::String(_) => 1,
                 Value::Array(urls) if urls.iter().all(Value::is_string) => urls.len(),
                 _ => 0,
             };
             if urls == 0 {
-                return Err(format!("has a server without `urls`: {server}"));
+                // Not the server itself: it may hold a credential.
+                return Err(format!("has no `urls` in server {}", index + 1));
             }
         }
         Ok(Self { fixed: servers, turn })

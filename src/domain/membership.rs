@@ -62,8 +62,8 @@ pub struct AdmissionRequest {
 pub struct Admitted {
     /// The row as it now stands.
     pub row: Row,
-    /// The session that the same participant had until now.
-    pub replaced: Option<SessionId>,
+    /// Whether the room admits nobody new.
+    pub locked: bool,
 }
 
 /// A change of one participant's row, valid only while the row is still of that generation (C-2).
@@ -86,6 +86,15 @@ pub struct RowUpdate {
 pub enum Change {
     /// A participant's row has changed.
     Update(RowUpdate),
+    /// Whatever an admission that was never answered may have put there.
+    TakeBack {
+        /// The room.
+        room: RoomName,
+        /// The participant.
+        user_id: UserId,
+        /// The session that was to be admitted.
+        session: SessionId,
+    },
     /// A participant is gone.
     Withdraw {
         /// The room.
@@ -119,7 +128,10 @@ impl Change {
     pub fn room(&self) -> &RoomName {
         match self {
             Self::Update(update) => &update.room,
-            Self::Withdraw { room, .. } | Self::SetLocked { room, .. } | Self::Ban { room, .. } => room,
+            Self::TakeBack { room, .. }
+            | Self::Withdraw { room, .. }
+            | Self::SetLocked { room, .. }
+            | Self::Ban { room, .. } => room,
         }
     }
 }
@@ -131,6 +143,7 @@ pub struct RoomRecord {
     locked: bool,
     bans: BTreeMap<UserId, u64>,
     last_generation: Generation,
+    last_joined_at: u64,
 }
 
 impl RoomRecord {
@@ -141,8 +154,8 @@ impl RoomRecord {
     /// replace its own session.
     pub fn admit(&mut self, now_ms: u64, request: AdmissionRequest) -> Result<Admitted, Refusal> {
         self.bans.retain(|_, until| *until > now_ms);
-        if let Some(until) = self.bans.get(&request.user_id) {
-            return Err(Refusal::from(Code::Banned).retry_after_ms(until - now_ms));
+        if self.bans.contains_key(&request.user_id) {
+            return Err(Code::Banned.into());
         }
         let previous = self.rows.get(&request.user_id);
         if previous.is_none() && self.locked {
@@ -151,8 +164,9 @@ impl RoomRecord {
         if previous.is_none() && self.rows.len() >= request.participants_max {
             return Err(Code::RoomFull.into());
         }
-        let replaced = previous.map(|row| row.session);
-        let joined_at = previous.map_or(now_ms, |row| row.joined_at);
+        // Whatever the clock does, who comes later is never the senior.
+        self.last_joined_at = self.last_joined_at.max(now_ms);
+        let joined_at = previous.map_or(self.last_joined_at, |row| row.joined_at);
         self.last_generation += 1;
         let row = Row {
             node: request.node,
@@ -164,7 +178,7 @@ impl RoomRecord {
             joined_at,
         };
         self.rows.insert(request.user_id, row.clone());
-        Ok(Admitted { row, replaced })
+        Ok(Admitted { row, locked: self.locked })
     }
 
     /// Takes a change. Says whether it applied: one by a writer that is out of date does not (C-2), and one that
@@ -172,7 +186,12 @@ impl RoomRecord {
     pub fn apply(&mut self, now_ms: u64, change: Change) -> bool {
         match change {
             Change::Update(update) => self.update(update),
-            Change::Withdraw { user_id, generation, .. } => self.withdraw(&user_id, generation),
+            Change::TakeBack { user_id, session, .. } => {
+                self.remove_if(&user_id, |row| row.session == session)
+            }
+            Change::Withdraw { user_id, generation, .. } => {
+                self.remove_if(&user_id, |row| row.generation == generation)
+            }
             Change::SetLocked { locked, .. } => std::mem::replace(&mut self.locked, locked) != locked,
             Change::Ban { user_id, duration, .. } => {
                 let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -193,12 +212,12 @@ impl RoomRecord {
         }
     }
 
-    fn withdraw(&mut self, user_id: &UserId, generation: Generation) -> bool {
-        let current = self.rows.get(user_id).is_some_and(|row| row.generation == generation);
-        if current {
+    fn remove_if(&mut self, user_id: &UserId, current: impl FnOnce(&Row) -> bool) -> bool {
+        let is_current = self.rows.get(user_id).is_some_and(current);
+        if is_current {
             self.rows.remove(user_id);
         }
-        current
+        is_current
     }
 
     /// Who is in.
@@ -241,7 +260,6 @@ mod tests {
         let first = room.admit(5, request("ada", 1, 1)).expect("first");
         assert_eq!(code(room.admit(6, request("bob", 2, 1))), Code::RoomFull);
         let again = room.admit(7, request("ada", 3, 1)).expect("replaces");
-        assert_eq!(again.replaced, Some(first.row.session));
         assert_eq!(again.row.joined_at, 5, "seniority stays");
         assert!(again.row.generation > first.row.generation);
     }
@@ -273,12 +291,33 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_steps_back_makes_no_newcomer_senior() {
+        let mut room = RoomRecord::default();
+        let first = room.admit(9000, request("ada", 1, 9)).expect("first").row;
+        let second = room.admit(10, request("bob", 2, 9)).expect("second").row;
+        assert!((first.joined_at, first.generation) < (second.joined_at, second.generation));
+    }
+
+    #[test]
+    fn what_was_never_answered_can_be_taken_back() {
+        let mut room = RoomRecord::default();
+        let row = room.admit(0, request("ada", 1, 9)).expect("first").row;
+        let (name, user_id) = (RoomName::parse("blue").expect("valid"), UserId::parse("ada").expect("valid"));
+        let take_back = |session| Change::TakeBack { room: name.clone(), user_id: user_id.clone(), session };
+        assert!(
+            !room.apply(0, take_back(SessionId::new(uuid::Uuid::from_u128(9)))),
+            "another's admission stays"
+        );
+        assert!(room.apply(0, take_back(row.session)));
+        assert!(room.is_empty());
+    }
+
+    #[test]
     fn a_ban_runs_out() {
         let mut room = RoomRecord::default();
         let (name, user_id) = (RoomName::parse("blue").expect("valid"), UserId::parse("bob").expect("valid"));
         room.apply(0, Change::Ban { room: name, user_id, duration: Duration::from_secs(1) });
-        let refusal = room.admit(400, request("bob", 1, 9)).expect_err("banned");
-        assert_eq!((refusal.code, refusal.retry_after_ms), (Code::Banned, Some(600)));
+        assert_eq!(code(room.admit(999, request("bob", 1, 9))), Code::Banned);
         assert!(room.admit(1000, request("bob", 2, 9)).is_ok());
     }
 
@@ -288,7 +327,12 @@ mod tests {
         let user = UserId::parse("ada").expect("valid");
         let old = room.admit(0, request("ada", 1, 9)).expect("first").row.generation;
         let new = room.admit(0, request("ada", 2, 9)).expect("second").row.generation;
-        assert!(!room.withdraw(&user, old));
+        let withdraw = |generation| Change::Withdraw {
+            room: RoomName::parse("blue").expect("valid"),
+            user_id: user.clone(),
+            generation,
+        };
+        assert!(!room.apply(0, withdraw(old)));
         let update = |generation| RowUpdate {
             room: RoomName::parse("blue").expect("valid"),
             user_id: user.clone(),
@@ -298,8 +342,8 @@ mod tests {
         };
         assert!(!room.update(update(old)));
         assert!(room.update(update(new)));
-        assert!(room.withdraw(&user, new));
-        assert!(!room.withdraw(&user, new), "twice is harmless");
+        assert!(room.apply(0, withdraw(new)));
+        assert!(!room.apply(0, withdraw(new)), "twice is harmless");
         assert!(room.is_empty());
     }
 }

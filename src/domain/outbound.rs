@@ -5,8 +5,8 @@
 //!   ──────────┼──────────────────┼─────────────────┼──────────────────┼──►  seq
 //!    forgotten│ kept for a resume│ in the window   │ waits its turn   │
 //! ```
-//! The browser acknowledges (`Ack`), the connection confirms that the socket took a message, and the window bounds
-//! what lies between handed and confirmed. A window that stays full is a slow consumer. The ring is bounded in
+//! The browser acknowledges (`Ack`), the connection confirms what it has written, which it can only while its socket
+//! takes more, and the window bounds what lies between handed and confirmed. A window that stays full is a slow consumer. The ring is bounded in
 //! messages and bytes: when it overruns, the oldest is forgotten, and a resume from before it is told so.
 
 use std::{collections::VecDeque, time::Duration};
@@ -60,16 +60,17 @@ impl Outbound {
     /// Numbers a message and keeps it. Returns whether one that was never handed over had to be forgotten for it:
     /// the connection, if there is one, can no longer be told everything.
     pub fn push(&mut self, body: Body) -> bool {
-        self.last += 1;
-        self.ring_bytes += body.len();
-        self.ring.push_back(Kept { seq: self.last, body });
         let mut unsaid = false;
-        // The newest stays whatever its size; frames bound it.
-        while self.ring.len() > 1
-            && (self.ring.len() > limits::RING_MESSAGES_MAX || self.ring_bytes > limits::RING_BYTES_MAX)
+        // The newest is kept whatever its size: the picture of a large room may be larger than the ring.
+        while !self.ring.is_empty()
+            && (self.ring.len() >= limits::RING_MESSAGES_MAX
+                || self.ring_bytes + body.len() > limits::RING_BYTES_MAX)
         {
             unsaid |= self.forget_oldest() > self.handed;
         }
+        self.last += 1;
+        self.ring_bytes += body.len();
+        self.ring.push_back(Kept { seq: self.last, body });
         unsaid
     }
 

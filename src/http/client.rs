@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -46,11 +46,11 @@ impl Connections {
         let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
         let hops: Vec<&str> = forwarded.flat_map(|value| value.split(',')).collect();
         let client = self.client(peer, &hops);
-        if client.is_loopback() {
-            // The operator's own tools, or a proxy that does not say whom it speaks for.
+        if client.is_loopback() && hops.is_empty() {
+            // The operator's own tools.
             return Ok(Permit { counted: None });
         }
-        self.count(client)
+        self.count(network(client))
     }
 
     /// The first address, from the node outwards, that is no trusted proxy.
@@ -61,7 +61,7 @@ impl Connections {
                 break;
             }
             // What is no address ends the chain: nothing behind it can be believed.
-            let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+            let Some(address) = parse_hop(hop.trim()) else { break };
             client = address.to_canonical();
         }
         client
@@ -84,6 +84,23 @@ impl Connections {
             if *count == 0 {
                 open.remove(&client);
             }
+        }
+    }
+}
+
+/// A hop as proxies write it: an address, some with a port, IPv6 in brackets then.
+fn parse_hop(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|address| address.ip());
+    hop.parse().ok().or_else(with_port)
+}
+
+/// What is counted as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets.
+fn network(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
     }
 }
@@ -121,6 +138,15 @@ mod tests {
         assert_eq!(client("127.0.0.1", &["198.51.100.1"]), ip("198.51.100.1"));
         assert_eq!(client("127.0.0.1", &["6.6.6.6", "198.51.100.1", " 10.1.1.1"]), ip("198.51.100.1"));
         assert_eq!(client("127.0.0.1", &["198.51.100.1", "nonsense"]), ip("127.0.0.1"));
+    }
+
+    #[test]
+    fn proxies_that_name_ports_are_understood_and_an_ipv6_customer_is_one_client() {
+        let connections = connections(1);
+        assert_eq!(connections.client(ip("127.0.0.1"), &["198.51.100.1:5000"]), ip("198.51.100.1"));
+        assert_eq!(connections.client(ip("127.0.0.1"), &["[2001:db8::1]:5000"]), ip("2001:db8::1"));
+        assert_eq!(network(ip("2001:db8:0:1:2:3:4:5")), network(ip("2001:db8:0:1:ffff::")));
+        assert_ne!(network(ip("2001:db8:0:1::")), network(ip("2001:db8:0:2::")));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use actix_web::{
     HttpResponse, ResponseError,
+    error::QueryPayloadError,
     http::{StatusCode, header},
 };
 use serde_json::json;
@@ -52,6 +53,9 @@ impl ResponseError for Problem {
         if let Some(wait_ms) = self.0.retry_after_ms {
             response.insert_header((header::RETRY_AFTER, wait_ms.div_ceil(1000)));
         }
+        if self.0.code == Code::MethodNotAllowed {
+            response.insert_header((header::ALLOW, "GET, HEAD"));
+        }
         if self.0.code == Code::UpgradeRequired {
             // RFC 9110 §15.5.22 wants the protocol to be named.
             response.insert_header((header::UPGRADE, "websocket"));
@@ -65,4 +69,14 @@ impl ResponseError for Problem {
             "retryable": self.0.code.row().retryable,
         }))
     }
+}
+
+/// Every method that a path does not serve.
+pub async fn method_not_allowed() -> Result<HttpResponse, Problem> {
+    Err(Code::MethodNotAllowed.into())
+}
+
+/// A query that is not what its route takes.
+pub fn bad_query(error: &QueryPayloadError) -> Problem {
+    Refusal::because(Code::Malformed, error.to_string()).into()
 }

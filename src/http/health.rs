@@ -7,8 +7,14 @@ use actix_web::{HttpResponse, web::Data};
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value, json};
 
-use super::{error::Problem, state::HttpState};
-use crate::protocol::{Code, Refusal};
+use super::{
+    error::Problem,
+    state::{HttpState, ask},
+};
+use crate::{
+    actors::messages::CountRooms,
+    protocol::{Code, Refusal},
+};
 
 /// `GET /health/live`: 503 only when the process cannot heal itself.
 pub async fn live(state: Data<HttpState>) -> Result<HttpResponse, Problem> {
@@ -35,9 +41,9 @@ fn alive(state: &HttpState) -> Result<(), Problem> {
 
 /// `GET /health`: everything the node depends on, each by name. 503 when one is away.
 pub async fn all(state: Data<HttpState>) -> HttpResponse {
-    let rooms = state.inspect(None).await;
+    let census = ask(&state.count, CountRooms).await;
     let check = |ok: bool| if ok { "ok" } else { "down" };
-    let up = rooms.is_ok();
+    let up = census.is_ok();
     let status = match (up, state.is_draining()) {
         (true, false) => "ok",
         (true, true) => "draining",
@@ -48,7 +54,7 @@ pub async fn all(state: Data<HttpState>) -> HttpResponse {
         "status": status,
         "node_id": state.node.id,
         "checks": { "room_manager": check(up) },
-        "sessions": rooms.ok().map(|view| view.census.present + view.census.suspect),
+        "sessions": census.ok().map(|census| census.present + census.suspect),
     }))
 }
 
@@ -73,10 +79,10 @@ fn rfc3339(wall_ms: u64) -> Value {
 
 /// `GET /health/cluster`: a node alone says so.
 pub async fn cluster(state: Data<HttpState>) -> Result<HttpResponse, Problem> {
-    let view = state.inspect(None).await?;
+    let census = ask(&state.count, CountRooms).await?;
     Ok(HttpResponse::Ok().json(json!({
         "mode": "local",
         "redis_connected": false,
-        "local_connections": view.census.present,
+        "local_connections": census.present,
     })))
 }

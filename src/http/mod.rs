@@ -11,33 +11,39 @@ mod state;
 mod ws;
 
 use actix_web::{
-    guard,
+    Resource, Route, guard,
     middleware::DefaultHeaders,
-    web::{self, ServiceConfig},
+    web::{self, QueryConfig, ServiceConfig, get},
 };
 
 pub use self::{client::Connections, error::Problem, measure::request as measure_request, state::HttpState};
 
 /// Every route of a node.
 pub fn routes(app: &mut ServiceConfig) {
-    app.route("/ws", web::get().to(ws::peer))
-        .route("/api/ice-servers", web::get().to(ice::list))
-        .route("/api/rooms", web::get().to(rooms::list))
-        .route("/api/rooms/{room}", web::get().to(rooms::show))
-        .route("/health", web::get().to(health::all))
-        .route("/health/live", web::get().to(health::live))
-        .route("/health/ready", web::get().to(health::ready))
-        .route("/health/info", web::get().to(health::info))
-        .route("/health/cluster", web::get().to(health::cluster))
-        .route("/metrics", web::get().to(measure::metrics))
-        .route("/", get_or_head().to(pages::landing))
-        .route("/room/{room}", get_or_head().to(pages::room))
-        .route("/favicon.ico", get_or_head().to(pages::favicon))
-        .route("/static/{path:.*}", get_or_head().to(pages::asset))
-        .default_service(web::route().to(pages::missing));
+    app.app_data(QueryConfig::default().error_handler(|error, _| error::bad_query(&error).into()))
+        .service(resource("/ws").route(get().to(ws::peer)))
+        .service(resource("/api/ice-servers").route(get().to(ice::list)))
+        .service(resource("/api/rooms").route(get().to(rooms::list)))
+        .service(resource("/api/rooms/{room}").route(get().to(rooms::show)))
+        .service(resource("/health").route(get().to(health::all)))
+        .service(resource("/health/live").route(get().to(health::live)))
+        .service(resource("/health/ready").route(get().to(health::ready)))
+        .service(resource("/health/info").route(get().to(health::info)))
+        .service(resource("/health/cluster").route(get().to(health::cluster)))
+        .service(resource("/metrics").route(get().to(measure::metrics)))
+        .service(resource("/").route(get_or_head().to(pages::landing)))
+        .service(resource("/room/{room}").route(get_or_head().to(pages::room)))
+        .service(resource("/favicon.ico").route(get_or_head().to(pages::favicon)))
+        .service(resource("/static/{path:.*}").route(get_or_head().to(pages::asset)))
+        .default_service(web::to(pages::missing));
 }
 
-fn get_or_head() -> actix_web::Route {
+/// A path that refuses every method but those of its routes.
+fn resource(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(error::method_not_allowed))
+}
+
+fn get_or_head() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 

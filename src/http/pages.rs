@@ -23,7 +23,7 @@ use crate::protocol::{Code, RoomName};
 struct Files;
 
 /// Pages run their own scripts and styles only, and talk to this node only.
-const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; \
+const POLICY: &str = "default-src 'self'; connect-src 'self'; img-src 'self' data: blob:; \
      media-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 /// `GET /`
@@ -58,14 +58,9 @@ pub async fn asset(request: HttpRequest, path: Path<String>) -> Result<HttpRespo
 
 /// Everything else: a page for people, a problem for programs.
 pub async fn missing(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let accepts_html = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads {
-        return Err(
-            if request.match_pattern().is_some() { Code::MethodNotAllowed } else { Code::NotFound }.into()
-        );
-    }
-    if !accepts_html.is_some_and(|accept| accept.contains("text/html")) {
+    if !reads || !accept.is_some_and(|accept| accept.contains("text/html")) {
         return Err(Code::NotFound.into());
     }
     page(&request, "404.html", StatusCode::NOT_FOUND)

@@ -9,23 +9,23 @@ use std::{
     time::Duration,
 };
 
-use actix::Recipient;
+use actix::{Message, Recipient};
 use actix_web::http::header::HeaderValue;
 
 use super::{client::Connections, error::Problem};
 use crate::{
     actors::{
-        messages::{InspectRooms, RoomsView},
+        messages::{CountRooms, ListRooms, ShowRoom},
         peer_session::RoomsLink,
     },
     adapters::clock::Clock,
     domain::{clock::Now, ice::IceServers},
     metrics::Metrics,
-    protocol::{Code, ConnectionId, NodeRef, RoomName, limits::Limits},
+    protocol::{Code, ConnectionId, NodeRef, limits::Limits},
 };
 
 /// How long a health check waits for a manager.
-const INSPECTION_TIMEOUT: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One node's facts and ways, shared by all its workers.
 #[derive(Clone)]
@@ -42,8 +42,12 @@ pub struct HttpState {
     pub connections: Connections,
     /// Where peers' connections post to.
     pub rooms: RoomsLink,
-    /// Who answers questions about rooms.
-    pub inspect: Recipient<InspectRooms>,
+    /// How many there are.
+    pub count: Recipient<CountRooms>,
+    /// Which rooms there are.
+    pub list: Recipient<ListRooms>,
+    /// Who is in a room.
+    pub show: Recipient<ShowRoom>,
     /// Everything that is counted.
     pub metrics: Metrics,
     /// Both clocks.
@@ -72,7 +76,7 @@ impl HttpState {
     /// Whether every manager lives. One that has died does not come back: the process must be restarted.
     #[must_use]
     pub fn managers_alive(&self) -> bool {
-        self.inspect.connected()
+        self.count.connected()
     }
 
     /// Whether pages of this origin may open a WebSocket. Programs that are no browsers send none.
@@ -82,16 +86,19 @@ impl HttpState {
         let allowed = |origin: &str| self.allowed_origins.contains(&origin.to_lowercase());
         self.allowed_origins.is_empty() || origin.to_str().is_ok_and(allowed)
     }
+}
 
-    /// Asks the room manager how things are.
-    ///
-    /// # Errors
-    /// [`Code::NotReady`] when it does not answer.
-    pub async fn inspect(&self, room: Option<RoomName>) -> Result<RoomsView, Problem> {
-        let answer = tokio::time::timeout(INSPECTION_TIMEOUT, self.inspect.send(InspectRooms { room })).await;
-        match answer {
-            Ok(Ok(view)) => Ok(view),
-            Ok(Err(_)) | Err(_) => Err(Code::NotReady.into()),
-        }
+/// Asks the room manager something.
+///
+/// # Errors
+/// [`Code::NotReady`] when it does not answer in time.
+pub async fn ask<M>(manager: &Recipient<M>, question: M) -> Result<M::Result, Problem>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
+    match tokio::time::timeout(ANSWER_TIMEOUT, manager.send(question)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) | Err(_) => Err(Code::NotReady.into()),
     }
 }

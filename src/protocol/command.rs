@@ -235,33 +235,61 @@ impl<'de> Deserialize<'de> for MediaKind {
 /// [`Code::TooDeep`], [`Code::Malformed`], [`Code::Unsupported`] or [`Code::TooLarge`], with the id where it was
 /// readable. Never panics, whatever the text.
 pub fn parse(text: &str) -> Result<Tagged, Rejected> {
-    if nesting(text) > limits::NESTING_MAX {
-        return Err(Rejected { id: None, refusal: Code::TooDeep.into() });
+    if nests_too_deep(text) {
+        return Err(Rejected { id: peek_id(text), refusal: Code::TooDeep.into() });
     }
     let head: Head<'_> = read(text).map_err(|refusal| Rejected { id: None, refusal })?;
-    match read_command(&head.kind, text) {
+    match read_command(&head, text) {
         Ok(command) => Ok(Tagged { id: head.id, command }),
         Err(refusal) => Err(Rejected { id: head.id, refusal }),
     }
 }
 
+/// The id of a message that is refused unread, where there is one to be found.
+#[must_use]
+pub fn peek_id(text: &str) -> Option<CommandId> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: Option<CommandId>,
+    }
+    // The parser's own limit of nesting bounds this too.
+    serde_json::from_str::<Id>(text).ok()?.id
+}
+
+/// What every command has, and all that a relay has: nearly everything that comes is a relay and some are long, so they
+/// are read in this one pass. The fields of a relay are not looked into before the type says that it is one.
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
     #[serde(default)]
     id: Option<CommandId>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    target_user_id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    room_name: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    sdp: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    candidate: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
 }
 
-fn read_command(kind: &str, text: &str) -> Result<PeerCommand, Refusal> {
-    let in_room = match kind {
+/// `null` is there: as a candidate it is the end of candidates.
+fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(d).map(Some)
+}
+
+fn read_command(head: &Head<'_>, text: &str) -> Result<PeerCommand, Refusal> {
+    let in_room = match &*head.kind {
         "Join" => return Ok(PeerCommand::Join(read_join(text)?)),
         "Resume" => return Ok(PeerCommand::Resume(read(text)?)),
         "Leave" => RoomCommand::Leave,
-        "Offer" => RoomCommand::Relay(read_relay::<SdpBody>(RelayKind::Offer, text)?),
-        "Answer" => RoomCommand::Relay(read_relay::<SdpBody>(RelayKind::Answer, text)?),
-        "IceCandidate" => RoomCommand::Relay(read_relay::<CandidateBody>(RelayKind::IceCandidate, text)?),
-        "Message" => RoomCommand::Relay(read_relay::<DataBody>(RelayKind::Message, text)?),
+        "Offer" => RoomCommand::Relay(read_relay(RelayKind::Offer, head)?),
+        "Answer" => RoomCommand::Relay(read_relay(RelayKind::Answer, head)?),
+        "IceCandidate" => RoomCommand::Relay(read_relay(RelayKind::IceCandidate, head)?),
+        "Message" => RoomCommand::Relay(read_relay(RelayKind::Message, head)?),
         "Update" => RoomCommand::Update(read::<UpdateBody>(text)?.metadata.checked()?),
         "Kick" => RoomCommand::Kick(read::<KickBody>(text)?.target_user_id),
         "Lock" => RoomCommand::Lock(read(text)?),
@@ -280,48 +308,32 @@ fn read_join(text: &str) -> Result<Join, Refusal> {
     Ok(join)
 }
 
-fn read_relay<'a, B: RelayBody<'a>>(kind: RelayKind, text: &'a str) -> Result<Relay, Refusal> {
-    let address: Address = read(text)?;
-    if address.target_user_id.is_none() && kind != RelayKind::Message {
-        return Err(Refusal::because(Code::Malformed, "missing field `target_user_id`"));
+fn read_relay(kind: RelayKind, head: &Head<'_>) -> Result<Relay, Refusal> {
+    let target: Option<UserId> = read_optional(head.target_user_id)?;
+    if target.is_none() && kind != RelayKind::Message {
+        return Err(missing("target_user_id"));
     }
+    let payload = match kind {
+        RelayKind::Offer | RelayKind::Answer => head.sdp,
+        RelayKind::IceCandidate => head.candidate,
+        RelayKind::Message => head.data,
+    };
     Ok(Relay {
         kind,
-        target: address.target_user_id,
-        room_name: address.room_name,
-        payload: read::<B>(text)?.payload().to_owned(),
+        target,
+        room_name: read_optional(head.room_name)?,
+        payload: payload.ok_or_else(|| missing(kind.payload_field()))?.to_owned(),
     })
 }
 
-#[derive(Deserialize)]
-struct Address {
-    #[serde(default)]
-    target_user_id: Option<UserId>,
-    #[serde(default)]
-    room_name: Option<RoomName>,
+fn missing(field: &str) -> Refusal {
+    Refusal::because(Code::Malformed, format!("missing field `{field}`"))
 }
 
-trait RelayBody<'a>: Deserialize<'a> {
-    fn payload(self) -> &'a RawValue;
+/// `None` where the field is absent or `null`.
+fn read_optional<'a, T: Deserialize<'a>>(field: Option<&'a RawValue>) -> Result<Option<T>, Refusal> {
+    field.map_or(Ok(None), |value| read(value.get()))
 }
-
-macro_rules! relay_body {
-    ($name:ident, $field:ident) => {
-        #[derive(Deserialize)]
-        struct $name<'a> {
-            #[serde(borrow)]
-            $field: &'a RawValue,
-        }
-        impl<'a> RelayBody<'a> for $name<'a> {
-            fn payload(self) -> &'a RawValue {
-                self.$field
-            }
-        }
-    };
-}
-relay_body!(SdpBody, sdp);
-relay_body!(CandidateBody, candidate);
-relay_body!(DataBody, data);
 
 #[derive(Deserialize)]
 struct UpdateBody {
@@ -346,6 +358,18 @@ fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
         let detail: String = error.to_string().chars().take(DETAIL_CHARS_MAX).collect();
         Refusal::because(Code::Malformed, detail)
     })
+}
+
+/// Whether arrays and objects nest too deep. What opens few of them cannot, and counting is many times faster than
+/// following strings; so only texts with many brackets, wherever they stand, are looked at closely.
+fn nests_too_deep(text: &str) -> bool {
+    openings(text) > limits::NESTING_MAX && nesting(text) > limits::NESTING_MAX
+}
+
+/// How many `[` and `{` there are, in strings too. They differ in one bit; pieces of 255 fit a sum of bytes.
+fn openings(text: &str) -> usize {
+    let opening = |byte: &u8| u8::from(byte | 0x20 == b'{');
+    text.as_bytes().chunks(255).map(|piece| usize::from(piece.iter().map(opening).sum::<u8>())).sum()
 }
 
 /// The deepest nesting of `[` and `{` outside strings. Looks at each byte once and builds nothing.

@@ -91,6 +91,18 @@ fn nesting_is_bounded_before_anything_is_built() {
 }
 
 #[test]
+fn fields_of_relays_mean_nothing_in_other_commands() {
+    let odd = r#"{"type":"Ping","target_user_id":"a/b","room_name":[],"sdp":1,"candidate":{},"data":null}"#;
+    assert!(matches!(in_room(odd), RoomCommand::Ping));
+    let odd = r#"{"type":"Message","data":1,"target_user_id":null,"room_name":null,"sdp":[],"candidate":2}"#;
+    let RoomCommand::Relay(relay) = in_room(odd) else { panic!("not a relay") };
+    assert!(relay.target.is_none() && relay.room_name.is_none());
+    assert_eq!(refused(r#"{"type":"Message","data":1,"target_user_id":"a/b"}"#), Code::Malformed);
+    assert_eq!(refused(r#"{"type":"Message","data":1,"room_name":"a/b"}"#), Code::Malformed);
+    assert_eq!(refused(r#"{"type":"Message","sdp":"v=0"}"#), Code::Malformed, "no payload of its own");
+}
+
+#[test]
 fn garbage_is_malformed_and_details_stay_short() {
     for garbage in ["", "{", "null", "[]", "\u{feff}{}", "{\"type\":5}", "{\"type\":\"Join\"", "hello"] {
         assert_eq!(refused(garbage), Code::Malformed, "{garbage:?}");

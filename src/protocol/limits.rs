@@ -20,10 +20,15 @@ pub const NESTING_MAX: usize = 32;
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Malformed commands that one connection may send before it is ended with 4400.
 pub const MALFORMED_MAX: u32 = 10;
+/// Refused `Join`s and `Resume`s after which a connection without a session is ended.
+pub const REFUSED_HELLOS_MAX: u32 = 10;
 /// How long a new socket may take to say `Join` or `Resume`, and one that has left to join again.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a room manager may take to answer a `Join` or `Resume`.
-pub const ADMISSION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the registry may take to admit somebody.
+pub const ADMISSION_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a connection waits for the room manager's answer to a `Join`, `Resume` or `Leave`; longer than the
+/// registry may take.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// A closing socket that has not ended by then is shut down from outside its actor.
 pub const CLOSE_LINGER: Duration = Duration::from_secs(2);
 /// Unsent or unacknowledged bytes on the wire older than this end the connection (`TCP_USER_TIMEOUT`, RFC 5482).
@@ -46,13 +51,15 @@ pub const CONFIRM_BYTES: usize = 64 * 1024;
 /// Mailbox of one connection: the window and the few control messages beside it.
 pub const CONNECTION_MAILBOX: usize = 160;
 /// Mailbox of the room manager. Overflow act: the connection whose command does not fit is ended with 1013.
-pub const ROOM_MANAGER_MAILBOX: usize = 16 * 1024;
+pub const ROOM_MANAGER_MAILBOX: usize = 4 * 1024;
 
 /// The limits that an operator may set; `RoomJoined.limits` shows a browser those that concern it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Participants in one room (`ROOM_MAX_PARTICIPANTS`).
     pub room_participants_max: usize,
+    /// Sessions of the whole node (`MAX_SESSIONS`).
+    pub sessions_max: usize,
     /// Steady rate of messages on one connection (`MESSAGES_PER_SEC`).
     pub messages_per_sec: u32,
     /// Messages one connection may send at once (`MESSAGES_BURST`).
@@ -75,6 +82,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             room_participants_max: 100,
+            sessions_max: 50_000,
             messages_per_sec: 50,
             messages_burst: 200,
             connections_per_ip: 1000,

@@ -1,5 +1,7 @@
 //! What participants say of themselves: a bounded JSON object, merged key by key.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -7,10 +9,10 @@ use super::{Code, Refusal, limits};
 
 /// A participant's metadata, e.g. `{"audio":true,"screen":false}`. The node reads none of it.
 ///
-/// Bound: [`limits::METADATA_BYTES_MAX`] bytes of JSON.
+/// Bound: [`limits::METADATA_BYTES_MAX`] bytes of JSON. Cheap to clone: rows, rosters and news share it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Metadata(Map<String, Value>);
+pub struct Metadata(Arc<Map<String, Value>>);
 
 impl Metadata {
     /// Checks the bound.
@@ -19,7 +21,7 @@ impl Metadata {
     /// [`Code::TooLarge`].
     pub fn checked(self) -> Result<Self, Refusal> {
         // Serialising a map of JSON values into memory cannot fail; were it to, the object counts as too large.
-        let bytes = serde_json::to_vec(&self.0).map_or(usize::MAX, |json| json.len());
+        let bytes = serde_json::to_vec(&*self.0).map_or(usize::MAX, |json| json.len());
         if bytes <= limits::METADATA_BYTES_MAX {
             Ok(self)
         } else {
@@ -32,15 +34,15 @@ impl Metadata {
     /// # Errors
     /// [`Code::TooLarge`] when the result is over the bound; `self` is then what it was.
     pub fn merged(&self, patch: &Self) -> Result<Self, Refusal> {
-        let mut merged = self.0.clone();
-        for (key, value) in &patch.0 {
+        let mut merged = (*self.0).clone();
+        for (key, value) in &*patch.0 {
             if value.is_null() {
                 merged.remove(key);
             } else {
                 merged.insert(key.clone(), value.clone());
             }
         }
-        Self(merged).checked()
+        Self(Arc::new(merged)).checked()
     }
 }
 

@@ -110,8 +110,13 @@ impl Peer {
 
     /// What comes next, as it came.
     async fn hear_text(&mut self) -> Result<String, Closed> {
+        // One deadline for all of it: pings keep coming, also when nothing else does.
+        within("something to hear", self.next_text_or_end()).await
+    }
+
+    async fn next_text_or_end(&mut self) -> Result<String, Closed> {
         loop {
-            match within("something to hear", self.socket.next()).await {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
                 Some(Ok(Message::Close(frame))) => {
                     return Err(frame.map(|frame| (frame.code.into(), frame.reason.to_string())));

@@ -28,9 +28,14 @@ impl Rooms {
         command: RoomCommand,
         effects: &mut Vec<RoomEffect>,
     ) {
-        // A command of a socket that has lost its session meanwhile (kicked, replaced, too slow): the socket is
-        // being closed with the reason, which is its answer.
-        let Some(sender) = self.sender(connection) else { return };
+        let Some(sender) = self.sender(connection) else {
+            // The socket has lost its session meanwhile (kicked, replaced, too slow) and is being closed with the
+            // reason, which is its answer; one that waits must stop waiting to hear it.
+            if matches!(command, RoomCommand::Leave) {
+                settle(connection, Ok(()), effects);
+            }
+            return;
+        };
         let session = sender.session;
         let taken = match command {
             RoomCommand::Leave => {
@@ -62,8 +67,7 @@ impl Rooms {
 
     fn sender(&self, connection: ConnectionId) -> Option<Sender> {
         let session = *self.connections.get(&connection)?;
-        let Self { sessions, .. } = self;
-        let held = sessions.get(&session)?;
+        let held = self.sessions.get(&session)?;
         Some(Sender { session, room: held.room.clone(), user_id: held.user_id.clone() })
     }
 
@@ -164,7 +168,7 @@ impl Rooms {
     ) -> Result<(), Refusal> {
         self.moderated(sender)?;
         let session = self.other(sender, target)?;
-        // The ban goes first: between it and the removal nobody can slip back in.
+        self.kick_pending(&sender.room, target);
         let duration = self.config.limits.kick_ban;
         if !duration.is_zero() {
             let (room, user_id) = (sender.room.clone(), target.clone());

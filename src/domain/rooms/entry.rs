@@ -1,173 +1,28 @@
-//! Into a room and out of it: join, replace, resume, lose a socket, leave.
+//! Back into a room and out of it: resume, lose a socket, leave; and what a session is told of how things stand.
 
-use super::{
-    Admitted, Body, ConnectionId, JoinInput, Room, RoomEffect, RoomFact, Rooms, Session, Ticket,
-    room::Member, timers::Deadline,
-};
+use super::{Body, ConnectionId, Room, RoomEffect, RoomFact, Rooms, Session, timers::Deadline};
 use crate::{
     domain::{
         clock::Now,
-        membership::{AdmissionRequest, Change, RowUpdate},
-        outbound::{Outbound, Replay},
+        membership::{Change, Generation, RowUpdate},
+        outbound::Replay,
     },
     protocol::{
-        Code, CommandId, Refusal, ResumeToken, RoomName, Seq, SessionId, UserId,
-        command::{Resume, Username},
+        Code, CommandId, Refusal, RoomName, Seq, SessionId, UserId,
+        command::Resume,
         event::{LeaveReason, PeerEvent, Presence, Resumed, Welcome},
         limits::PeerLimits,
     },
 };
 
-/// A join whose admission has been asked for.
-#[derive(Debug)]
-pub(super) struct PendingJoin {
-    /// `None` once the socket is gone: who is admitted then is suspect from the start.
-    connection: Option<ConnectionId>,
-    /// Which connection was asked for; its answer is owed.
-    asker: ConnectionId,
-    id: Option<CommandId>,
-    room: RoomName,
-    user_id: UserId,
-    token: ResumeToken,
-    already_sent: Seq,
-}
-
 /// Which message carries the whole picture.
 #[derive(Debug, Clone, Copy)]
-enum Greeting {
+pub(super) enum Greeting {
     Joined,
     Snapshot,
 }
 
 impl Rooms {
-    pub(super) fn join(&mut self, input: JoinInput, effects: &mut Vec<RoomEffect>) {
-        let connection = input.connection;
-        if self.draining {
-            return refuse_join(connection, Code::Draining.into(), effects);
-        }
-        if self.connections.contains_key(&connection) {
-            return refuse_join(connection, Code::AlreadyJoined.into(), effects);
-        }
-        let join = input.join;
-        let user_id = join.user_id.unwrap_or(input.spare_user_id);
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        let request = Box::new(AdmissionRequest {
-            room: join.room_name.clone(),
-            node: self.config.node.clone(),
-            session: input.session,
-            username: join.username.unwrap_or_else(|| Username::from(&user_id)),
-            metadata: join.metadata.unwrap_or_default(),
-            participants_max: self.config.limits.room_participants_max,
-            user_id: user_id.clone(),
-        });
-        let pending = PendingJoin {
-            connection: Some(connection),
-            asker: connection,
-            id: input.id,
-            room: join.room_name,
-            user_id,
-            token: input.token,
-            already_sent: input.already_sent,
-        };
-        self.pending.insert(ticket, pending);
-        effects.push(RoomEffect::Admit { ticket, request });
-    }
-
-    pub(super) fn admission_decided(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        outcome: Result<Admitted, Refusal>,
-        effects: &mut Vec<RoomEffect>,
-    ) {
-        let Some(pending) = self.pending.remove(&ticket) else { return };
-        match outcome {
-            Err(refusal) => refuse_join(pending.asker, refusal, effects),
-            Ok(admitted) => self.enter(now, pending, admitted, effects),
-        }
-    }
-
-    fn enter(&mut self, now: Now, pending: PendingJoin, admitted: Admitted, effects: &mut Vec<RoomEffect>) {
-        let PendingJoin { connection, asker, id, room: name, user_id, token, already_sent } = pending;
-        let session = admitted.row.session;
-        let replaced = self.seat(&name, &user_id, admitted);
-        self.sessions.insert(
-            session,
-            Session {
-                token,
-                room: name.clone(),
-                user_id: user_id.clone(),
-                connection: Some(asker),
-                grace_until: None,
-                outbound: Outbound::new(already_sent),
-            },
-        );
-        self.connections.insert(asker, session);
-        settle(asker, Ok(()), effects);
-
-        self.welcome(now, session, Greeting::Joined, effects);
-        self.accept(now, session, id.as_ref(), effects);
-        let news = self.announce(&name, &user_id, replaced, effects);
-        if let Some(news) = news {
-            self.broadcast(now, &name, Some(&user_id), &news, effects);
-        }
-        if connection.is_none() {
-            self.connection_closed(now, asker, effects);
-        }
-    }
-
-    /// What the others are told of an arrival: a new participant, or what has changed of the one they know.
-    fn announce(
-        &mut self,
-        name: &RoomName,
-        user_id: &UserId,
-        replaced: Option<Member>,
-        effects: &mut Vec<RoomEffect>,
-    ) -> Option<Body> {
-        if let Some(old) = &replaced {
-            self.forget_replaced(old.session, effects);
-        }
-        let room = self.rooms.get(name)?;
-        match replaced {
-            None => {
-                effects.push(RoomEffect::Count(RoomFact::Joined));
-                room.joined(name, user_id)
-            }
-            Some(old) => {
-                effects.push(RoomEffect::Count(RoomFact::Rejoined));
-                old.differs_from(room.member(user_id)).then(|| room.updated(name, user_id))?
-            }
-        }
-    }
-
-    /// Puts the admitted one in its room, in its predecessor's place if there is one.
-    fn seat(&mut self, name: &RoomName, user_id: &UserId, admitted: Admitted) -> Option<Member> {
-        let room = self.rooms.entry(name.clone()).or_default();
-        let row = admitted.row;
-        let first_generation = room.member(user_id).map_or(row.generation, |old| old.first_generation);
-        room.put(
-            user_id.clone(),
-            Member {
-                session: row.session,
-                generation: row.generation,
-                username: row.username,
-                metadata: row.metadata,
-                state: row.state,
-                joined_at: row.joined_at,
-                first_generation,
-            },
-        )
-    }
-
-    fn forget_replaced(&mut self, session: SessionId, effects: &mut Vec<RoomEffect>) {
-        let connection = self.sessions.remove(&session).and_then(|old| old.connection);
-        if let Some(connection) = connection {
-            self.connections.remove(&connection);
-            effects.push(RoomEffect::Close { connection, code: Code::Replaced });
-        }
-    }
-
     pub(super) fn resume(
         &mut self,
         now: Now,
@@ -240,10 +95,7 @@ impl Rooms {
             self.detach(now, session, effects);
             return;
         }
-        let waiting = self.pending.values_mut().find(|pending| pending.connection == Some(connection));
-        if let Some(pending) = waiting {
-            pending.connection = None;
-        }
+        self.asker_gone(connection);
     }
 
     /// A session without a socket: suspect at once, and gone when its grace is over.
@@ -306,11 +158,7 @@ impl Rooms {
         let Some(room) = self.rooms.get_mut(&name) else { return };
         let moderated = room.moderator() == Some(&user_id);
         let Some(member) = room.remove(&user_id) else { return };
-        effects.push(RoomEffect::Mirror(Box::new(Change::Withdraw {
-            room: name.clone(),
-            user_id: user_id.clone(),
-            generation: member.generation,
-        })));
+        withdraw(name.clone(), user_id.clone(), member.generation, effects);
         effects.push(RoomEffect::Count(RoomFact::Left(reason)));
         let heir = room.moderator().cloned().filter(|_| moderated);
         let promotion = heir.and_then(|heir| room.updated(&name, &heir));
@@ -327,7 +175,13 @@ impl Rooms {
     }
 
     /// Tells a session how things stand: everyone else, and the room's own state where it is not the usual one.
-    fn welcome(&mut self, now: Now, id: SessionId, greeting: Greeting, effects: &mut Vec<RoomEffect>) {
+    pub(super) fn welcome(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        greeting: Greeting,
+        effects: &mut Vec<RoomEffect>,
+    ) {
         let Some(session) = self.sessions.get(&id) else { return };
         let Some(room) = self.rooms.get(&session.room) else { return };
         let ice_servers = self.config.ice.for_user(&session.user_id, now);
@@ -381,23 +235,18 @@ impl Rooms {
     }
 }
 
-impl Member {
-    /// Whether the others would see a difference.
-    fn differs_from(&self, other: Option<&Self>) -> bool {
-        other.is_none_or(|other| {
-            (&self.username, &self.metadata, self.state) != (&other.username, &other.metadata, other.state)
-        })
-    }
-}
-
-fn refuse_join(connection: ConnectionId, refusal: Refusal, effects: &mut Vec<RoomEffect>) {
-    effects.push(RoomEffect::Count(RoomFact::JoinRefused(refusal.code)));
-    settle(connection, Err(refusal), effects);
-}
-
 pub(super) fn settle(connection: ConnectionId, outcome: Result<(), Refusal>, effects: &mut Vec<RoomEffect>) {
     if let Err(refusal) = &outcome {
         effects.push(RoomEffect::Count(RoomFact::Refused(refusal.code)));
     }
     effects.push(RoomEffect::Settle { connection, outcome });
+}
+
+pub(super) fn withdraw(
+    room: RoomName,
+    user_id: UserId,
+    generation: Generation,
+    effects: &mut Vec<RoomEffect>,
+) {
+    effects.push(RoomEffect::Mirror(Box::new(Change::Withdraw { room, user_id, generation })));
 }

@@ -11,9 +11,10 @@
 //!
 //! What it is not: no socket, no clock, no registry. Inputs come in with their time; everything to be done is
 //! returned as [`RoomEffect`]s, in order. Admission is asked of the registry ([`super::membership`]) because caps,
-//! locks and bans hold across nodes; a relay never is. Entering and leaving: [`entry`]; what a session
-//! may ask for: [`commands`]; deadlines: [`timers`].
+//! locks and bans hold across nodes; a relay never is. Coming in: [`admission`]; coming back and
+//! leaving: [`entry`]; what a session may ask for: [`commands`]; deadlines: [`timers`].
 
+mod admission;
 mod commands;
 mod entry;
 mod room;
@@ -25,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-pub use self::room::Room;
+pub use self::room::{Member, Room};
 use self::session::Session;
 use super::{
     clock::Now,
@@ -81,6 +82,8 @@ pub enum RoomInput {
     Join(Box<JoinInput>),
     /// The registry has decided.
     AdmissionDecided { ticket: Ticket, outcome: Result<Admitted, Refusal> },
+    /// The registry gave no answer; whether it admitted is not known.
+    AdmissionFailed { ticket: Ticket },
     /// Somebody is back, by another socket.
     Resume { connection: ConnectionId, id: Option<CommandId>, resume: Resume },
     /// A session asks for something.
@@ -101,7 +104,7 @@ pub enum RoomInput {
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the variants say what their fields are for")]
 pub enum RoomEffect {
-    /// Ask the registry; answer with [`RoomInput::AdmissionDecided`].
+    /// Ask the registry; answer with [`RoomInput::AdmissionDecided`] or [`RoomInput::AdmissionFailed`], in any order.
     Admit { ticket: Ticket, request: Box<AdmissionRequest> },
     /// Mirror a change, after those before it.
     Mirror(Box<Change>),
@@ -138,7 +141,7 @@ pub enum RoomFact {
     /// A command was refused.
     Refused(Code),
     /// A connection did not keep up and was ended.
-    SlowConsumer,
+    SlowConsumer(SessionId),
 }
 
 /// How many there are at the moment.
@@ -160,7 +163,7 @@ pub struct Rooms {
     rooms: BTreeMap<RoomName, Room>,
     sessions: BTreeMap<SessionId, Session>,
     connections: BTreeMap<ConnectionId, SessionId>,
-    pending: BTreeMap<Ticket, entry::PendingJoin>,
+    pending: BTreeMap<Ticket, admission::PendingJoin>,
     deadlines: BTreeSet<(Duration, SessionId, timers::Deadline)>,
     overrun: Vec<SessionId>,
     next_ticket: u64,
@@ -189,7 +192,10 @@ impl Rooms {
         match input {
             RoomInput::Join(join) => self.join(*join, effects),
             RoomInput::AdmissionDecided { ticket, outcome } => {
-                self.admission_decided(now, ticket, outcome, effects);
+                self.admission_decided(now, ticket, admission::Decision::Made(outcome), effects);
+            }
+            RoomInput::AdmissionFailed { ticket } => {
+                self.admission_decided(now, ticket, admission::Decision::Missing, effects);
             }
             RoomInput::Resume { connection, id, resume } => {
                 self.resume(now, connection, id.as_ref(), &resume, effects);

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A room with somebody in it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Room {
     members: BTreeMap<UserId, Member>,
     /// Whether nobody new is admitted.
@@ -40,6 +40,22 @@ pub struct Member {
 }
 
 impl Room {
+    /// A room that is about to get its first member.
+    #[must_use]
+    pub fn new(locked: bool) -> Self {
+        Self { members: BTreeMap::new(), locked }
+    }
+
+    /// Everyone in it, the longest present first, with their roles.
+    #[must_use]
+    pub fn roster(&self) -> Vec<(&UserId, &Member, Role)> {
+        let moderator = self.moderator();
+        let role = |id| if moderator == Some(id) { Role::Moderator } else { Role::Participant };
+        let mut roster: Vec<_> = self.members.iter().map(|(id, member)| (id, member, role(id))).collect();
+        roster.sort_by_key(|(_, member, _)| member.seniority());
+        roster
+    }
+
     /// How many are in.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "a room with nobody in it does not exist")]
@@ -83,11 +99,8 @@ impl Room {
     /// Everyone but `except`, the longest present first.
     #[must_use]
     pub fn views_except(&self, except: Option<&UserId>) -> Vec<ParticipantView<'_>> {
-        let moderator = self.moderator();
-        let mut members: Vec<_> = self.members.iter().filter(|(id, _)| Some(*id) != except).collect();
-        members.sort_by_key(|(_, member)| member.seniority());
-        let role = |id| if moderator == Some(id) { Role::Moderator } else { Role::Participant };
-        members.into_iter().map(|(id, member)| member.view(id, role(id))).collect()
+        let others = self.roster().into_iter().filter(|(id, ..)| Some(*id) != except);
+        others.map(|(id, member, role)| member.view(id, role)).collect()
     }
 
     /// The sessions of everyone but `except`.

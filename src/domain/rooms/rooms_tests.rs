@@ -267,6 +267,77 @@ fn who_is_admitted_after_its_socket_is_gone_is_suspect_from_the_start() {
 }
 
 #[test]
+fn answers_out_of_order_leave_no_ghost_in_the_registry() {
+    let mut world = World::new();
+    world.registry_waits = true;
+    let eves: Vec<_> = (0..3).map(|_| world.join("blue", "eve")).collect();
+    world.answer_admissions();
+    let closed: Vec<_> = eves.iter().map(|eve| world.browsers[eve].closed).collect();
+    assert_eq!(closed, [Some(Code::Replaced), Some(Code::Replaced), None], "the newest wins");
+    world.say(eves[2], r#"{"type":"Leave"}"#);
+    assert!(world.truth("blue").is_empty());
+}
+
+#[test]
+fn a_join_under_way_does_not_dodge_a_kick() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join("blue", "ada"), world.join("blue", "bob"));
+    world.registry_waits = true;
+    let again = world.join("blue", "bob");
+    world.say(ada, r#"{"type":"Kick","target_user_id":"bob"}"#);
+    world.answer_admissions();
+    assert_eq!(refused(&world), Some(Code::Banned));
+    assert_eq!((world.browsers[&bob].closed, world.types(again).len()), (Some(Code::Kicked), 0));
+    assert_eq!(world.types(ada), ["RoomJoined", "UserJoined", "UserLeft"]);
+    assert_eq!(world.truth("blue").len(), 1);
+}
+
+#[test]
+fn a_lock_outlives_the_moment_in_which_nobody_is_seated() {
+    let mut world = World::new();
+    let ada = world.join("blue", "ada");
+    world.say(ada, r#"{"type":"Lock","locked":true}"#);
+    world.registry_waits = true;
+    let again = world.join("blue", "ada");
+    world.say(ada, r#"{"type":"Leave"}"#);
+    world.answer_admissions();
+    assert_eq!(world.browsers[&again].heard[0]["locked"], true);
+    world.registry_waits = false;
+    world.say(again, r#"{"type":"Lock","locked":false}"#);
+    world.join("blue", "bob");
+    assert_eq!(world.truth("blue").len(), 2);
+}
+
+#[test]
+fn an_admission_without_an_answer_is_taken_back() {
+    let mut world = World::new();
+    world.registry_waits = true;
+    let ada = world.join("blue", "ada");
+    assert_eq!(world.truth("blue").len(), 1, "the registry has acted");
+    world.lose_admissions();
+    assert_eq!(refused(&world), Some(Code::Overloaded));
+    assert!(world.truth("blue").is_empty() && world.browsers[&ada].heard.is_empty());
+}
+
+#[test]
+fn a_leave_that_meets_a_kick_is_answered() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join("blue", "ada"), world.join("blue", "bob"));
+    world.say(ada, r#"{"type":"Kick","target_user_id":"bob"}"#);
+    let answers = world.settled.len();
+    world.say(bob, r#"{"type":"Leave"}"#);
+    assert_eq!(world.settled.len(), answers + 1);
+}
+
+#[test]
+fn a_node_that_has_its_fill_of_sessions_takes_no_more() {
+    let mut world = World::with_limits(Limits { sessions_max: 1, ..Limits::default() });
+    world.join("blue", "ada");
+    world.join("red", "bob");
+    assert_eq!(refused(&world), Some(Code::Overloaded));
+}
+
+#[test]
 fn a_draining_node_says_so_and_takes_nobody() {
     let mut world = World::new();
     let ada = world.join("blue", "ada");

@@ -126,9 +126,17 @@ impl World {
         self.input(RoomInput::Tick);
     }
 
+    /// The registry's answers arrive, the last one first: each was made in order, but nothing keeps them so.
     pub fn answer_admissions(&mut self) {
-        for (ticket, outcome) in std::mem::take(&mut self.waiting) {
+        for (ticket, outcome) in std::mem::take(&mut self.waiting).into_iter().rev() {
             self.input(RoomInput::AdmissionDecided { ticket, outcome });
+        }
+    }
+
+    /// The registry has acted, but its answers are lost.
+    pub fn lose_admissions(&mut self) {
+        for (ticket, _) in std::mem::take(&mut self.waiting) {
+            self.input(RoomInput::AdmissionFailed { ticket });
         }
     }
 

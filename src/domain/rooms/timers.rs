@@ -50,7 +50,7 @@ impl Rooms {
     /// Takes a slow consumer out of the room's way. Its session may be resumed within the grace.
     fn end_slow(&mut self, now: Now, id: SessionId, effects: &mut Vec<RoomEffect>) {
         let Some(connection) = self.sessions.get(&id).and_then(|session| session.connection) else { return };
-        effects.push(RoomEffect::Count(RoomFact::SlowConsumer));
+        effects.push(RoomEffect::Count(RoomFact::SlowConsumer(id)));
         effects.push(RoomEffect::Close { connection, code: Code::SlowConsumer });
         self.detach(now, id, effects);
     }
