@@ -46,7 +46,7 @@ impl Rooms {
         if self.draining {
             return refuse_join(connection, Code::Draining.into(), effects);
         }
-        if self.connections.contains_key(&connection) {
+        if self.connections.contains_key(&connection) || self.is_asking(connection) {
             return refuse_join(connection, Code::AlreadyJoined.into(), effects);
         }
         if self.sessions.len() + self.pending.len() >= self.config.limits.sessions_max {
@@ -125,6 +125,11 @@ impl Rooms {
         for pending in self.pending.values_mut().filter(of_target) {
             pending.kicked = true;
         }
+    }
+
+    /// Whether a connection waits for an admission.
+    pub(super) fn is_asking(&self, connection: ConnectionId) -> bool {
+        self.pending.values().any(|pending| pending.asker == connection)
     }
 
     /// Whoever is admitted after its socket is gone starts as suspect.

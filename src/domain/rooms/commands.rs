@@ -31,7 +31,7 @@ impl Rooms {
         let Some(sender) = self.sender(connection) else {
             // The socket has lost its session meanwhile (kicked, replaced, too slow) and is being closed with the
             // reason, which is its answer; one that waits must stop waiting to hear it.
-            if matches!(command, RoomCommand::Leave) {
+            if matches!(command, RoomCommand::Leave) && !self.is_asking(connection) {
                 settle(connection, Ok(()), effects);
             }
             return;
