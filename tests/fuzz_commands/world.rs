@@ -1,16 +1,13 @@
 //! A node's rules with everything around them played by chance: sockets that come, go and stall, a registry that
 //! answers when it likes, and time.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use greenroom::{
     domain::{
         clock::Now,
         ice::IceServers,
-        membership::{AdmissionRequest, Admitted, Change, RoomRecord},
+        membership::{AdmissionRequest, Change, RoomRecord},
         rooms::{JoinInput, RoomEffect, RoomInput, Rooms, RoomsConfig, Ticket},
     },
     protocol::{
@@ -52,7 +49,7 @@ struct Message<'a> {
 pub struct World {
     rooms: Rooms,
     records: BTreeMap<RoomName, RoomRecord>,
-    answers: VecDeque<(Ticket, Result<Admitted, Refusal>)>,
+    answers: Vec<RoomInput>,
     lines: BTreeMap<ConnectionId, Line>,
     /// What browsers know of their sessions: name and token.
     sessions: Vec<(Value, String)>,
@@ -68,7 +65,7 @@ impl World {
         Self {
             rooms: Rooms::new(RoomsConfig { node, limits, ice: IceServers::default() }),
             records: BTreeMap::new(),
-            answers: VecDeque::new(),
+            answers: Vec::new(),
             lines: BTreeMap::new(),
             sessions: Vec::new(),
             now: Duration::ZERO,
@@ -197,21 +194,29 @@ impl World {
         }
     }
 
-    /// What the registry has done at the call is told now; now and then it was away and has done nothing.
+    /// The registry acts at the call and answers when it likes. Now and then there is no answer, whether it acted or
+    /// not.
     fn admit(&mut self, ticket: Ticket, request: AdmissionRequest) {
         let now_ms = self.wall_ms();
-        let outcome = if self.generator.rng.one_in(10) {
-            Err(Code::Overloaded.into())
-        } else {
-            self.records.entry(request.room.clone()).or_default().admit(now_ms, request)
-        };
-        self.answers.push_back((ticket, outcome));
+        let answered = !self.generator.rng.one_in(10);
+        let mut answer = RoomInput::AdmissionFailed { ticket };
+        if answered || self.generator.rng.one_in(2) {
+            let outcome = self.records.entry(request.room.clone()).or_default().admit(now_ms, request);
+            if answered {
+                answer = RoomInput::AdmissionDecided { ticket, outcome };
+            }
+        }
+        self.answers.push(answer);
     }
 
-    /// The registry's next answer arrives, however long after the call.
+    /// One of the answers on their way arrives.
     fn answer(&mut self) -> bool {
-        let Some((ticket, outcome)) = self.answers.pop_front() else { return false };
-        self.handle(RoomInput::AdmissionDecided { ticket, outcome });
+        if self.answers.is_empty() {
+            return false;
+        }
+        let index = self.generator.rng.below(self.answers.len());
+        let answer = self.answers.swap_remove(index);
+        self.handle(answer);
         true
     }
 
