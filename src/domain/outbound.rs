@@ -147,6 +147,12 @@ impl Outbound {
         self.last
     }
 
+    /// The number of the newest message that was handed over.
+    #[must_use]
+    pub fn handed(&self) -> Seq {
+        self.handed
+    }
+
     fn forget_oldest(&mut self) -> Seq {
         let Some(kept) = self.ring.pop_front() else { return 0 };
         self.ring_bytes -= kept.body.len();

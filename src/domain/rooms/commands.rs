@@ -39,7 +39,7 @@ impl Rooms {
         let session = sender.session;
         let taken = match command {
             RoomCommand::Leave => {
-                self.accept(now, session, id, effects);
+                self.answer_leave(session, connection, id, effects);
                 self.leave(now, session, LeaveReason::Left, effects);
                 return settle(connection, Ok(()), effects);
             }
@@ -63,6 +63,20 @@ impl Rooms {
             Ok(()) => self.accept(now, session, id, effects),
             Err(refusal) => self.refuse(now, session, id, &refusal, effects),
         }
+    }
+
+    /// The last that a session says. It goes out however full the window is (a mailbox has room for it), in place of
+    /// what was still to be said about a room that is left.
+    fn answer_leave(
+        &self,
+        session: SessionId,
+        connection: ConnectionId,
+        id: Option<&CommandId>,
+        effects: &mut Vec<RoomEffect>,
+    ) {
+        let (Some(id), Some(held)) = (id, self.sessions.get(&session)) else { return };
+        let (seq, body) = (held.outbound.handed() + 1, Body::of(&PeerEvent::Accepted { id }));
+        effects.push(RoomEffect::Deliver { connection, seq, body });
     }
 
     fn sender(&self, connection: ConnectionId) -> Option<Sender> {

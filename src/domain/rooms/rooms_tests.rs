@@ -240,6 +240,19 @@ fn a_peer_that_stops_reading_is_ended_and_costs_a_bounded_amount() {
 }
 
 #[test]
+fn who_leaves_with_a_full_window_is_answered() {
+    let mut world = World::new();
+    let (ada, bob) = (world.join("blue", "ada"), world.join("blue", "bob"));
+    world.browsers.get_mut(&bob).expect("known").stalled = true;
+    for _ in 0..2 * limits::WINDOW_MESSAGES_MAX {
+        world.say(ada, r#"{"type":"Message","data":1}"#);
+    }
+    world.say(bob, r#"{"type":"Leave","id":"bye"}"#);
+    assert_eq!(world.last(bob)["type"], "Accepted");
+    assert_eq!(world.last(bob)["id"], "bye");
+}
+
+#[test]
 fn a_ring_that_overruns_under_a_live_socket_ends_it_at_once() {
     let mut world = World::new();
     let (ada, bob) = (world.join("blue", "ada"), world.join("blue", "bob"));
