@@ -13,6 +13,17 @@ const LOST_MS = 5_000;
 /** Nine people are 72 pictures to encode and as many to decode, all on the machine that runs the test. */
 const CROWD_MS = 180_000;
 
+/**
+ * Runs in a page: whether no tile is cut off.
+ * @returns {boolean}
+ */
+function allInside() {
+  return [...document.querySelectorAll('.tile')].every((tile) => {
+    const [list, box] = [tile.parentElement?.getBoundingClientRect(), tile.getBoundingClientRect()];
+    return list && box.width > 40 && box.top >= list.top && box.bottom <= list.bottom && box.left >= list.left && box.right <= list.right;
+  });
+}
+
 describe('pages', { skip: skipReason(), timeout: 1_200_000 }, () => {
   /** @type {Awaited<ReturnType<typeof startNode>>} */ let node;
   /** @type {Awaited<ReturnType<typeof startBrowser>>} */ let chromium;
@@ -139,6 +150,15 @@ describe('pages', { skip: skipReason(), timeout: 1_200_000 }, () => {
       if (place === 2) for (const each of pages.slice(0, 3)) await othersSeen(each, 2);
     }
     for (const page of pages) await othersSeen(page, 8, CROWD_MS);
+
+    const [first, second] = /** @type {[Page, Page]} */ (/** @type {unknown} */ (pages));
+    await second.setViewportSize({ width: 1280, height: 800 });
+    await second.click('.bar [data-act=share]');
+    for (const viewport of [{ width: 1280, height: 800 }, { width: 1366, height: 640 }, { width: 390, height: 844 }]) {
+      await first.setViewportSize(viewport);
+      await first.waitForSelector('.tile[data-kind=screen]');
+      await until(() => first.evaluate(allInside), { what: `nine people and a screen seen at ${viewport.width} pixels`, timeoutMs: CROWD_MS });
+    }
   });
 
   test('the picture gets smaller as the call grows', async () => {

@@ -104,8 +104,10 @@ function sizeTiles(list, shapes) {
   const shown = [...list.children].filter((child) => child instanceof HTMLElement && !child.hidden).length;
   if (shown === 0 || list.hidden) return;
   const style = getComputedStyle(list);
-  const width = list.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-  const height = list.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
+  // Not clientWidth: it is rounded, and half a pixel too much breaks a row in two.
+  const space = list.getBoundingClientRect();
+  const width = space.width - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  const height = space.height - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
   const fit = fitTiles(shown, width, height, GAP, shapes);
   list.style.setProperty('--tile-width', `${fit.width}px`);
   list.style.setProperty('--tile-height', `${fit.height}px`);
