@@ -71,7 +71,7 @@ pub struct Settings {
     /// Proxies whose X-Forwarded-For is believed: addresses or networks, separated by commas.
     #[arg(long, env, default_value = "127.0.0.0/8,::1", value_delimiter = ',', value_parser = parse_network)]
     trusted_proxies: Vec<IpNet>,
-    /// Origins whose pages may open a WebSocket here, separated by commas, such as https://example.org. Empty: all.
+    /// Origins whose pages may open a WebSocket here, separated by commas, such as `https://example.org`. Empty: all.
     #[arg(long, env, default_value = "", value_delimiter = ',', hide_default_value = true)]
     allowed_origins: Vec<String>,
     /// ICE servers given to browsers: a JSON array of RTCIceServer, such as [{"urls":"stun:stun.example.org"}].

@@ -22,7 +22,7 @@ use greenroom::{
     protocol::Refusal,
 };
 use serde_json::json;
-use support::{Node, Peer, eventually, get, metric};
+use support::{Node, Peer, eventually, get, knock, metric};
 use tokio::sync::Semaphore;
 
 type Answer = PortFuture<Result<Result<Admitted, Refusal>, RegistryError>>;
@@ -154,6 +154,26 @@ async fn an_admission_that_is_never_answered_is_taken_back() {
     eve.enter(json!({ "room_name": "blue", "user_id": "eve" })).await;
     let news = ada.expect("UserJoined").await;
     assert_eq!(news["user"]["user_id"], "eve", "bob's place in the registry is free again");
+}
+
+#[tokio::test]
+async fn a_draining_node_is_not_ready_and_takes_no_new_socket() {
+    let registry = Told::new(0);
+    let mut node = Node::start_on(&[], registry.clone());
+    // Its join is never answered, so the node waits for it until it pulls the switch.
+    let mut ada = Peer::connect(node.address()).await;
+    ada.send(json!({ "type": "Join", "room_name": "blue", "user_id": "ada" })).await;
+    node.begin_stop();
+    let ready = eventually("not ready", async || {
+        let ready = get(node.address(), "/health/ready").await;
+        (ready.status == 503).then_some(ready)
+    })
+    .await;
+    assert_eq!(ready.json()["code"], "draining");
+    assert_eq!(get(node.address(), "/health/live").await.status, 200);
+    let refused = knock(node.address(), "").await;
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("draining")));
+    node.stopped().await;
 }
 
 #[tokio::test]

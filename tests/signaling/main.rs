@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod doors;
 mod drain;
 mod limits;
 mod moderation;

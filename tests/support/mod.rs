@@ -22,7 +22,7 @@ pub use self::{
     node::Node,
     peer::{Closed, Heard, Peer, resume},
     process::{Process, greenroom, signal},
-    raw::{Raw, frame, header, masked},
+    raw::{Raw, frame, header, knock, masked},
 };
 
 /// Longest that anything awaited here may take. Generous: two loaded processors run these tests in the dev profile.

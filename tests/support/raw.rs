@@ -11,7 +11,11 @@ use tokio::{
     },
 };
 
-use super::{Closed, within};
+use super::{
+    Closed,
+    http::{Answer, request},
+    within,
+};
 
 const MASK: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
 
@@ -60,11 +64,22 @@ impl Raw {
         Self::upgrade_on(stream.expect("the node accepts connections"), address).await
     }
 
+    /// Connects and upgrades with these further header lines.
+    pub async fn upgrade_with(address: SocketAddr, headers: &str) -> Self {
+        let stream = within("a connection", TcpStream::connect(address)).await;
+        let stream = stream.expect("the node accepts connections");
+        Self::upgrade_by(stream, &handshake_with(address, headers)).await
+    }
+
     /// Upgrades a connection that somebody has made.
     pub async fn upgrade_on(stream: TcpStream, address: SocketAddr) -> Self {
+        Self::upgrade_by(stream, &handshake(address)).await
+    }
+
+    async fn upgrade_by(stream: TcpStream, handshake: &str) -> Self {
         let (read, write) = stream.into_split();
         let mut raw = Self { read, write: Some(write), buffer: Vec::new() };
-        raw.write(handshake(address).as_bytes()).await;
+        raw.write(handshake.as_bytes()).await;
         let head = within("a handshake", raw.read_head()).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         raw
@@ -175,10 +190,20 @@ impl Raw {
     }
 }
 
+/// Asks for a WebSocket with these further header lines and reads the refusal to its end.
+pub async fn knock(address: SocketAddr, headers: &str) -> Answer {
+    let request_text = handshake_with(address, &format!("{headers}Accept: application/json\r\n"));
+    request(address, request_text.as_bytes()).await
+}
+
 fn handshake(address: SocketAddr) -> String {
+    handshake_with(address, "")
+}
+
+fn handshake_with(address: SocketAddr, headers: &str) -> String {
     format!(
         "GET /ws HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
     )
 }
 

@@ -11,8 +11,8 @@
 //!
 //! What it is not: no socket, no clock, no registry. Inputs come in with their time; everything to be done is
 //! returned as [`RoomEffect`]s, in order. Admission is asked of the registry ([`super::membership`]) because caps,
-//! locks and bans hold across nodes; a relay never is. Coming in: [`admission`]; coming back and
-//! leaving: [`entry`]; what a session may ask for: [`commands`]; deadlines: [`timers`].
+//! locks and bans hold across nodes; a relay never is. Coming in: `admission`; coming back and
+//! leaving: `entry`; what a session may ask for: `commands`; deadlines: `timers`.
 
 mod admission;
 mod commands;
