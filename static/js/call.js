@@ -101,7 +101,10 @@ export class Call extends TypedEventTarget {
    */
   async join() {
     const { room, userId, username, token } = this.#options;
-    await this.#client.join({ room, userId: this.#me?.userId ?? userId, username, token, metadata: this.#metadata });
+    const metadata = this.#metadata;
+    await this.#client.join({ room, userId: this.#me?.userId ?? userId, username, token, metadata });
+    // What changed on the way in came too late for the words with which one enters.
+    if (this.#metadata !== metadata) this.#report(this.update(this.#metadata));
   }
 
   /** Leaves for good; the others see it at once. Ends with the event `ended`. */
@@ -337,7 +340,12 @@ export class Call extends TypedEventTarget {
   #announce(metadata) {
     const known = Object.entries(metadata).every(([key, value]) => this.#metadata[key] === value);
     if (known) return;
-    this.update(metadata).catch((error) => {
+    this.#report(this.update(metadata));
+  }
+
+  /** @param {Promise<void>} telling of something that nobody waits for */
+  #report(telling) {
+    telling.catch((error) => {
       const { code = 'unknown', message = '' } = error instanceof SignalError ? error : {};
       if (code !== 'closed') this.emit('problem', { code, message });
     });

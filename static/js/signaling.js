@@ -23,6 +23,10 @@ import { LiveSocket } from './socket.js';
 /** Between attempts to come back: a random part of a span that doubles from the first to the second. Unit: ms. */
 const BACKOFF_BASE_MS = 300;
 const BACKOFF_CAP_MS = 8_000;
+/** The longest pause while the node still waits for this session: to miss its grace would be to leave. Unit: ms. */
+const BACKOFF_GRACE_CAP_MS = 1_500;
+/** Of a node that does not say how long it waits. Unit: ms. */
+const GRACE_MS = 10_000;
 /** A connection that lived this long was a good one: the next loss starts from the base again. Unit: ms. */
 const SETTLED_MS = 10_000;
 /** How long a first join keeps trying while no node answers. Unit: ms. */
@@ -52,7 +56,7 @@ export class SignalingClient extends TypedEventTarget {
   #phase = 'joining';
   /** @type {{ type: 'Join', id: string, room_name: string, user_id?: string, username?: string, token?: string, metadata: import('./types.d.ts').Metadata } | null} */
   #hello = null;
-  /** @type {{ id: string, token: string, lastSeq: number, heartbeatMs: number } | null} */
+  /** @type {{ id: string, token: string, lastSeq: number, heartbeatMs: number, graceMs: number } | null} */
   #session = null;
   /** The caller of `join`, while it waits. @type {{ resolve: (joined: RoomJoined) => void, reject: (error: SignalError) => void, until: number } | null} */
   #joining = null;
@@ -60,6 +64,7 @@ export class SignalingClient extends TypedEventTarget {
   #acks = new Acks(() => this.#sendAck());
   #attempt = 0;
   #openedAt = 0;
+  #lostAt = 0;
   #notBefore = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #connectTimer;
@@ -166,13 +171,15 @@ export class SignalingClient extends TypedEventTarget {
       return this.#refuse(new SignalError('unreachable', 'no node answered', { retryable: true }));
     }
     if (performance.now() - this.#openedAt > SETTLED_MS) this.#attempt = 0;
+    if (this.#state === 'joined') this.#lostAt = performance.now();
     if (!this.#joining) this.#setState('reconnecting');
     this.#connectTimer = setTimeout(() => this.#connect(), this.#backoffMs());
   }
 
   /** Full jitter, so that the pages of a node that died do not come back in step. */
   #backoffMs() {
-    const span = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** this.#attempt++);
+    const awaited = this.#session && performance.now() - this.#lostAt < this.#session.graceMs;
+    const span = Math.min(awaited ? BACKOFF_GRACE_CAP_MS : BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** this.#attempt++);
     return Math.max(0, this.#notBefore - performance.now()) + Math.random() * span;
   }
 
@@ -233,6 +240,7 @@ export class SignalingClient extends TypedEventTarget {
       token: message.resume_token,
       lastSeq: message.seq,
       heartbeatMs: message.heartbeat_ms,
+      graceMs: message.limits?.grace_ms ?? GRACE_MS,
     };
     if (this.#hello) this.#hello.user_id = message.user_id;
     rememberUserId(this.#storage, message.room_name, message.user_id);

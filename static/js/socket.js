@@ -79,15 +79,20 @@ export class LiveSocket {
   #take(data) {
     if (this.#ended) return;
     const message = parse(data);
-    if (this.#watching) this.#listen();
+    // What was under way before the question is no answer to it; it only puts the end off a little.
+    if (this.#askedWithinMs > 0 && message?.type !== 'Pong') this.#await(this.#askedWithinMs);
+    else if (this.#watching) this.#listen();
     if (message) this.#events.onMessage(message);
   }
 
   #watching = false;
+  /** While a ping is unanswered: how long it may be. Unit: ms. */
+  #askedWithinMs = 0;
 
   /** Anything that arrives is life: wait one heartbeat of silence, then ask. */
   #listen() {
     this.#watching = true;
+    this.#askedWithinMs = 0;
     this.#deadline.set(this.#heartbeatMs, () => this.#ask(this.#heartbeatMs));
   }
 
@@ -95,6 +100,12 @@ export class LiveSocket {
   #ask(withinMs) {
     if (this.#ended || !this.#watching) return;
     this.send('{"type":"Ping"}');
+    this.#await(withinMs);
+  }
+
+  /** @param {number} withinMs */
+  #await(withinMs) {
+    this.#askedWithinMs = withinMs;
     this.#deadline.set(withinMs, () => this.drop());
   }
 

@@ -33,6 +33,8 @@ export interface Limits {
   message_bytes?: number;
   messages_per_sec?: number;
   messages_burst?: number;
+  /** How long a session without a socket is waited for. Unit: ms. */
+  grace_ms?: number;
 }
 
 /** Where a session begins, or begins again: the whole roster, and what a page must know of the node. */

@@ -303,9 +303,9 @@ describe('the library and a scripted node', { skip: skipReason(), timeout: 300_0
     await page.context().close();
   });
 
-  test('waits longer after each attempt that fails', async () => {
+  test('waits longer after each attempt that fails, once nobody waits for it', async () => {
     const { page, sockets } = await stage([
-      (socket) => socket.say(joined()),
+      (socket) => socket.say(joined(1, { limits: { grace_ms: 1 } })),
       (socket) => socket.close(1013),
     ]);
     await page.evaluate(() => { Math.random = () => 0.99; });
@@ -390,6 +390,47 @@ describe('the library and a scripted node', { skip: skipReason(), timeout: 300_0
     sockets[0]?.say({ type: 'Offer', seq: 2, room_name: 'room', from_user_id: 'ann', sdp });
     sockets[0]?.say({ type: 'UserJoined', seq: 3, room_name: 'room', user: user('ann') });
     await until(() => sockets[0]?.of('Answer').some(({ target_user_id }) => target_user_id === 'ann'), { what: 'the answer' });
+    await page.context().close();
+  });
+
+  test('while the node waits for the session, the pauses between attempts stay short', async () => {
+    const limits = { grace_ms: 60_000 };
+    const { page, sockets } = await stage([
+      (socket) => socket.say(joined(1, { limits })),
+      (socket) => socket.close(1011),
+    ]);
+    await page.evaluate(async (library) => {
+      const { SignalingClient } = await import(library);
+      // Chance always chooses the longest pause, and pauses pass quickly.
+      Math.random = () => 1;
+      const setTimer = window.setTimeout.bind(window);
+      window.pauses = [];
+      window.setTimeout = /** @type {any} */ ((/** @type {() => void} */ act, /** @type {number} */ ms) => {
+        window.pauses.push(ms);
+        return setTimer(act, ms >= 300 && ms < 9_000 ? 5 : ms);
+      });
+      await new SignalingClient().join({ room: 'room' });
+    }, LIBRARY);
+    await sockets[0]?.close(1001);
+    await until(() => sockets.length >= 9, { what: 'an eighth attempt' });
+    const pauses = await page.evaluate(() => window.pauses);
+    assert.deepEqual([300, 600, 1_200, 1_500, 2_400, 4_800].filter((pause) => pauses.includes(pause)), [300, 600, 1_200, 1_500]);
+    await page.context().close();
+  });
+
+  test('what changes while the room is being entered is told once one is in', async () => {
+    const { page, sockets } = await stage([(socket) => void setTimeout(() => socket.say(joined()), 50)]);
+    await page.evaluate(async (library) => {
+      const { Call } = await import(library);
+      const call = new Call({ room: 'room', metadata: { hand: 'down' } });
+      const joining = call.join();
+      await new Promise((resolve) => { setTimeout(resolve, 0); });
+      await call.update({ hand: 'up' });
+      await joining;
+    }, LIBRARY);
+    const update = await until(() => sockets[0]?.of('Update').at(-1), { what: 'the update' });
+    assert.equal(sockets[0]?.hello.metadata.hand, 'down');
+    assert.equal(update.metadata.hand, 'up');
     await page.context().close();
   });
 

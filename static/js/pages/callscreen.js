@@ -102,7 +102,6 @@ export class CallScreen {
     this.stops = [keepAwake(), watchSpeaking(call, speaksNow, (speaking) => this.tiles.setSpeaking(speaking))];
     tellHappenings(this.scene, this.over.signal);
     this.outbound.sync();
-    this.outbound.announce();
     this.#draw();
     const others = call.participants.size;
     announcer.say(others === 0 ? 'You are in the call. Nobody else is here yet.' : `You are in the call with ${others} other${others === 1 ? '' : 's'}.`);

@@ -23,15 +23,6 @@ export class Outbound {
     this.busy = new Set();
   }
 
-  /**
-   * Says what is sent now. A camera that opens while the room is being entered comes too late for the
-   * words with which one enters, and nobody would look for its picture.
-   */
-  announce() {
-    const { audio, video, screen } = this.sent;
-    this.call.update({ audio: audio !== null, video: video !== null, screen: screen !== null }).catch(this.failed);
-  }
-
   /** Sends what differs. */
   sync() {
     for (const slot of SLOTS) void this.#syncSlot(slot);
