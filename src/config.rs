@@ -39,7 +39,7 @@ pub struct Settings {
     #[arg(long, env, default_value_t = false, action = clap::ArgAction::Set)]
     cluster_mode: bool,
     /// Most participants in one room.
-    #[arg(long, env, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, env, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     room_max_participants: u32,
     /// Most sessions of the whole node, those in their grace included.
     #[arg(long, env, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]

@@ -33,20 +33,25 @@ fn check_id(text: &str) -> Result<(), IdError> {
     if text.bytes().all(allowed) { Ok(()) } else { Err(IdError::Character) }
 }
 
+/// Host names have dots.
+fn check_node_id(text: &str) -> Result<(), IdError> {
+    check_id(&text.replace('.', "-"))
+}
+
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $check:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Parses 1–64 characters of `A-Z a-z 0-9 _ -`.
+            /// Parses 1–64 of the allowed characters.
             ///
             /// # Errors
             /// Says which of the three rules the text breaks.
             pub fn parse(text: &str) -> Result<Self, IdError> {
-                check_id(text).map(|()| Self(Arc::from(text)))
+                $check(text).map(|()| Self(Arc::from(text)))
             }
 
             /// The id as it is written on the wire.
@@ -71,12 +76,17 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// The name of a room: `room_name` on the wire.
-    RoomName
+    /// The name of a room: `room_name` on the wire. 1–64 characters of `A-Z a-z 0-9 _ -`.
+    RoomName, check_id
 }
 text_id! {
-    /// A participant's name within its room: `user_id` on the wire. `(RoomName, UserId)` is the participant.
-    UserId
+    /// A participant's name within its room: `user_id` on the wire. `(RoomName, UserId)` is the participant. 1–64
+    /// characters of `A-Z a-z 0-9 _ -`.
+    UserId, check_id
+}
+text_id! {
+    /// A node's configured name: 1–64 characters of `A-Z a-z 0-9 _ . -`.
+    NodeId, check_node_id
 }
 
 impl<'de> Deserialize<'de> for RoomName {
@@ -211,33 +221,6 @@ pub type Seq = u64;
 /// One socket of one node, numbered by that node since it started. Never on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
-
-/// A node's configured name: 1–64 characters of `A-Z a-z 0-9 _ . -` (host names have dots).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct NodeId(Arc<str>);
-
-impl NodeId {
-    /// Parses a node's name.
-    ///
-    /// # Errors
-    /// Says which rule the text breaks.
-    pub fn parse(text: &str) -> Result<Self, IdError> {
-        check_id(&text.replace('.', "-")).map(|()| Self(Arc::from(text)))
-    }
-
-    /// The name as it is written on the wire.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// One life of a node: a restart under the same name is another incarnation, so that nothing of the old life can be
 /// mistaken for the new one (C-1).
