@@ -78,7 +78,7 @@ describe('pages', { skip: skipReason(), timeout: 1_200_000 }, () => {
     await say(ada, 'Good morning');
     await bob.waitForSelector('button[data-panel=chat][aria-label="Chat, 1 unread"]');
     await say(bob, 'Hello Ada');
-    assert.equal(await bob.getAttribute('button[data-panel=chat]', 'aria-label'), 'Chat');
+    await bob.waitForSelector('button[data-panel=chat][aria-label="Chat"]');
     await ada.locator('.chat-text', { hasText: 'Hello Ada' }).waitFor();
     assert.deepEqual(await bob.locator('.chat-name').allTextContents(), ['Ada', 'You']);
 
@@ -210,7 +210,8 @@ describe('pages', { skip: skipReason(), timeout: 1_200_000 }, () => {
     await ada.waitForSelector('.tile[data-picture]');
     await ada.evaluate(() => /** @type {any} */ (window).unplug());
     await ada.locator('.toast', { hasText: 'is gone. Another camera is used now.' }).waitFor();
-    assert.equal(await ada.getAttribute('.bar [data-act=video]', 'aria-pressed'), 'true');
+    // The page draws in the next frame.
+    await ada.waitForSelector('.bar [data-act=video][aria-pressed=true]');
   });
 
   test('a denied camera is explained, and one can join without', async () => {
