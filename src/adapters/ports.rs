@@ -35,9 +35,6 @@ pub enum RegistryError {
     /// It cannot be reached at the moment; what was asked may or may not have been done.
     #[error("the registry cannot be reached: {0}")]
     Unavailable(String),
-    /// It answered what it never should: a bug in it or in its adapter.
-    #[error("the registry gave an answer that makes no sense: {0}")]
-    Nonsense(String),
 }
 
 impl RegistryError {
@@ -46,7 +43,6 @@ impl RegistryError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unavailable(_) => true,
-            Self::Nonsense(_) => false,
         }
     }
 }

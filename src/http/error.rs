@@ -33,14 +33,6 @@ impl fmt::Display for Problem {
     }
 }
 
-impl Problem {
-    /// The refusal's code.
-    #[must_use]
-    pub fn code(&self) -> Code {
-        self.0.code
-    }
-}
-
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         let status = self.0.code.row().http.and_then(|status| StatusCode::from_u16(status).ok());

@@ -96,21 +96,23 @@ impl<'de> Deserialize<'de> for RoomName {
     }
 }
 
+/// How a browser may write a user's name, or a command's.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a string or a whole number")]
+enum TextOrNumber {
+    Text(String),
+    Unsigned(u64),
+    Signed(i64),
+}
+
 impl<'de> Deserialize<'de> for UserId {
     /// Accepts a JSON number too: it is then its decimal text, so that applications whose users are numbered need
     /// no conversion. It is always sent back as a string.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a string or a whole number")]
-        enum Wire {
-            Text(String),
-            Unsigned(u64),
-            Signed(i64),
-        }
-        let text = match Wire::deserialize(deserializer)? {
-            Wire::Text(text) => text,
-            Wire::Unsigned(number) => number.to_string(),
-            Wire::Signed(number) => number.to_string(),
+        let text = match TextOrNumber::deserialize(deserializer)? {
+            TextOrNumber::Text(text) => text,
+            TextOrNumber::Unsigned(number) => number.to_string(),
+            TextOrNumber::Signed(number) => number.to_string(),
         };
         Self::parse(&text).map_err(serde::de::Error::custom)
     }
@@ -197,20 +199,13 @@ pub enum CommandId {
 
 impl<'de> Deserialize<'de> for CommandId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a string or a whole number")]
-        enum Wire {
-            Text(String),
-            Unsigned(u64),
-            Signed(i64),
-        }
-        match Wire::deserialize(deserializer)? {
-            Wire::Text(text) if text.len() > limits::ID_BYTES_MAX => {
+        match TextOrNumber::deserialize(deserializer)? {
+            TextOrNumber::Text(text) if text.len() > limits::ID_BYTES_MAX => {
                 Err(serde::de::Error::custom("`id` is longer than 64 bytes"))
             }
-            Wire::Text(text) => Ok(Self::Text(Arc::from(text))),
-            Wire::Unsigned(number) => Ok(Self::Unsigned(number)),
-            Wire::Signed(number) => Ok(Self::Signed(number)),
+            TextOrNumber::Text(text) => Ok(Self::Text(Arc::from(text))),
+            TextOrNumber::Unsigned(number) => Ok(Self::Unsigned(number)),
+            TextOrNumber::Signed(number) => Ok(Self::Signed(number)),
         }
     }
 }

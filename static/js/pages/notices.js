@@ -36,7 +36,7 @@ const NOTICES = {
   room_locked: {
     icon: 'lock',
     title: 'This room is locked',
-    text: 'The moderator lets nobody else in for now. Ask them to unlock it, then try again.',
+    text: 'The moderator is letting nobody else in. Ask them to unlock it, then try again.',
     actions: [{ act: 'again', label: 'Try again' }, HOME],
   },
   kicked: {
