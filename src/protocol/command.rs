@@ -353,7 +353,7 @@ struct AckBody {
 /// Longest detail of a parse error. It may quote what was sent, so it must not grow with it.
 const DETAIL_CHARS_MAX: usize = 160;
 
-fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
+pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
     serde_json::from_str(text).map_err(|error| {
         let detail: String = error.to_string().chars().take(DETAIL_CHARS_MAX).collect();
         Refusal::because(Code::Malformed, detail)
@@ -362,7 +362,7 @@ fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
 
 /// Whether arrays and objects nest too deep. What opens few of them cannot, and counting is many times faster than
 /// following strings; so only texts with many brackets, wherever they stand, are looked at closely.
-fn nests_too_deep(text: &str) -> bool {
+pub(super) fn nests_too_deep(text: &str) -> bool {
     openings(text) > limits::NESTING_MAX && nesting(text) > limits::NESTING_MAX
 }
 

@@ -2,7 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -85,16 +86,28 @@ text_id! {
     UserId, check_id
 }
 text_id! {
+    /// A recording's name: `recordId` on the wire, and the name of its folder. 1–64 characters of `A-Z a-z 0-9 _ -`, so
+    /// it can never lead out of a folder.
+    RecordId, check_id
+}
+text_id! {
     /// A node's configured name: 1–64 characters of `A-Z a-z 0-9 _ . -`.
     NodeId, check_node_id
 }
 
-impl<'de> Deserialize<'de> for RoomName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
-    }
+macro_rules! read_as_text {
+    ($name:ident) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
 }
+
+read_as_text!(RoomName);
+read_as_text!(RecordId);
 
 /// How a browser may write a user's name, or a command's.
 #[derive(Deserialize)]
@@ -150,6 +163,16 @@ impl fmt::Display for SessionId {
     }
 }
 
+/// Bytes as lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// The secret that proves a browser owns a session. Never logged: `Debug` hides it.
 #[derive(Clone)]
 pub struct ResumeToken([u8; 32]);
@@ -170,11 +193,7 @@ impl ResumeToken {
     /// 64 lower-case hexadecimal digits, for the one browser that owns it.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        use fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&self.0)
     }
 }
 
@@ -183,6 +202,102 @@ impl fmt::Debug for ResumeToken {
         f.write_str("ResumeToken(hidden)")
     }
 }
+
+/// The secret that lets a recorder go on with its recording. On the wire it is `<recordId>.<64 hexadecimal digits>`, so
+/// it names its recording by itself. Never logged, and never stored: the node keeps its SHA-256.
+#[derive(Clone)]
+pub struct UploadToken {
+    record_id: RecordId,
+    secret: Box<str>,
+}
+
+impl UploadToken {
+    /// Takes 32 bytes that the caller drew at random.
+    #[must_use]
+    pub fn new(record_id: RecordId, secret: [u8; 32]) -> Self {
+        Self { record_id, secret: ResumeToken::new(secret).to_hex().into() }
+    }
+
+    /// Reads a token as it is on the wire. `None`: no recording can have given it out.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (record_id, secret) = text.split_once('.')?;
+        let digits = secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
+        digits.then_some(())?;
+        Some(Self { record_id: RecordId::parse(record_id).ok()?, secret: secret.into() })
+    }
+
+    /// The recording it belongs to.
+    #[must_use]
+    pub fn record_id(&self) -> &RecordId {
+        &self.record_id
+    }
+
+    /// As it is on the wire, for the one recorder that owns it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{}.{}", self.record_id, self.secret)
+    }
+
+    /// What the node keeps of it.
+    #[must_use]
+    pub fn digest(&self) -> TokenDigest {
+        TokenDigest(Sha256::digest(self.secret.as_bytes()).into())
+    }
+}
+
+impl fmt::Debug for UploadToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UploadToken({}, hidden)", self.record_id)
+    }
+}
+
+/// SHA-256 of an [`UploadToken`]'s secret: tells whether a token is the right one, and is of no use to whoever reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    /// Compares in constant time.
+    #[must_use]
+    pub fn matches(&self, token: &UploadToken) -> bool {
+        self.0.ct_eq(&token.digest().0).into()
+    }
+
+    /// 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        hex(&self.0)
+    }
+
+    /// Reads what [`Self::to_hex`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        (text.len() == 64 && text.is_ascii()).then_some(())?;
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl Serialize for TokenDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_hex())
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a SHA-256 in hexadecimal"))
+    }
+}
+
+/// Which holder of the right to finalise a recording: whoever holds an older one may change nothing any more (M-3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fence(pub u64);
 
 /// A browser's own name for a command, echoed in `Accepted`, `Error` and `Pong`: a string of at most 64 bytes or an
 /// integer, sent back as it came.
@@ -269,5 +384,21 @@ mod tests {
         assert!(!token.matches(&"ac".repeat(32)));
         assert!(!token.matches(""));
         assert_eq!(format!("{token:?}"), "ResumeToken(hidden)");
+    }
+
+    #[test]
+    fn an_upload_token_names_its_recording_and_only_its_digest_is_kept() {
+        let id = RecordId::parse("tuesday").expect("valid");
+        let token = UploadToken::new(id.clone(), [0xab; 32]);
+        let sent = UploadToken::parse(&token.to_text()).expect("as it was given out");
+        assert_eq!(sent.record_id(), &id);
+        let kept = TokenDigest::parse(&token.digest().to_hex()).expect("as it was stored");
+        assert!(kept.matches(&sent));
+        assert!(!kept.matches(&UploadToken::new(id, [0xac; 32])));
+        assert_eq!(format!("{sent:?}"), "UploadToken(tuesday, hidden)");
+        for bad in ["", "tuesday", "tuesday.", "a/b.00", &format!("tuesday.{}", "g".repeat(64))] {
+            assert!(UploadToken::parse(bad).is_none(), "{bad:?}");
+        }
+        assert!(TokenDigest::parse(&"é".repeat(32)).is_none(), "not cut inside a character");
     }
 }

@@ -53,6 +53,35 @@ pub const CONNECTION_MAILBOX: usize = 160;
 /// Mailbox of the room manager. Overflow act: the connection whose command does not fit is ended with 1013.
 pub const ROOM_MANAGER_MAILBOX: usize = 4 * 1024;
 
+/// Largest payload of a chunk on the socket. Unit: bytes.
+pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest chunk over HTTP. Unit: bytes.
+pub const UPLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Chunks of one recording: ten days of one a second.
+pub const CHUNKS_MAX: u32 = 1 << 20;
+/// Indices that may be missing below the highest one: bounds what a recorder that skips ahead can make a node hold.
+pub const CHUNKS_MISSING_MAX: u32 = 4096;
+/// Chunks of one connection that are not acknowledged yet.
+pub const CHUNKS_IN_FLIGHT_MAX: usize = 8;
+/// Bytes of chunks that a whole node is storing at one time. What comes then waits in its socket.
+pub const INTAKE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How long a chunk may wait for the others before it is refused as `overloaded`.
+pub const INTAKE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest `title` of a recording. Unit: bytes of UTF-8.
+pub const TITLE_BYTES_MAX: usize = 200;
+/// Longest `mimeType`. Unit: bytes.
+pub const MIME_TYPE_BYTES_MAX: usize = 128;
+/// Longest text message on `/recording`. Unit: bytes.
+pub const RECORDER_TEXT_BYTES_MAX: usize = 16 * 1024;
+/// A recorder without a socket, over HTTP alone, is taken for gone when nothing has come for so long.
+pub const UPLOAD_IDLE: Duration = Duration::from_secs(30);
+/// After a `stop` with chunks missing, a recorder that sends none of them for so long is not waited for any longer.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(60);
+/// Mailbox of the recording supervisor. Overflow act: the connection whose command does not fit is ended with 1013.
+pub const RECORDING_SUPERVISOR_MAILBOX: usize = 4 * 1024;
+/// Events that wait for one recorder's socket. A recorder hears little; one that takes nothing is ended.
+pub const RECORDER_MAILBOX: usize = 256;
+
 /// The limits that an operator may set; `RoomJoined.limits` shows a browser those that concern it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

@@ -4,14 +4,17 @@
 //! Parsing happens once, at the border; behind it no value can be malformed. Nothing here knows a clock, a socket,
 //! an actor or the environment. The rules that use these words are one floor up, in [`crate::domain`].
 
+pub mod chunk;
 pub mod codes;
 pub mod command;
 pub mod event;
 pub mod ids;
 pub mod limits;
 pub mod metadata;
+pub mod recorder;
 
 pub use codes::{Code, Refusal};
 pub use ids::{
-    CommandId, ConnectionId, Incarnation, NodeId, NodeRef, ResumeToken, RoomName, Seq, SessionId, UserId,
+    CommandId, ConnectionId, Fence, Incarnation, NodeId, NodeRef, RecordId, ResumeToken, RoomName, Seq,
+    SessionId, TokenDigest, UploadToken, UserId,
 };
