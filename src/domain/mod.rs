@@ -8,4 +8,5 @@ pub mod clock;
 pub mod ice;
 pub mod membership;
 pub mod outbound;
+pub mod recording;
 pub mod rooms;

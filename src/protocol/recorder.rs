@@ -374,7 +374,7 @@ pub struct Ready {
     /// Which recording.
     pub record_id: RecordId,
     /// The video's name in its store.
-    pub key: String,
+    pub key: VideoKey,
     /// Where to get it.
     pub download_url: String,
     /// A picture of it, where it has any.
@@ -393,6 +393,54 @@ pub struct Ready {
     pub gaps: Vec<Gap>,
     /// Rises when a recording is finalised again.
     pub version: u32,
+}
+
+/// A video's or poster's name in its store: `<recordId>.<extension>`, and `<recordId>.<version>.<extension>` from the
+/// second version on. It can never lead out of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct VideoKey(Arc<str>);
+
+impl VideoKey {
+    /// What videos and posters may end with.
+    pub const EXTENSIONS: [&str; 4] = ["webm", "mkv", "mp4", "jpg"];
+
+    /// The name of a version of a recording; the first is 1.
+    #[must_use]
+    pub fn new(id: &RecordId, version: u32, extension: &str) -> Self {
+        let text =
+            if version > 1 { format!("{id}.{version}.{extension}") } else { format!("{id}.{extension}") };
+        Self(Arc::from(text))
+    }
+
+    /// Reads a name. `None`: nothing can be stored under it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (stem, extension) = text.rsplit_once('.')?;
+        let (id, version) = stem.split_once('.').unwrap_or((stem, "1"));
+        let version_is_one = version.parse::<u32>().is_ok() && !version.starts_with('+');
+        let known = Self::EXTENSIONS.contains(&extension);
+        (known && version_is_one && RecordId::parse(id).is_ok()).then(|| Self(Arc::from(text)))
+    }
+
+    /// As it is in the store.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What it ends with.
+    #[must_use]
+    pub fn extension(&self) -> &str {
+        self.0.rsplit_once('.').map_or("", |(_, extension)| extension)
+    }
+}
+
+impl<'de> Deserialize<'de> for VideoKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not the name of a video"))
+    }
 }
 
 /// A stretch of a video for which something is missing.

@@ -68,3 +68,15 @@ fn an_event_is_tagged_and_in_camel_case() {
     assert!(text.starts_with(r#"{"type":"recordingError","code":"chunks_missing","error":"#), "{text}");
     assert!(text.ends_with(r#""retryable":true,"missingChunks":[3],"totalExpected":9}"#), "{text}");
 }
+
+#[test]
+fn a_key_names_a_file_of_its_own_folder_and_nothing_else() {
+    let id = RecordId::parse("tuesday").expect("valid");
+    assert_eq!(VideoKey::new(&id, 1, "webm").as_str(), "tuesday.webm");
+    let second = VideoKey::new(&id, 2, "mp4");
+    assert_eq!(VideoKey::parse("tuesday.2.mp4"), Some(second));
+    for bad in ["", "tuesday", "tuesday.exe", "../tuesday.webm", "a/b.webm", ".webm", "a.b.webm", "a.+1.webm"]
+    {
+        assert_eq!(VideoKey::parse(bad), None, "{bad}");
+    }
+}

@@ -1,6 +1,14 @@
 //! The traits through which actors reach the world.
 
+mod recording;
+
 use std::{future::Future, pin::Pin};
+
+pub use self::recording::{
+    Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, ChunkStore, ClaimEnd,
+    Committed, FileProof, Ledger, LedgerError, LedgerView, MergeError, MergeJob, Merged, Merger, Patience,
+    StagedChunk, StoreError, StoredChunk, VideoFacts, VideoStore,
+};
 
 use crate::{
     domain::membership::{AdmissionRequest, Admitted, Change},

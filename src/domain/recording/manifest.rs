@@ -1,0 +1,40 @@
+//! What is known of a recording beside its chunks, and kept with them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{
+    Fence, RecordId, RoomName, TokenDigest, UserId,
+    recorder::{Framing, MimeType, RecordingState, Title},
+};
+
+/// What is kept beside the chunks, so that an account can be put back from the chunk store alone (L-4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Its name.
+    pub record_id: RecordId,
+    /// What its recorder's token must match.
+    pub token: TokenDigest,
+    /// As its recorder said.
+    pub mime_type: MimeType,
+    /// How its chunks come on a socket.
+    pub framing: Framing,
+    /// The room that is recorded.
+    pub room: Option<RoomName>,
+    /// For people to read.
+    pub title: Option<Title>,
+    /// Who records, as the application said.
+    pub owner: Option<UserId>,
+    /// When it began. Unit: Unix milliseconds.
+    pub started_ms: u64,
+    /// Where it stands.
+    pub state: RecordingState,
+    /// Whether its recorder said that everything was sent, and was believed.
+    pub stopped: bool,
+    /// How many chunks its recorder says it made, once it said so.
+    pub announced: Option<u32>,
+    /// Which version of its video is being made, or was; the first is 1.
+    pub version: u32,
+    /// The latest claim to finalise it.
+    pub fence: Fence,
+}
