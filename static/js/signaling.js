@@ -13,6 +13,7 @@
  * @module
  */
 import { Acks } from './acks.js';
+import { jitteredMs } from './backoff.js';
 import { CLOSE_TOO_LARGE, FINAL_CLOSE, ROOM_REFUSALS, SignalError, endedBy } from './errors.js';
 import { TypedEventTarget } from './events.js';
 import { mergeMetadata } from './metadata.js';
@@ -20,8 +21,7 @@ import { Outbox } from './outbox.js';
 import { rememberUserId, rememberedUserId } from './remembered.js';
 import { LiveSocket } from './socket.js';
 
-/** Between attempts to come back: a random part of a span that doubles from the first to the second. Unit: ms. */
-const BACKOFF_BASE_MS = 300;
+/** The longest pause between attempts to come back. Unit: ms. */
 const BACKOFF_CAP_MS = 8_000;
 /** The longest pause while the node still waits for this session: to miss its grace would be to leave. Unit: ms. */
 const BACKOFF_GRACE_CAP_MS = 1_500;
@@ -176,11 +176,10 @@ export class SignalingClient extends TypedEventTarget {
     this.#connectTimer = setTimeout(() => this.#connect(), this.#backoffMs());
   }
 
-  /** Full jitter, so that the pages of a node that died do not come back in step. */
   #backoffMs() {
     const awaited = this.#session && performance.now() - this.#lostAt < this.#session.graceMs;
-    const span = Math.min(awaited ? BACKOFF_GRACE_CAP_MS : BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** this.#attempt++);
-    return Math.max(0, this.#notBefore - performance.now()) + Math.random() * span;
+    const pauseMs = jitteredMs(this.#attempt++, awaited ? BACKOFF_GRACE_CAP_MS : BACKOFF_CAP_MS);
+    return Math.max(0, this.#notBefore - performance.now()) + pauseMs;
   }
 
   /** Gives the socket up without a word about it. */

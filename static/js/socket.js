@@ -1,8 +1,9 @@
 /**
  * One WebSocket that knows whether it is alive. A browser cannot send WebSocket pings and can take minutes to notice a
- * dead network, so silence is answered with a `Ping` message, and silence after that ends the socket.
+ * dead network, so silence is answered with a `Ping` message, and silence after that ends the socket. Where the node knows
+ * no `Ping`, the user of the socket takes over the watch (`trust`).
  *
- * It reads no message and knows no session; see `signaling.js` for those.
+ * It reads no message and knows no session; see `signaling.js` and `recorder/link.js` for those.
  * @module
  */
 import { Deadline } from './deadline.js';
@@ -19,7 +20,7 @@ const CLOSE_LOST = 1006;
 /**
  * @typedef {object} SocketEvents
  * @property {() => void} onOpen
- * @property {(message: import('./types.d.ts').NodeMessage) => void} onMessage
+ * @property {(message: any) => void} onMessage a JSON object with a `type`
  * @property {(code: number) => void} onEnd once, with the close code, and nothing after it
  */
 
@@ -52,9 +53,19 @@ export class LiveSocket {
     this.#listen();
   }
 
-  /** @param {string} text */
-  send(text) {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
+  /** The node has answered the hello: from here on whoever uses the socket judges silence, and drops it. */
+  trust() {
+    this.#deadline.clear();
+  }
+
+  /** Bytes that were sent and have not left the browser. */
+  get buffered() {
+    return this.#socket.bufferedAmount;
+  }
+
+  /** @param {string | Uint8Array<ArrayBuffer>} data */
+  send(data) {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(data);
   }
 
   /** Asks for a sign of life now, because something suggests that the network changed. */
@@ -121,7 +132,7 @@ export class LiveSocket {
 /**
  * A frame that is no message is left out; the gap in `seq` that it leaves is noticed by the session.
  * @param {unknown} data
- * @returns {import('./types.d.ts').NodeMessage | null}
+ * @returns {{ type: string } | null}
  */
 function parse(data) {
   if (typeof data !== 'string') return null;
