@@ -32,8 +32,8 @@ pub struct Spec {
     pub meaning: &'static str,
 }
 
-/// Buckets of durations: 100 µs to 10 s. Unit: seconds.
-const SECONDS: [f64; 11] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+/// Buckets of durations: 100 µs to 5 min. Unit: seconds.
+const SECONDS: [f64; 13] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0];
 
 macro_rules! kind_of {
     (Counter) => {
@@ -97,7 +97,7 @@ macro_rules! metrics {
 
 metrics! {
     node_info: Gauge ["version", "node"] "greenroom_node_info", "Always 1; says which version runs under which name.";
-    sockets: Gauge ["kind"] "greenroom_sockets", "WebSockets open now, by kind (peer).";
+    sockets: Gauge ["kind"] "greenroom_sockets", "WebSockets open now, by kind (`peer`, `recorder`).";
     sockets_ended: Counter ["kind", "reason"] "greenroom_sockets_ended_total", "WebSockets that have ended, by kind and by the code with which the node ended them; `gone` when the browser or the network did.";
     connections_refused: Counter ["reason"] "greenroom_connections_refused_total", "WebSocket requests answered with an HTTP error, by code.";
     sessions: Gauge ["state"] "greenroom_sessions", "Sessions now, by state: `present` has a socket, `suspect` has lost it and is in its grace.";
@@ -110,9 +110,29 @@ metrics! {
     relay_recipients: Counter ["kind"] "greenroom_relay_recipients_total", "Recipients of relayed signals and messages, by kind; with a broadcast, one for each.";
     refusals: Counter ["code"] "greenroom_refusals_total", "Commands refused, by code (`docs/PROTOCOL.md` has the table).";
     slow_consumers: Counter [] "greenroom_slow_consumers_ended_total", "Connections ended because they did not keep up with what they were sent.";
-    mailbox_overflows: Counter ["mailbox"] "greenroom_mailbox_overflows_total", "Messages that found a mailbox full, by mailbox: `peer`, `room_manager`. The connection concerned is ended.";
+    mailbox_overflows: Counter ["mailbox"] "greenroom_mailbox_overflows_total", "Messages that found a mailbox full, by mailbox: `peer`, `room_manager`, `recorder`, `supervisor`. The connection concerned is ended.";
     mailbox_delay: Histogram ["mailbox"] "greenroom_mailbox_delay_seconds", "Time that messages waited in a manager's mailbox. Rising: the node is near its limit.";
     registry_errors: Counter ["operation"] "greenroom_registry_errors_total", "Operations of the rooms' registry that failed: `admit`, `mirror`.";
+    chunks: Counter ["way", "result"] "greenroom_chunks_total", "Chunks by way (`socket`, `http`) and result: `acked`, `duplicate` (acknowledged again), or the code of the refusal.";
+    chunk_bytes: Counter ["way"] "greenroom_chunk_bytes_total", "Bytes of chunks that were acknowledged, by way.";
+    chunk_ack: Histogram ["way"] "greenroom_chunk_ack_seconds", "Time from a chunk's last byte to its acknowledgement: it is durable by then.";
+    chunks_in_flight: Gauge [] "greenroom_chunks_in_flight", "Chunks that are being stored now.";
+    chunk_bytes_in_flight: Gauge [] "greenroom_chunk_in_flight_bytes", "Bytes of chunks that are being stored now.";
+    recordings: Gauge ["state"] "greenroom_recordings", "Recordings of this node that are not over, by state: `recording`, `finalising`, `ready` (its chunks are still kept), `failed`.";
+    recorders: Gauge [] "greenroom_recorders", "Recorders with a socket now.";
+    recorder_reconnects: Counter ["outcome"] "greenroom_recorder_reconnects_total", "Recorders that went on with a recording, by outcome: `in_grace`, `reopened` (it had been finalised without them), or the code of the refusal.";
+    recordings_started: Counter ["result"] "greenroom_recordings_started_total", "Recordings begun: `started`, or the code of the refusal.";
+    recordings_ended: Counter ["how", "outcome"] "greenroom_recordings_ended_total", "Recordings that ended, by how (`stopped` by their recorder, `auto` after its grace, `aborted`) and outcome (`complete`, `incomplete`, `failed`, `discarded`).";
+    chunks_missing: Counter [] "greenroom_chunks_missing_total", "Chunks that were expected or acknowledged and are not in their video.";
+    gaps: Counter [] "greenroom_gaps_total", "Gaps in finished videos.";
+    merges: Counter ["outcome", "path"] "greenroom_merges_total", "Merges by outcome (`ready`, `outdated`, `unavailable`, `interrupted`, `impossible`, `not_proven`, `store`) and path (`copied`, `filled`, `re-encoded`, `none`).";
+    merge_duration: Histogram ["path"] "greenroom_merge_duration_seconds", "Time from a claim to its video in the store, by path.";
+    merges_running: Gauge [] "greenroom_merges_running", "Merges that run now.";
+    merges_waiting: Gauge [] "greenroom_merges_waiting", "Recordings that wait for a merge.";
+    cleanups: Counter ["outcome"] "greenroom_cleanups_total", "Recordings whose chunks were taken away: `merged`, `forgotten` (nobody came back), `aborted`, `deleted`, `failed`.";
+    unmerged_bytes: Gauge [] "greenroom_unmerged_bytes", "Bytes of chunks that are kept and in no video, of failed and incomplete recordings. Above 0: look at the library.";
+    free_bytes: Gauge [] "greenroom_storage_free_bytes", "Space left where recordings are stored.";
+    storage_errors: Counter ["store", "operation"] "greenroom_storage_errors_total", "Operations of stores that failed, by store (`chunks`, `videos`, `catalog`, `ledger`) and operation.";
     http_duration: Histogram ["method", "route", "status"] "greenroom_http_request_duration_seconds", "Duration of HTTP requests, by method, route and status class (`2xx`).";
     http_errors: Counter ["route", "status"] "greenroom_http_errors_total", "HTTP requests answered with a status of 400 or more, by route and status.";
 }

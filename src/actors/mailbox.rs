@@ -14,6 +14,10 @@ pub enum Mailbox {
     Peer,
     /// The room manager.
     RoomManager,
+    /// A recorder's connection.
+    Recorder,
+    /// The recording supervisor.
+    Supervisor,
 }
 
 impl Mailbox {
@@ -23,6 +27,8 @@ impl Mailbox {
         match self {
             Self::Peer => "peer",
             Self::RoomManager => "room_manager",
+            Self::Recorder => "recorder",
+            Self::Supervisor => "supervisor",
         }
     }
 }

@@ -12,12 +12,17 @@ use serde::Serialize;
 use socket2::Socket;
 
 use crate::{
-    domain::rooms::{Census, RoomInput},
+    adapters::ports::{CatalogRow, LedgerView, MergeError, VideoFacts},
+    domain::{
+        recording::{Manifest, StopRefused, StopTaken},
+        rooms::{Census, RoomInput},
+    },
     protocol::{
-        Code, ConnectionId, Refusal, RoomName, Seq, UserId,
+        Code, ConnectionId, Fence, RecordId, Refusal, RoomName, Seq, UploadToken, UserId,
         command::Username,
         event::{Body, Presence, Role},
         metadata::Metadata,
+        recorder::{Framing, Made, RecorderEvent, Start, Started},
     },
 };
 
@@ -112,6 +117,174 @@ pub struct DrainRooms {
     pub spread_ms: u64,
 }
 
+/// To the room manager: whether anybody records this room.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct TellRecording {
+    /// The room.
+    pub room: RoomName,
+    /// Whether anybody does.
+    pub recording: bool,
+}
+
+/// To the recording supervisor: begin a recording, or go on with one.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Begun, Refusal>")]
+pub struct BeginRecording {
+    /// What is wanted.
+    pub start: Start,
+    /// How its recorder comes; `None`: over HTTP, where nothing can be told to it.
+    pub socket: Option<(ConnectionId, Door<ToRecorder>)>,
+}
+
+/// A recording has begun, or goes on.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// Proves that it is its recorder's.
+    pub token: UploadToken,
+    /// How its chunks come on a socket.
+    pub framing: Framing,
+    /// What its recorder is told.
+    pub started: Started,
+    /// What it is told after that, where the recording is past taking chunks.
+    pub outcome: Option<RecorderEvent>,
+}
+
+/// To the recording supervisor: everything was sent.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<StopTaken, StopRefused>")]
+pub struct StopRecording {
+    /// Whose recording.
+    pub token: UploadToken,
+    /// How much the recorder made.
+    pub made: Made,
+}
+
+/// To the recording supervisor: discard a recording whose recorder has thought better of it.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), Refusal>")]
+pub struct AbortRecording {
+    /// Whose recording.
+    pub token: UploadToken,
+}
+
+/// To the recording supervisor: take a recording away, with its video. One that still runs needs its token.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), Refusal>")]
+pub struct DeleteRecording {
+    /// Which.
+    pub id: RecordId,
+    /// Of its recorder.
+    pub token: Option<UploadToken>,
+}
+
+/// To the recording supervisor: a recorder's socket is over. Twice is harmless.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RecorderGone {
+    /// Which.
+    pub connection: ConnectionId,
+}
+
+/// To the recording supervisor: a chunk has come after its recording was claimed, so the recording goes on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RecordingWentOn {
+    /// Which.
+    pub id: RecordId,
+}
+
+/// To the recording supervisor: how do recordings stand that are not over?
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<LiveRecording>")]
+pub struct ShowRecordings {
+    /// Only this one.
+    pub only: Option<RecordId>,
+}
+
+/// A recording that is not over.
+#[derive(Debug, Clone)]
+pub struct LiveRecording {
+    /// Its row, newer than the catalog's.
+    pub row: CatalogRow,
+    /// What its account says.
+    pub view: Option<LedgerView>,
+    /// How far its merge is.
+    pub percent: Option<u8>,
+}
+
+/// To the merge worker: make a recording's video.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct MergeRecording {
+    /// The recording under its claim.
+    pub manifest: Manifest,
+    /// How many chunks there must be.
+    pub expected: u32,
+}
+
+/// To the merge worker: the claim no longer holds, its work is for nothing.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct CancelMerge {
+    /// Which.
+    pub id: RecordId,
+}
+
+/// To the recording supervisor: how far a merge is.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct MergeProgressed {
+    /// Which.
+    pub id: RecordId,
+    /// Under which claim.
+    pub fence: Fence,
+    /// 0–100.
+    pub percent: u8,
+}
+
+/// To the recording supervisor: a merge has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct MergeEnded {
+    /// The recording under the claim that the merge had.
+    pub manifest: Manifest,
+    /// The video, already in its store; or why there is none.
+    pub outcome: Result<MergedVideo, MergeFault>,
+}
+
+/// A video in its store.
+#[derive(Debug, Clone)]
+pub struct MergedVideo {
+    /// What it is.
+    pub facts: VideoFacts,
+    /// With its codecs.
+    pub mime_type: String,
+    /// Chunks that are not in it.
+    pub missing: Vec<u32>,
+}
+
+/// Why there is no video.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MergeFault {
+    /// Not one chunk has come.
+    Empty,
+    /// The merger says why.
+    Merge(MergeError),
+    /// A store failed.
+    Store(String),
+}
+
+/// To a recorder's connection.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum ToRecorder {
+    /// Send this.
+    Event(RecorderEvent),
+    /// Say why, and end.
+    Close(Code),
+}
+
 /// To a peer's connection.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -130,17 +303,25 @@ pub enum ToPeer {
 /// A manager's way to a connection: its mailbox, whether it still lives, and the switch that ends it when it no longer
 /// listens.
 #[derive(Clone)]
-pub struct Door {
+pub struct Door<M = ToPeer>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
     /// Its mailbox.
-    pub outbox: Recipient<ToPeer>,
+    pub outbox: Recipient<M>,
     alive: Weak<()>,
     kill: Option<KillSwitch>,
 }
 
-impl Door {
+impl<M> Door<M>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
     /// A door to the connection that holds `lifeline`.
     #[must_use]
-    pub fn new(outbox: Recipient<ToPeer>, lifeline: &Lifeline, kill: Option<KillSwitch>) -> Self {
+    pub fn new(outbox: Recipient<M>, lifeline: &Lifeline, kill: Option<KillSwitch>) -> Self {
         Self { outbox, alive: Arc::downgrade(lifeline), kill }
     }
 
@@ -158,7 +339,11 @@ impl Door {
     }
 }
 
-impl fmt::Debug for Door {
+impl<M> fmt::Debug for Door<M>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Door").field("open", &self.is_open()).finish_non_exhaustive()
     }

@@ -9,6 +9,7 @@
 //! bound, and [`mailbox`] says what happens at it.
 
 pub mod frame_guard;
+pub mod intake;
 pub mod mailbox;
 pub mod messages;
 pub mod peer_session;

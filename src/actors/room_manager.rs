@@ -23,7 +23,7 @@ use super::{
     mailbox::{Mailbox, post},
     messages::{
         AskRooms, CountRooms, Door, DrainRooms, ListRooms, OpenDoor, PostRooms, RoomDetail, RoomSummary,
-        RosterEntry, ShowRoom, ToPeer,
+        RosterEntry, ShowRoom, TellRecording, ToPeer,
     },
 };
 use crate::{
@@ -326,6 +326,15 @@ impl Handler<AskRooms> for RoomManager {
         self.tick_if_due(ctx);
         // Dropped unanswered only when the connection is gone.
         Box::pin(async { settled.await.unwrap_or_else(|_| Err(Code::Overloaded.into())) })
+    }
+}
+
+impl Handler<TellRecording> for RoomManager {
+    type Result = ();
+
+    fn handle(&mut self, message: TellRecording, ctx: &mut Self::Context) {
+        let TellRecording { room, recording } = message;
+        self.apply(RoomInput::Recording { room, recording }, ctx);
     }
 }
 

@@ -5,4 +5,5 @@
 
 pub mod clock;
 pub mod memory;
+pub mod memory_ledger;
 pub mod ports;

@@ -187,6 +187,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// What is known of a recording.
     fn show(&self, id: &RecordId) -> PortFuture<Result<Option<LedgerView>, LedgerError>>;
 
+    /// The chunks of a finished recording are gone; its account stays until it is forgotten.
+    fn forget_chunks(&self, id: &RecordId) -> PortFuture<Result<(), LedgerError>>;
+
+    /// Every account.
+    fn list(&self) -> PortFuture<Result<Vec<RecordId>, LedgerError>>;
+
     /// Closes an account for good.
     fn close(&self, id: &RecordId) -> PortFuture<Result<(), LedgerError>>;
 }
@@ -214,9 +220,9 @@ pub enum ClaimEnd {
 /// A recording's account as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerView {
-    /// Where it stands.
-    pub state: RecordingState,
-    /// One more than the highest index stored.
+    /// The recording as it stands.
+    pub manifest: Manifest,
+    /// One more than the highest index stored or given out.
     pub next_index: u32,
     /// Indices below what is expected that are not stored.
     pub missing: Vec<u32>,

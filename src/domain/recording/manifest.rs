@@ -37,4 +37,7 @@ pub struct Manifest {
     pub version: u32,
     /// The latest claim to finalise it.
     pub fence: Fence,
+    /// Once its video is there: until when its chunks are kept. Unit: milliseconds of the ledger's clock, which is the
+    /// wall clock's time but never goes back.
+    pub keep_until_ms: Option<u64>,
 }

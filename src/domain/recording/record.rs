@@ -50,8 +50,6 @@ pub struct Attached {
     pub next_index: u32,
     /// Indices below it that are not stored.
     pub missing: Vec<u32>,
-    /// Chunks stored.
-    pub chunks: u32,
     /// Whether it was over, or nearly, and has begun anew.
     pub reopened: bool,
 }
@@ -157,7 +155,7 @@ impl RecordingRecord {
             RecordingState::Recording => Some(after(now_ms, times.grace)),
             // A failed one is tried again in a new life of the node: what it lacked may be there now.
             RecordingState::Finalising | RecordingState::Failed => Some(now_ms),
-            RecordingState::Ready => Some(after(now_ms, times.reopen)),
+            RecordingState::Ready => Some(record.manifest.keep_until_ms.unwrap_or(now_ms)),
         };
         if record.manifest.state == RecordingState::Failed {
             record.manifest.state = RecordingState::Finalising;
@@ -224,14 +222,19 @@ impl RecordingRecord {
             self.patience_ms = None;
             self.deadline_ms = Some(after(now_ms, times.grace.max(limits::UPLOAD_IDLE)));
         }
-        Ok(Attached {
+        Ok(Attached { reopened, ..self.as_opened() })
+    }
+
+    /// What its present recorder is told.
+    #[must_use]
+    pub fn as_opened(&self) -> Attached {
+        Attached {
             manifest: self.manifest.clone(),
             generation: self.generation,
             next_index: self.next,
             missing: self.missing_below(self.next),
-            chunks: self.chunk_count(),
-            reopened,
-        })
+            reopened: false,
+        }
     }
 
     /// Whether a chunk may be stored at this place. `may_begin`: whether its bytes can begin a recording.
@@ -400,9 +403,20 @@ impl RecordingRecord {
         self.claimed && self.manifest.fence == fence
     }
 
-    /// The claim has led to a video; its chunks go when the time to come back is over. `None`: it no longer held.
-    pub fn settle_ready(&mut self, fence: Fence, keep_ms: u64) -> Option<Manifest> {
-        self.end_claim(fence, RecordingState::Ready, Some(keep_ms))
+    /// The claim has led to a video; the recording is forgotten when the time to come back is over. `None`: it no longer
+    /// held.
+    pub fn settle_ready(&mut self, fence: Fence, keep_until_ms: u64) -> Option<Manifest> {
+        if self.holds(fence) {
+            self.manifest.keep_until_ms = Some(keep_until_ms);
+        }
+        self.end_claim(fence, RecordingState::Ready, Some(keep_until_ms))
+    }
+
+    /// Its chunks are gone, and with them what was noted of each.
+    pub fn forget_chunks(&mut self) {
+        self.chunks.clear();
+        self.returned.clear();
+        self.bytes = 0;
     }
 
     /// The claim has led to nothing; what was due is due again then. `None`: it no longer held.
@@ -446,6 +460,7 @@ impl RecordingRecord {
     fn reopen(&mut self, now_ms: u64, times: RecordingTimes) {
         if self.manifest.state == RecordingState::Ready {
             self.manifest.version += 1;
+            self.manifest.keep_until_ms = None;
         }
         self.manifest.fence.0 += 1;
         self.claimed = false;

@@ -190,7 +190,7 @@ impl Rooms {
             Greeting::Joined => PeerEvent::RoomJoined(picture),
             Greeting::Snapshot => PeerEvent::Resumed(Resumed::Snapshot(picture)),
         });
-        let state = room.locked.then(|| room.state(&session.room));
+        let state = (room.locked || room.recording).then(|| room.state(&session.room));
         self.tell(now, id, body, effects);
         if let Some(state) = state {
             self.tell(now, id, state, effects);
@@ -213,7 +213,7 @@ impl Rooms {
             role: room.role(&session.user_id),
             participants: room.views_except(Some(&session.user_id)),
             locked: room.locked,
-            recording: room.recording(),
+            recording: room.recording,
             ice_servers,
             node_id: &self.config.node.id,
             limits: PeerLimits::from(&self.config.limits),

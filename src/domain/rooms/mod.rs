@@ -96,6 +96,8 @@ pub enum RoomInput {
     ConnectionClosed { connection: ConnectionId },
     /// Time has passed.
     Tick,
+    /// Somebody records the room, or nobody does any more. The room may be empty.
+    Recording { room: RoomName, recording: bool },
     /// The node is going away: tell everyone to reconnect, spread over `spread_ms`.
     Drain { spread_ms: u64 },
 }
@@ -165,6 +167,8 @@ pub struct Rooms {
     connections: BTreeMap<ConnectionId, SessionId>,
     pending: BTreeMap<Ticket, admission::PendingJoin>,
     deadlines: BTreeSet<(Duration, SessionId, timers::Deadline)>,
+    /// Rooms that somebody records, whether or not anybody is in them.
+    recorded: BTreeSet<RoomName>,
     overrun: Vec<SessionId>,
     next_ticket: u64,
     draining: bool,
@@ -181,6 +185,7 @@ impl Rooms {
             connections: BTreeMap::new(),
             pending: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            recorded: BTreeSet::new(),
             overrun: Vec::new(),
             next_ticket: 0,
             draining: false,
@@ -213,6 +218,7 @@ impl Rooms {
                 self.connection_closed(now, connection, effects);
             }
             RoomInput::Tick => self.tick(now, effects),
+            RoomInput::Recording { room, recording } => self.set_recording(now, &room, recording, effects),
             RoomInput::Drain { spread_ms } => self.drain(now, spread_ms, effects),
         }
         self.end_overrun(now, effects);
@@ -273,6 +279,26 @@ impl Rooms {
             self.tell(now, *session, body.clone(), effects);
         }
         recipients.len()
+    }
+
+    /// Tells everyone in the room that it is recorded, or no longer.
+    fn set_recording(
+        &mut self,
+        now: Now,
+        name: &RoomName,
+        recording: bool,
+        effects: &mut Vec<RoomEffect>,
+    ) {
+        if recording {
+            self.recorded.insert(name.clone());
+        } else {
+            self.recorded.remove(name);
+        }
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        if std::mem::replace(&mut room.recording, recording) != recording {
+            let state = room.state(name);
+            self.broadcast(now, name, None, &state, effects);
+        }
     }
 
     fn confirm(

@@ -18,6 +18,8 @@ pub struct Room {
     members: BTreeMap<UserId, Member>,
     /// Whether nobody new is admitted.
     pub locked: bool,
+    /// Whether somebody records it.
+    pub recording: bool,
 }
 
 /// A participant.
@@ -43,7 +45,7 @@ impl Room {
     /// A room that is about to get its first member.
     #[must_use]
     pub fn new(locked: bool) -> Self {
-        Self { members: BTreeMap::new(), locked }
+        Self { members: BTreeMap::new(), locked, recording: false }
     }
 
     /// Everyone in it, the longest present first, with their roles.
@@ -127,14 +129,8 @@ impl Room {
     /// `RoomState` as it now stands.
     #[must_use]
     pub fn state(&self, name: &RoomName) -> Body {
-        let (locked, recording) = (self.locked, self.recording());
+        let (locked, recording) = (self.locked, self.recording);
         Body::of(&PeerEvent::RoomState { room_name: name, locked, recording })
-    }
-
-    /// Whether someone records: never in this version, which has no recorder.
-    #[must_use]
-    pub fn recording(&self) -> bool {
-        false
     }
 }
 

@@ -118,6 +118,31 @@ fn what_the_ring_lost_is_told_as_a_snapshot() {
 }
 
 #[test]
+fn everyone_in_a_room_knows_whether_it_is_recorded() {
+    let mut world = World::new();
+    let ada = world.join("blue", "ada");
+    let green = world.join("green", "eve");
+    let blue = || crate::protocol::RoomName::parse("blue").expect("valid");
+    let said = |world: &World, who| {
+        let states = world.browsers[&who].heard.iter().filter(|event| event["type"] == "RoomState");
+        states.map(|event| event["recording"].as_bool().expect("said")).collect::<Vec<_>>()
+    };
+    world.input(RoomInput::Recording { room: blue(), recording: true });
+    world.input(RoomInput::Recording { room: blue(), recording: true });
+    assert_eq!(said(&world, ada), [true], "told once");
+    assert!(said(&world, green).is_empty(), "another room is told nothing");
+    let bob = world.join("blue", "bob");
+    assert_eq!(world.browsers[&bob].heard[0]["recording"], true, "who comes later knows too");
+    world.input(RoomInput::Recording { room: blue(), recording: false });
+    assert_eq!(said(&world, ada), [true, false]);
+
+    let red = || crate::protocol::RoomName::parse("red").expect("valid");
+    world.input(RoomInput::Recording { room: red(), recording: true });
+    let first = world.join("red", "first");
+    assert_eq!(world.browsers[&first].heard[0]["recording"], true, "recorded before anybody came");
+}
+
+#[test]
 fn only_the_owner_of_a_session_may_resume_it() {
     let mut world = World::new();
     let (ada, bob) = (world.join("blue", "ada"), world.join("blue", "bob"));

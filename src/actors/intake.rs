@@ -1,0 +1,228 @@
+//! The way of a chunk: checked, stored durably, noted, and only then acknowledged (L-1). The same for sockets and HTTP.
+//!
+//! ```text
+//!  indexed   place? ─► stage ─► commit ─► note ─► ack          refused, duplicate, taken by other bytes: told at once
+//!  raw                 stage ─► number ─► commit ─► note ─► ack
+//! ```
+//! It is no actor: many chunks are on their way at once, each in its own task, and none of them holds anything but its
+//! bytes. Those are bounded over the whole node; what comes then waits in its socket (Q-1).
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::warn;
+
+use crate::{
+    adapters::ports::{
+        ChunkStore, Committed, Ledger, LedgerError, Patience, StagedChunk, StoreError,
+    },
+    domain::recording::{Noted, Placed},
+    metrics::{Metrics, gauge},
+    protocol::{
+        Code, RecordId, Refusal, UploadToken,
+        chunk::{Chunk, ChunkIndex},
+        limits,
+    },
+};
+
+/// How often a commit that failed is tried again before its number is given back.
+const COMMIT_TRIES: u32 = 3;
+
+/// Takes chunks in. Cheap to clone: clones share their bound.
+#[derive(Clone)]
+pub struct Intake {
+    chunks: Arc<dyn ChunkStore>,
+    ledger: Arc<dyn Ledger>,
+    budget: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+/// A chunk was taken, and is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Its place.
+    pub index: ChunkIndex,
+    /// Whether the recording goes on because of it: a claim that had been made no longer holds.
+    pub outdated_claim: bool,
+}
+
+enum Outcome {
+    Stored(Taken),
+    Duplicate(ChunkIndex),
+}
+
+impl Intake {
+    /// An intake into this store and this ledger.
+    #[must_use]
+    pub fn new(chunks: Arc<dyn ChunkStore>, ledger: Arc<dyn Ledger>, metrics: Metrics) -> Self {
+        Self { chunks, ledger, budget: Arc::new(Semaphore::new(limits::INTAKE_BYTES_MAX)), metrics }
+    }
+
+    /// Takes a chunk, at the place its recorder gave it or at the next one.
+    ///
+    /// # Errors
+    /// Why it was not taken; nothing of it is stored then.
+    pub async fn take(
+        &self,
+        token: &UploadToken,
+        place: Option<ChunkIndex>,
+        chunk: Chunk,
+        patience: Patience,
+    ) -> Result<Taken, Refusal> {
+        let came = Instant::now();
+        let way = match patience {
+            Patience::Socket => "socket",
+            Patience::Http => "http",
+        };
+        let bytes = u64::from(chunk.mark.length);
+        let (intake, token) = (self.clone(), token.clone());
+        // A task of its own: a socket that ends now must not leave the chunk half-way.
+        let storing = tokio::spawn(async move { intake.bounded(&token, place, chunk, patience).await });
+        let taken = storing.await.unwrap_or_else(|_| Err(Code::Internal.into()));
+        let count = |result: &str| self.metrics.chunks.with_label_values(&[way, result]).inc();
+        match taken {
+            Ok(Outcome::Stored(taken)) => {
+                count("acked");
+                self.metrics.chunk_bytes.with_label_values(&[way]).inc_by(bytes);
+                self.metrics.chunk_ack.with_label_values(&[way]).observe(came.elapsed().as_secs_f64());
+                Ok(taken)
+            }
+            Ok(Outcome::Duplicate(index)) => {
+                count("duplicate");
+                Ok(Taken { index, outdated_claim: false })
+            }
+            Err(refusal) => {
+                count(refusal.code.name());
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn bounded(
+        &self,
+        token: &UploadToken,
+        place: Option<ChunkIndex>,
+        chunk: Chunk,
+        patience: Patience,
+    ) -> Result<Outcome, Refusal> {
+        let _permit = self.permit(chunk.mark.length).await?;
+        let (count, bytes) = (&self.metrics.chunks_in_flight, &self.metrics.chunk_bytes_in_flight);
+        let (count, bytes) = (count.with_label_values::<&str>(&[]), bytes.with_label_values::<&str>(&[]));
+        let length = gauge(chunk.payload.len());
+        count.inc();
+        bytes.add(length);
+        let outcome = match place {
+            Some(index) => self.take_placed(token, index, chunk, patience).await,
+            None => self.take_next(token, chunk, patience).await,
+        };
+        count.dec();
+        bytes.sub(length);
+        outcome
+    }
+
+    async fn permit(&self, bytes: u32) -> Result<SemaphorePermit<'_>, Refusal> {
+        let overloaded = || Refusal::from(Code::Overloaded).retry_after_ms(1000);
+        let permit = tokio::time::timeout(limits::INTAKE_TIMEOUT, self.budget.acquire_many(bytes));
+        permit.await.map_err(|_| overloaded())?.map_err(|_| overloaded())
+    }
+
+    async fn take_placed(
+        &self,
+        token: &UploadToken,
+        index: ChunkIndex,
+        chunk: Chunk,
+        patience: Patience,
+    ) -> Result<Outcome, Refusal> {
+        let id = token.record_id();
+        let mark = chunk.mark;
+        let may_begin = chunk.check_first().is_ok();
+        let placed = self.ledger.place(token.clone(), index, mark, may_begin).await;
+        if self.ledger_said("place", placed)?? == Placed::Duplicate {
+            return Ok(Outcome::Duplicate(index));
+        }
+        let staged = self.stage(id, &chunk).await?;
+        match self.store_said("commit", staged.commit(index, mark).await)? {
+            Committed::Stored => {}
+            // Another connection brought the same chunk at the same time.
+            Committed::Taken(stored) if stored.same_bytes(&mark) => {}
+            Committed::Taken(_) => return Err(Code::Conflict.into()),
+        }
+        self.note(id, index, &chunk, patience).await
+    }
+
+    async fn take_next(
+        &self,
+        token: &UploadToken,
+        chunk: Chunk,
+        patience: Patience,
+    ) -> Result<Outcome, Refusal> {
+        let id = token.record_id();
+        let may_begin = chunk.check_first().is_ok();
+        let staged = self.stage(id, &chunk).await?;
+        loop {
+            let index = self.ledger_said("number", self.ledger.number(token.clone(), may_begin).await)??;
+            match self.commit_numbered(&*staged, id, index, &chunk).await? {
+                Committed::Stored => return self.note(id, index, &chunk, patience).await,
+                // The counter was behind the store: note what is there, and take the next.
+                Committed::Taken(stored) => {
+                    let noted = self.ledger.note(id.clone(), index, stored, patience).await;
+                    self.ledger_said("note", noted)?;
+                }
+            }
+        }
+    }
+
+    /// Commits under a number that nobody else can have. Should that fail for good, the number is given back: a failed
+    /// write leaves no hole.
+    async fn commit_numbered(
+        &self,
+        staged: &dyn StagedChunk,
+        id: &RecordId,
+        index: ChunkIndex,
+        chunk: &Chunk,
+    ) -> Result<Committed, Refusal> {
+        let mut tries = 1;
+        loop {
+            match self.store_said("commit", staged.commit(index, chunk.mark).await) {
+                Err(_) if tries < COMMIT_TRIES => tries += 1,
+                Err(refusal) => {
+                    self.ledger_said("give_back", self.ledger.give_back(id.clone(), index).await)?;
+                    return Err(refusal);
+                }
+                committed => return committed,
+            }
+        }
+    }
+
+    async fn stage(&self, id: &RecordId, chunk: &Chunk) -> Result<Box<dyn StagedChunk>, Refusal> {
+        self.store_said("stage", self.chunks.stage(id, chunk.payload.clone()).await)
+    }
+
+    async fn note(
+        &self,
+        id: &RecordId,
+        index: ChunkIndex,
+        chunk: &Chunk,
+        patience: Patience,
+    ) -> Result<Outcome, Refusal> {
+        let noted = self.ledger.note(id.clone(), index, chunk.mark, patience).await;
+        let outdated_claim = self.ledger_said("note", noted)? == Noted::Outdated;
+        Ok(Outcome::Stored(Taken { index, outdated_claim }))
+    }
+
+    fn store_said<T>(&self, operation: &str, said: Result<T, StoreError>) -> Result<T, Refusal> {
+        said.map_err(|error| {
+            warn!(operation, %error, "the chunk store failed");
+            self.metrics.storage_errors.with_label_values(&["chunks", operation]).inc();
+            error.refusal()
+        })
+    }
+
+    fn ledger_said<T>(&self, operation: &str, said: Result<T, LedgerError>) -> Result<T, Refusal> {
+        said.map_err(|error| {
+            warn!(operation, %error, "the ledger failed");
+            self.metrics.storage_errors.with_label_values(&["ledger", operation]).inc();
+            error.refusal()
+        })
+    }
+}
