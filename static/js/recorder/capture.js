@@ -6,6 +6,12 @@
 import { typeFor } from './support.js';
 
 /**
+ * A segment is known by its first bytes, and the first blob of a MediaRecorder can be a single one of them. It waits for
+ * the next until there are so many. Unit: bytes.
+ */
+const HEAD_BYTES_MIN = 64;
+
+/**
  * @typedef {object} Taken what one event brought: a piece, or several where it is too large for one chunk
  * @property {number} index of the first
  * @property {Blob} blob
@@ -60,11 +66,15 @@ export class Capture {
     const recorder = new MediaRecorder(stream, { ...this.#options, ...(mimeType ? { mimeType } : {}) });
     const watch = new AbortController();
     const clock = new RecordedTime();
-    let blobs = 0;
+    let head = new Blob();
+    let begun = false;
     recorder.ondataavailable = ({ data }) => {
       const timecodeMs = clock.lap();
       if (data.size === 0) return; // the last of an MP4 segment
-      this.#take({ blob: data, segmentStart: blobs++ === 0, timecodeMs });
+      if (begun) return this.#take({ blob: data, segmentStart: false, timecodeMs });
+      head = new Blob([head, data]);
+      begun = head.size >= HEAD_BYTES_MIN;
+      if (begun) this.#take({ blob: head, segmentStart: true, timecodeMs: 0 });
     };
     recorder.onstart = () => this.#events.onStart(recorder.mimeType);
     recorder.onpause = () => clock.pause();
@@ -72,7 +82,8 @@ export class Capture {
     recorder.onerror = (event) => this.#events.onError(/** @type {any} */ (event).error ?? new Error('the recorder failed'));
     recorder.onstop = () => {
       watch.abort();
-      if (this.#recorder === recorder) this.#ended(stream, blobs > 0);
+      if (!begun && head.size > 0) this.#take({ blob: head, segmentStart: true, timecodeMs: 0 });
+      if (this.#recorder === recorder) this.#ended(stream, begun);
     };
     for (const track of stream.getTracks()) {
       track.addEventListener('ended', () => this.#events.onEndedTrack(track), { signal: watch.signal });
