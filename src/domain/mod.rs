@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod ice;
+pub mod media;
 pub mod membership;
 pub mod outbound;
 pub mod recording;

@@ -1,0 +1,527 @@
+//! Matroska, element by element, as its bytes come.
+//!
+//! ```text
+//!  Segment ─┬─ Info, Tracks ─► header           the stack holds the open masters, at most five
+//!           ├─ Cluster ─┬─ Timestamp            a size that is unknown ends with what cannot stand inside
+//!           │           ├─ SimpleBlock ─► Packet
+//!           │           └─ BlockGroup  ─► Packet when it ends
+//!           └─ Cues ─► Cue
+//! ```
+//! Fields are gathered up to a stated size, of a block only its head; all else passes by. Where the elements do not add
+//! up it looks for the next Cluster (`hunt`), as after a gap. A second EBML header is such a place too: whether a new
+//! file begins there is for those to say who know how the bytes were uploaded.
+
+use super::{
+    Event, Packet, ReadError, Sink, Unit, big_endian,
+    ebml::{self, BlockHead, Lacing, Parsed, Size},
+    hunt::{ClusterMustFit, Hunt, Judged, judge_cluster},
+    matroska_header::{Header, TRACKS_MAX},
+    matroska_schema::{Kind, kind},
+    track::Codec,
+};
+
+/// Most bytes of a block that are gathered to tell its laced frames apart.
+const LACES_MAX: u64 = 16 * 1024;
+/// Of a block without lacing: the longest head, and what tells the length of an Opus packet.
+const BLOCK_HEAD_MAX: u64 = 16;
+
+/// The first byte of a Cluster's id.
+const CLUSTER_BEGINS: u8 = 0x1f;
+
+/// The scanner.
+#[derive(Debug, Clone)]
+pub struct Matroska {
+    /// Bytes taken.
+    position: u64,
+    /// Up to where everything is whole.
+    whole: u64,
+    state: State,
+    stack: Vec<Master>,
+    buffer: Vec<u8>,
+    header: Header,
+    told: bool,
+    /// Where the Segment's payload begins, from which Cues count.
+    segment_data: u64,
+    cluster: Cluster,
+    group: Group,
+    cue: CuePoint,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    /// An element's id and size are being gathered.
+    Header,
+    /// A field is being gathered.
+    Field { id: u32, start: u64, end: u64 },
+    /// A block passes by; the first `want` bytes of it are gathered.
+    Block { start: u64, end: u64, size: u64, want: u64 },
+    /// Passes by.
+    Skip { start: u64, end: u64 },
+    /// Nothing is understood until a Cluster begins.
+    Hunt(Hunt),
+}
+
+/// An open element that holds others.
+#[derive(Debug, Clone, Copy)]
+struct Master {
+    id: u32,
+    start: u64,
+    end: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Cluster {
+    start: u64,
+    time: Option<u64>,
+    blocks: bool,
+    /// Of the newest Cluster that had a time.
+    last_time: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Group {
+    block: Option<Block>,
+    /// In ticks.
+    duration: Option<u64>,
+    refers: bool,
+}
+
+/// A block that is whole.
+#[derive(Debug, Clone)]
+struct Block {
+    head: BlockHead,
+    /// Of its frames.
+    sizes: Vec<u64>,
+    /// Its length as an Opus packet's first bytes tell it; means nothing for others.
+    sounds_us: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct CuePoint {
+    time: u64,
+    track: u64,
+    position: Option<u64>,
+    found: Vec<(u64, u64)>,
+}
+
+impl Matroska {
+    pub fn new() -> Self {
+        Self {
+            position: 0,
+            whole: 0,
+            state: State::Header,
+            stack: Vec::new(),
+            buffer: Vec::new(),
+            header: Header::new(),
+            told: false,
+            segment_data: 0,
+            cluster: Cluster::default(),
+            group: Group::default(),
+            cue: CuePoint::default(),
+        }
+    }
+
+    /// Takes the next bytes, cut anywhere.
+    pub fn feed(&mut self, mut bytes: &[u8], sink: &mut impl Sink) -> Result<(), ReadError> {
+        while !bytes.is_empty() {
+            let taken = self.step(bytes, sink)?;
+            bytes = &bytes[taken..];
+        }
+        Ok(())
+    }
+
+    /// Bytes are missing here.
+    pub fn gap(&mut self, sink: &mut impl Sink) {
+        if !matches!(self.state, State::Hunt(_)) {
+            self.lose(sink);
+        }
+        self.buffer.clear();
+        self.state = State::Hunt(Hunt::default());
+    }
+
+    /// No more bytes come. Says so when they end within an element.
+    pub fn finish(&mut self, sink: &mut impl Sink) {
+        if matches!(self.state, State::Hunt(_)) {
+            return;
+        }
+        let open = self.stack.iter().any(|master| master.end.is_some());
+        if !matches!(self.state, State::Header) || !self.buffer.is_empty() || open {
+            sink.event(Event::Damaged { position: self.position, what: "it ends within an element" });
+        }
+    }
+
+    /// Up to where everything is whole; while nothing is understood, up to where nothing can begin.
+    pub fn whole(&self) -> u64 {
+        match &self.state {
+            State::Hunt(hunt) => self.position - hunt.held() as u64,
+            _ => self.whole,
+        }
+    }
+
+    /// Bytes taken so far.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Bytes kept.
+    pub fn held(&self) -> usize {
+        let hunt = if let State::Hunt(hunt) = &self.state { hunt.held() } else { 0 };
+        let laced = self.group.block.as_ref().map_or(0, |block| block.sizes.len() * 8);
+        self.buffer.len() + self.header.held() + hunt + laced + self.cue.found.len() * 16
+    }
+
+    fn step(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<usize, ReadError> {
+        match &mut self.state {
+            State::Header => {
+                self.buffer.push(bytes[0]);
+                self.position += 1;
+                match ebml::header(&self.buffer) {
+                    Parsed::More => {}
+                    Parsed::Bad => self.damaged("no element begins here", sink)?,
+                    Parsed::Whole((id, size), length) => {
+                        let start = self.position - length as u64;
+                        self.begin(id, size, start, sink)?;
+                    }
+                }
+                Ok(1)
+            }
+            State::Field { end, .. } => {
+                let taken = most(*end - self.position, bytes);
+                self.buffer.extend_from_slice(&bytes[..taken]);
+                self.advance(taken, sink)?;
+                Ok(taken)
+            }
+            State::Block { end, want, .. } => {
+                let missing = *want - self.buffer.len() as u64;
+                let taken = most(if missing > 0 { missing } else { *end - self.position }, bytes);
+                if missing > 0 {
+                    self.buffer.extend_from_slice(&bytes[..taken]);
+                }
+                self.advance(taken, sink)?;
+                Ok(taken)
+            }
+            State::Skip { end, .. } => {
+                let taken = most(*end - self.position, bytes);
+                self.advance(taken, sink)?;
+                Ok(taken)
+            }
+            State::Hunt(_) => self.hunt(bytes, sink),
+        }
+    }
+
+    /// Passes bytes of the open element, and ends it with its last.
+    fn advance(&mut self, taken: usize, sink: &mut impl Sink) -> Result<(), ReadError> {
+        self.position += taken as u64;
+        match self.state {
+            State::Field { id, start, end } if end == self.position => {
+                let bytes = std::mem::take(&mut self.buffer);
+                self.field(id, &bytes)?;
+                self.ended(start, sink)?;
+                self.buffer = bytes;
+                self.buffer.clear();
+                Ok(())
+            }
+            State::Block { .. } => self.block(sink),
+            State::Skip { start, end } if end == self.position => self.ended(start, sink),
+            _ => Ok(()),
+        }
+    }
+
+    /// An element's header is read.
+    fn begin(&mut self, id: u32, size: Size, start: u64, sink: &mut impl Sink) -> Result<(), ReadError> {
+        if start == 0 && id != ebml::EBML {
+            return Err(ReadError::NotMedia("no EBML header"));
+        }
+        while self.stack.last().is_some_and(|top| top.id == ebml::CLUSTER && top.end.is_none())
+            && ebml::is_top(id)
+        {
+            self.stack.pop();
+            // The Cluster before is whole even if it had nothing in it.
+            self.whole = start;
+        }
+        let parent = self.stack.last().map_or(0, |master| master.id);
+        if (id == ebml::EBML && start > 0) || (id == ebml::SEGMENT && (parent != 0 || self.segment_data > 0))
+        {
+            return self.damaged("a second header", sink);
+        }
+        if parent == 0 && self.segment_data > 0 && id == ebml::CLUSTER {
+            return self.damaged("a Cluster outside of the Segment", sink);
+        }
+        let limit = self.stack.iter().rev().find_map(|master| master.end).unwrap_or(u64::MAX);
+        let end = match size {
+            Size::Known(size) => self.position.checked_add(size),
+            Size::Unknown if matches!(id, ebml::SEGMENT | ebml::CLUSTER) => None,
+            Size::Unknown => return self.damaged("an element of unknown size", sink),
+        };
+        if size != Size::Unknown && end.is_none_or(|end| end > limit) {
+            return self.damaged("an element larger than what it stands in", sink);
+        }
+        self.buffer.clear();
+        self.open(kind(parent, id), Master { id, start, end }, sink)
+    }
+
+    fn open(&mut self, kind: Kind, element: Master, sink: &mut impl Sink) -> Result<(), ReadError> {
+        let Master { id, start, end } = element;
+        let size = end.unwrap_or(u64::MAX) - self.position;
+        match kind {
+            Kind::Master => {
+                self.stack.push(element);
+                self.state = State::Header;
+                self.opened(id, start);
+                if size == 0 {
+                    return self.ended(start, sink);
+                }
+                self.settle();
+                return Ok(());
+            }
+            Kind::Field { max, .. } if size > max && self.header_is_over() => {
+                return self.damaged("a field that is too long", sink);
+            }
+            Kind::Field { max, what } if size > max => return Err(ReadError::TooLarge { what, limit: max }),
+            Kind::Field { .. } => self.state = State::Field { id, start, end: self.position + size },
+            Kind::Block => {
+                let want = size.min(BLOCK_HEAD_MAX);
+                self.state = State::Block { start, end: self.position + size, size, want };
+            }
+            Kind::Skip => self.state = State::Skip { start, end: self.position.saturating_add(size) },
+        }
+        if size == 0 { self.advance(0, sink) } else { Ok(()) }
+    }
+
+    fn header_is_over(&self) -> bool {
+        self.stack.get(1).is_some_and(|master| matches!(master.id, ebml::CLUSTER | ebml::CUES))
+    }
+
+    fn opened(&mut self, id: u32, start: u64) {
+        match id {
+            ebml::SEGMENT => self.segment_data = self.position,
+            ebml::TRACK_ENTRY => self.header.begin_track(),
+            ebml::CLUSTER => {
+                self.cluster = Cluster { start, last_time: self.cluster.last_time, ..Cluster::default() };
+            }
+            ebml::BLOCK_GROUP => self.group = Group::default(),
+            ebml::CUE_POINT => self.cue = CuePoint::default(),
+            ebml::CUE_TRACK_POSITIONS => (self.cue.track, self.cue.position) = (0, None),
+            _ => {}
+        }
+    }
+
+    /// Takes a field's value.
+    fn field(&mut self, id: u32, bytes: &[u8]) -> Result<(), ReadError> {
+        let number = big_endian(bytes);
+        match id {
+            ebml::TIMESTAMP => self.cluster.time = Some(number),
+            ebml::BLOCK_DURATION => self.group.duration = Some(number),
+            ebml::REFERENCE_BLOCK => self.group.refers = true,
+            ebml::CUE_TIME => self.cue.time = number,
+            ebml::CUE_TRACK => self.cue.track = number,
+            ebml::CUE_CLUSTER_POSITION => self.cue.position = Some(number),
+            _ => return self.header.field(id, bytes),
+        }
+        Ok(())
+    }
+
+    /// An element is whole, and so are the masters that end with it.
+    fn ended(&mut self, start: u64, sink: &mut impl Sink) -> Result<(), ReadError> {
+        let was_field_of_cluster = matches!(self.state, State::Field { id: ebml::TIMESTAMP, .. });
+        let passed_by = matches!(self.state, State::Skip { .. });
+        self.state = State::Header;
+        if was_field_of_cluster {
+            self.cluster_is_timed(sink);
+        }
+        if passed_by && self.stack.len() == 1 {
+            sink.unit(Unit::Other { start, end: self.position });
+        }
+        while self.stack.last().is_some_and(|top| top.end == Some(self.position)) {
+            let Some(master) = self.stack.pop() else { break };
+            self.closed(master, sink)?;
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn cluster_is_timed(&mut self, sink: &mut impl Sink) {
+        let Some(time) = self.cluster.time else { return };
+        self.cluster.last_time = Some(time);
+        let time_us = self.header.us(i64::try_from(time).unwrap_or(i64::MAX));
+        sink.event(Event::Cluster { position: self.cluster.start, time_us });
+    }
+
+    /// What is whole so far may be passed on. A Cluster is, once its first block is.
+    fn settle(&mut self) {
+        let in_cluster = self.stack.get(1).is_some_and(|master| master.id == ebml::CLUSTER);
+        if self.stack.len() <= 1 || (self.stack.len() == 2 && in_cluster && self.cluster.blocks) {
+            self.whole = self.position;
+        }
+    }
+
+    fn closed(&mut self, master: Master, sink: &mut impl Sink) -> Result<(), ReadError> {
+        match master.id {
+            ebml::INFO => {
+                if let Some(us) = self.header.duration_us() {
+                    sink.event(Event::Duration { us });
+                }
+            }
+            ebml::TRACK_ENTRY if self.told => self.header.begin_track(),
+            ebml::TRACK_ENTRY => self.track_entry(master.start, sink)?,
+            ebml::TRACKS if !self.told => {
+                self.told = true;
+                sink.event(Event::Tracks(self.header.tracks.clone()));
+            }
+            ebml::BLOCK_GROUP => {
+                let group = std::mem::take(&mut self.group);
+                match group.block {
+                    Some(mut block) => {
+                        block.head.keyframe = !group.refers;
+                        self.packets(&block, group.duration, master.start, sink);
+                    }
+                    None => {
+                        sink.event(Event::Damaged {
+                            position: master.start,
+                            what: "a group without a block",
+                        });
+                    }
+                }
+                self.cluster.blocks = true;
+                sink.unit(Unit::Block { start: master.start, end: self.position });
+            }
+            ebml::CUE_TRACK_POSITIONS => {
+                if let Some(position) = self.cue.position
+                    && self.cue.found.len() < TRACKS_MAX
+                {
+                    self.cue.found.push((self.cue.track, position));
+                }
+            }
+            ebml::CUE_POINT => self.cue_point(sink),
+            ebml::CUES => sink.unit(Unit::Other { start: master.start, end: self.position }),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn track_entry(&mut self, position: u64, sink: &mut impl Sink) -> Result<(), ReadError> {
+        if !self.header.end_track()? {
+            sink.event(Event::Damaged { position, what: "a track without a number of its own" });
+        }
+        Ok(())
+    }
+
+    fn cue_point(&mut self, sink: &mut impl Sink) {
+        let time_us = self.header.us(i64::try_from(self.cue.time).unwrap_or(i64::MAX));
+        for (track, position) in std::mem::take(&mut self.cue.found) {
+            let track = u32::try_from(track).unwrap_or(u32::MAX);
+            sink.event(Event::Cue { time_us, track, position: self.segment_data.saturating_add(position) });
+        }
+    }
+
+    /// More of a block has come.
+    fn block(&mut self, sink: &mut impl Sink) -> Result<(), ReadError> {
+        let State::Block { start, end, size, want } = &mut self.state else { return Ok(()) };
+        let (start, end, size) = (*start, *end, *size);
+        let laced = || ebml::block_head(&self.buffer).is_some_and(|head| head.lacing != Lacing::None);
+        if *want == BLOCK_HEAD_MAX && self.buffer.len() as u64 == *want && laced() {
+            *want = size.min(LACES_MAX);
+        }
+        if self.position < end {
+            return Ok(());
+        }
+        let read = self.read_block(size);
+        self.buffer.clear();
+        let in_group = self.stack.last().is_some_and(|master| master.id == ebml::BLOCK_GROUP);
+        match read {
+            None => {
+                sink.event(Event::Damaged { position: start, what: "a block whose frames do not add up" });
+            }
+            Some(block) if in_group => self.group.block = Some(block),
+            Some(block) => self.packets(&block, None, start, sink),
+        }
+        if !in_group {
+            self.cluster.blocks = true;
+            sink.unit(Unit::Block { start, end });
+        }
+        self.ended(start, sink)
+    }
+
+    fn read_block(&self, size: u64) -> Option<Block> {
+        let head = ebml::block_head(&self.buffer)?;
+        let payload = self.buffer.get(head.length..)?;
+        let sizes = ebml::laces(head.lacing, payload, size.checked_sub(head.length as u64)?)?;
+        let sounds_us = (head.lacing == Lacing::None).then(|| ebml::opus_us(payload)).flatten();
+        Some(Block { head, sizes, sounds_us })
+    }
+
+    /// Tells of each frame of a block.
+    fn packets(&self, block: &Block, ticks: Option<u64>, position: u64, sink: &mut impl Sink) {
+        let mut damaged = |what| sink.event(Event::Damaged { position, what });
+        let Some(cluster_time) = self.cluster.time else {
+            return damaged("a block before its Cluster's time");
+        };
+        let Some(track) = self.header.track(block.head.track) else {
+            return damaged("a block of an unknown track");
+        };
+        let frames = block.sizes.len() as u64;
+        let time = i64::try_from(cluster_time).unwrap_or(i64::MAX).saturating_add(i64::from(block.head.time));
+        let delay = i64::try_from(track.codec_delay_us).unwrap_or(i64::MAX);
+        let first_us = self.header.us(time).saturating_sub(delay);
+        let said = ticks
+            .map(|ticks| self.header.us(i64::try_from(ticks).unwrap_or(i64::MAX)).unsigned_abs() / frames);
+        let sounds = block.sounds_us.filter(|_| track.codec == Codec::Opus);
+        let duration_us = said.or(track.default_duration_us).or(sounds);
+        let step = i64::try_from(duration_us.unwrap_or(0)).unwrap_or(i64::MAX);
+        let mut time_us = first_us;
+        for size in &block.sizes {
+            let bytes = u32::try_from(*size).unwrap_or(u32::MAX);
+            let keyframe = block.head.keyframe;
+            sink.event(Event::Packet(Packet { track: track.number, time_us, duration_us, keyframe, bytes }));
+            time_us = time_us.saturating_add(step);
+        }
+    }
+
+    /// What stands here cannot stand here.
+    fn damaged(&mut self, what: &'static str, sink: &mut impl Sink) -> Result<(), ReadError> {
+        // What was taken for a header may hold the beginning of a Cluster.
+        let bytes = std::mem::take(&mut self.buffer);
+        self.position -= bytes.len() as u64;
+        sink.event(Event::Damaged { position: self.position, what });
+        self.lose(sink);
+        self.feed(&bytes, sink)
+    }
+
+    fn lose(&mut self, sink: &mut impl Sink) {
+        let cluster =
+            self.stack.get(1).filter(|master| master.id == ebml::CLUSTER && master.start < self.whole);
+        let owed = cluster.and_then(|cluster| cluster.end).map_or(0, |end| end.saturating_sub(self.whole));
+        sink.lost(self.whole, owed);
+        self.stack.clear();
+        self.state = State::Hunt(Hunt::default());
+    }
+
+    /// Looks for a Cluster that fits what was read before.
+    fn hunt(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<usize, ReadError> {
+        let State::Hunt(hunt) = &mut self.state else { return Ok(0) };
+        let (told, header) = (self.told, &self.header);
+        let knows_track = |track| header.track(track).is_some();
+        let fit = ClusterMustFit { after: self.cluster.last_time, knows_track: &knows_track };
+        let judge = |window: &[u8]| if told { judge_cluster(window, &fit) } else { Judged::No };
+        let (taken, found) = hunt.feed(bytes, CLUSTER_BEGINS, judge);
+        self.position += taken as u64;
+        if let Some(window) = found {
+            self.position -= window.len() as u64;
+            self.whole = self.position;
+            self.state = State::Header;
+            self.stack = vec![Master { id: ebml::SEGMENT, start: 0, end: None }];
+            sink.found(self.position);
+            // A window is short, and what is not understood in it is shorter: this does not go deep.
+            self.feed(&window, sink)?;
+        }
+        Ok(taken)
+    }
+}
+
+fn most(left: u64, bytes: &[u8]) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())
+}
+
+#[cfg(test)]
+#[path = "matroska_tests.rs"]
+mod tests;

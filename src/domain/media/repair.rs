@@ -1,0 +1,403 @@
+//! What stands between the stored chunks of one segment and ffmpeg.
+//!
+//! ```text
+//!  chunk 0 … 6   ──► the very same bytes, a block behind
+//!  gap()         ──► the block that was cut is left out
+//!  chunk 8 …     ──► nothing, until a Cluster (a moof) that fits; from there on all audio,
+//!                    and of each video track nothing before its keyframe
+//! ```
+//! Without the last step decoders show wrong pictures for seconds and nobody is told. What is taken out of a Cluster
+//! becomes a Void, out of a fragment a free box: everything else stays where it is, and sizes stay true.
+//!
+//! It holds back what is not whole: a block, or a fragment with its data. A file that is not in fragments passes as it
+//! is; behind a gap nothing of it can be understood.
+
+use std::collections::BTreeMap;
+
+use super::{Container, Event, FragmentUnit, Packet, ReadError, Reader, Sink, TrackKind, Unit};
+
+/// Most bytes that are held back. A fragment of ten seconds at 50 Mbit/s is as large as this.
+const BACK_MAX: usize = 64 * 1024 * 1024;
+/// Most bytes of a Void that completes a Cluster whose rest is missing.
+const PAD_MAX: u64 = 64 * 1024 * 1024;
+/// An EBML Void element's id.
+const VOID: u8 = 0xec;
+
+/// Passes on a segment's bytes and what they hold.
+#[derive(Debug, Clone)]
+pub struct Repair {
+    reader: Reader,
+    /// Bytes that were not passed on yet, and the position of the first.
+    back: Vec<u8>,
+    back_from: u64,
+    /// Bytes passed on.
+    passed: u64,
+    notes: Vec<Note>,
+    /// What waits until it is known whether the bytes it came from are passed on.
+    pending: Vec<Event>,
+    media: Vec<(u32, TrackKind)>,
+    counts: BTreeMap<u32, TrackCount>,
+    gaps: Vec<GapReport>,
+    /// Video tracks that have to begin with a keyframe.
+    waiting: Vec<u32>,
+    hunting: bool,
+    /// Something is missing in what was passed on, so positions in it are not those of the segment.
+    moved: bool,
+    /// Nothing that follows can be put behind what was passed on.
+    over: bool,
+}
+
+/// What a track came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TrackCount {
+    /// Packets that were passed on.
+    pub passed: u64,
+    /// Packets that were whole and were not passed on.
+    pub dropped: u64,
+    /// Of the latest packet that was passed on.
+    pub last_us: Option<i64>,
+}
+
+/// What one gap did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GapReport {
+    /// Time of the last whole packet before it, in microseconds; none where the media had not begun.
+    pub from_us: Option<i64>,
+    /// Time at which the last of the tracks has resumed; none where none did. Exact once all have, or at the end.
+    pub to_us: Option<i64>,
+    /// Each track that has resumed, with the time of its first packet.
+    pub resumed: Vec<(u32, i64)>,
+    /// Whole packets that were dropped because their video had no keyframe yet.
+    pub dropped: u64,
+    /// The bytes themselves were damaged; nobody had said that any are missing.
+    pub damaged: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Note {
+    Event(Event),
+    Unit(Unit),
+    Lost(u64, u64),
+    Found(u64),
+}
+
+impl Sink for Vec<Note> {
+    fn event(&mut self, event: Event) {
+        self.push(Note::Event(event));
+    }
+    fn unit(&mut self, unit: Unit) {
+        self.push(Note::Unit(unit));
+    }
+    fn lost(&mut self, position: u64, owed: u64) {
+        self.push(Note::Lost(position, owed));
+    }
+    fn found(&mut self, position: u64) {
+        self.push(Note::Found(position));
+    }
+}
+
+/// Where passed bytes and events go.
+struct Out<'a> {
+    bytes: &'a mut Vec<u8>,
+    events: &'a mut Vec<Event>,
+}
+
+impl Repair {
+    /// Most bytes that [`held`](Self::held) ever tells between calls.
+    pub const HELD_MAX: usize = Reader::HELD_MAX + BACK_MAX;
+
+    /// Begins at the first byte of a segment.
+    #[must_use]
+    pub fn new(container: Container) -> Self {
+        Self {
+            reader: Reader::new(container),
+            back: Vec::new(),
+            back_from: 0,
+            passed: 0,
+            notes: Vec::new(),
+            pending: Vec::new(),
+            media: Vec::new(),
+            counts: BTreeMap::new(),
+            gaps: Vec::new(),
+            waiting: Vec::new(),
+            hunting: false,
+            moved: false,
+            over: false,
+        }
+    }
+
+    /// Takes the next bytes. Appends to `out` what may be passed on, and to `events` what that holds; positions in
+    /// them are those of the bytes fed.
+    ///
+    /// # Errors
+    /// What the reader says, or a block or fragment of more than 64 MiB. What was passed on before stands.
+    pub fn feed(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), ReadError> {
+        let mut out = Out { bytes: out, events };
+        let read = self.reader.feed_sink(bytes, &mut self.notes);
+        self.back.extend_from_slice(bytes);
+        self.settle(false, &mut out);
+        read?;
+        if self.back.len() > BACK_MAX {
+            return Err(ReadError::TooLarge { what: "a block or fragment", limit: BACK_MAX as u64 });
+        }
+        Ok(())
+    }
+
+    /// Chunks are missing here.
+    pub fn gap(&mut self, out: &mut Vec<u8>, events: &mut Vec<Event>) {
+        let mut out = Out { bytes: out, events };
+        self.reader.gap(&mut self.notes);
+        self.settle(true, &mut out);
+        self.discard_to(self.reader.position());
+        if let Some(gap) = self.gaps.last_mut().filter(|gap| gap.resumed.is_empty()) {
+            gap.damaged = false;
+        }
+    }
+
+    /// No more bytes come. What is not whole is left out.
+    pub fn finish(&mut self, out: &mut Vec<u8>, events: &mut Vec<Event>) {
+        let mut out = Out { bytes: out, events };
+        self.reader.finish_sink(&mut self.notes);
+        let cut = self.notes.iter().any(|note| matches!(note, Note::Event(Event::Damaged { .. })));
+        self.settle(false, &mut out);
+        if !cut && !self.hunting {
+            self.release_to(self.reader.position(), &mut out);
+            self.flush(&mut out);
+        }
+        self.back = Vec::new();
+        for gap in &mut self.gaps {
+            gap.to_us = gap.resumed.iter().map(|(_, time_us)| *time_us).max();
+        }
+    }
+
+    /// Each gap, in order.
+    #[must_use]
+    pub fn gaps(&self) -> &[GapReport] {
+        &self.gaps
+    }
+
+    /// What each track came to, by its number.
+    #[must_use]
+    pub fn counts(&self) -> &BTreeMap<u32, TrackCount> {
+        &self.counts
+    }
+
+    /// As [`Reader::needs_seeking`].
+    #[must_use]
+    pub fn needs_seeking(&self) -> bool {
+        self.reader.needs_seeking()
+    }
+
+    /// Bytes kept.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.reader.held() + self.back.len()
+    }
+
+    /// Acts on what the reader noted, and passes on what is whole.
+    fn settle(&mut self, told: bool, out: &mut Out<'_>) {
+        let mut notes = std::mem::take(&mut self.notes);
+        for note in notes.drain(..) {
+            match note {
+                Note::Event(event) => self.event(event, out),
+                Note::Unit(Unit::Block { start, end }) => self.block(start, end, out),
+                Note::Unit(Unit::Fragment(fragment)) => self.fragment(&fragment, out),
+                Note::Unit(Unit::Passing) => self.flush(out),
+                Note::Unit(Unit::Other { start, end }) => {
+                    // Behind a gap an index leads astray.
+                    if self.moved {
+                        self.release_to(start, out);
+                        self.discard_to(end);
+                    }
+                }
+                Note::Lost(position, owed) => self.lost(position, owed, told, out),
+                Note::Found(position) => self.found(position),
+            }
+        }
+        self.notes = notes;
+        let whole = self.reader.whole();
+        if self.hunting { self.discard_to(whole) } else { self.release_to(whole, out) }
+    }
+
+    fn event(&mut self, event: Event, out: &mut Out<'_>) {
+        match event {
+            Event::Packet(_) | Event::Cluster { .. } => self.pending.push(event),
+            // A repaired stream's index is not passed on, so it is not told of either.
+            Event::Cue { .. } if self.moved => {}
+            Event::Tracks(ref tracks) => {
+                self.media = tracks.iter().map(|track| (track.number, track.kind)).collect();
+                out.events.push(event);
+            }
+            Event::Duration { .. } | Event::Cue { .. } | Event::NeedsSeeking | Event::Damaged { .. } => {
+                out.events.push(event);
+            }
+        }
+    }
+
+    /// A block is whole: it goes on, or is made a Void.
+    fn block(&mut self, start: u64, end: u64, out: &mut Out<'_>) {
+        let track = self.pending.iter().find_map(packet);
+        let waits = track.filter(|packet| self.waiting.contains(&packet.track));
+        if let Some(first) = waits {
+            if first.keyframe {
+                self.waiting.retain(|track| *track != first.track);
+            } else {
+                self.void(start, end);
+                self.drop_packets(first.track);
+            }
+        }
+        self.flush(out);
+    }
+
+    /// Overwrites an element of one byte's id by a Void of the same size; its size field stays.
+    fn void(&mut self, start: u64, end: u64) {
+        let Some(element) = self.back_mut(start, end) else { return };
+        let size = element.get(1).map_or(0, |first| first.leading_zeros() as usize + 1);
+        if let Some((head, payload)) = element.split_at_mut_checked(1 + size) {
+            head[0] = VOID;
+            payload.fill(0);
+        }
+    }
+
+    /// A fragment is whole: it goes on, without the tracks that have to wait.
+    fn fragment(&mut self, fragment: &FragmentUnit, out: &mut Out<'_>) {
+        for (track, position) in &fragment.trafs {
+            if !self.waiting.contains(track) {
+                continue;
+            }
+            let first = self.pending.iter().filter_map(packet).find(|packet| packet.track == *track);
+            if first.is_some_and(|first| first.keyframe) {
+                self.waiting.retain(|other| other != track);
+            } else if first.is_some() {
+                if let Some(kind) = self.back_mut(position + 4, position + 8) {
+                    kind.copy_from_slice(b"free");
+                }
+                self.drop_packets(*track);
+            }
+        }
+        if self.moved {
+            self.release_to(fragment.start, out);
+            for (position, relative) in &fragment.bases {
+                let base = self.passed.saturating_add(*relative);
+                if let Some(field) = self.back_mut(*position, position + 8) {
+                    field.copy_from_slice(&base.to_be_bytes());
+                }
+            }
+        }
+        self.flush(out);
+    }
+
+    fn drop_packets(&mut self, track: u32) {
+        let before = self.pending.len();
+        self.pending.retain(|event| packet(event).is_none_or(|packet| packet.track != track));
+        let dropped = (before - self.pending.len()) as u64;
+        self.counts.entry(track).or_default().dropped += dropped;
+        if let Some(gap) = self.gaps.last_mut() {
+            gap.dropped += dropped;
+        }
+    }
+
+    /// Tells of what is passed on.
+    fn flush(&mut self, out: &mut Out<'_>) {
+        for event in std::mem::take(&mut self.pending) {
+            if let Some(packet) = packet(&event) {
+                let count = self.counts.entry(packet.track).or_default();
+                count.passed += 1;
+                count.last_us = count.last_us.max(Some(packet.time_us));
+                self.resumed(packet);
+            }
+            out.events.push(event);
+        }
+    }
+
+    fn resumed(&mut self, packet: Packet) {
+        let Some(gap) = self.gaps.last_mut() else { return };
+        if gap.resumed.iter().all(|(track, _)| *track != packet.track) {
+            gap.resumed.push((packet.track, packet.time_us));
+            let media = self.media.iter().filter(|(_, kind)| *kind != TrackKind::Other);
+            let all = media.clone().all(|(track, _)| gap.resumed.iter().any(|(other, _)| other == track));
+            gap.to_us = gap.resumed.iter().map(|(_, time_us)| *time_us).max().filter(|_| all);
+        }
+    }
+
+    /// From `position` on nothing is whole.
+    fn lost(&mut self, position: u64, owed: u64, told: bool, out: &mut Out<'_>) {
+        self.release_to(position, out);
+        self.pending.clear();
+        self.hunting = true;
+        self.moved = true;
+        if self.gaps.last().is_none_or(|gap| !gap.resumed.is_empty()) {
+            let from_us = self.counts.values().filter_map(|count| count.last_us).max();
+            self.gaps.push(GapReport { from_us, damaged: !told, ..GapReport::default() });
+        }
+        match owed {
+            0 => {}
+            1..=PAD_MAX => self.pad(owed, out),
+            // A Cluster that promises so much would swallow all that follows.
+            _ => self.over = true,
+        }
+    }
+
+    /// Completes a Cluster of known size. A Void has at least two bytes; one that is owed can only be a 0, over which readers stumble to
+    /// the next Cluster.
+    fn pad(&mut self, owed: u64, out: &mut Out<'_>) {
+        let start = out.bytes.len();
+        if owed >= 9 {
+            out.bytes.push(VOID);
+            out.bytes.extend_from_slice(&((owed - 9) | 1 << 56).to_be_bytes());
+        } else if let Ok(short @ 2..) = u8::try_from(owed) {
+            out.bytes.extend_from_slice(&[VOID, 0x80 | (short - 2)]);
+        }
+        let padded = usize::try_from(owed).unwrap_or(usize::MAX);
+        out.bytes.resize(start.saturating_add(padded), 0);
+        self.passed += owed;
+    }
+
+    fn found(&mut self, position: u64) {
+        self.discard_to(position);
+        self.hunting = false;
+        let video = self.media.iter().filter(|(_, kind)| *kind == TrackKind::Video);
+        self.waiting = video.map(|(track, _)| *track).collect();
+    }
+
+    fn release_to(&mut self, position: u64, out: &mut Out<'_>) {
+        if self.over {
+            return self.discard_to(position);
+        }
+        let count = self.back_count(position);
+        out.bytes.extend(self.back.drain(..count));
+        self.back_from += count as u64;
+        self.passed += count as u64;
+    }
+
+    fn discard_to(&mut self, position: u64) {
+        let count = self.back_count(position);
+        self.back.drain(..count);
+        self.back_from += count as u64;
+    }
+
+    fn back_count(&self, position: u64) -> usize {
+        let count = position.saturating_sub(self.back_from);
+        usize::try_from(count).unwrap_or(usize::MAX).min(self.back.len())
+    }
+
+    /// Bytes that are held back, by their positions.
+    fn back_mut(&mut self, start: u64, end: u64) -> Option<&mut [u8]> {
+        let start = usize::try_from(start.checked_sub(self.back_from)?).ok()?;
+        let end = usize::try_from(end.checked_sub(self.back_from)?).ok()?;
+        self.back.get_mut(start..end)
+    }
+}
+
+fn packet(event: &Event) -> Option<Packet> {
+    if let Event::Packet(packet) = event { Some(*packet) } else { None }
+}
+
+#[cfg(test)]
+#[path = "repair_tests.rs"]
+mod tests;
