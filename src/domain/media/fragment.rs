@@ -258,8 +258,9 @@ impl Fragment {
         while self.runs.get(self.current)?.left == 0 {
             self.current += 1;
         }
-        let run = self.runs.get(self.current)?;
-        let sample = *run.step(&mut Fields(self.moof.get(run.entry..)?))?;
+        let mut run = *self.runs.get(self.current)?;
+        let entry = run.entry;
+        let sample = run.step(&mut Fields(self.moof.get(entry..)?))?;
         let audio = movie.tracks[run.track].track.kind != TrackKind::Video;
         Some((run.track, Sample { keyframe: sample.keyframe || audio, ..sample }))
     }
