@@ -33,6 +33,8 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(resource("/metrics").route(get().to(measure::metrics)))
         .service(resource("/").route(get_or_head().to(pages::landing)))
         .service(resource("/room/{room}").route(get_or_head().to(pages::room)))
+        .service(resource("/recorder").route(get_or_head().to(pages::recorder)))
+        .service(resource("/library").route(get_or_head().to(pages::library)))
         .service(resource("/favicon.ico").route(get_or_head().to(pages::favicon)))
         .service(resource("/static/{path:.*}").route(get_or_head().to(pages::asset)))
         .default_service(web::to(pages::missing));

@@ -39,6 +39,16 @@ pub async fn room(request: HttpRequest, name: Path<String>) -> Result<HttpRespon
     page(&request, "room.html", StatusCode::OK)
 }
 
+/// `GET /recorder`: the page reads `?room=` from its address.
+pub async fn recorder(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    page(&request, "recorder.html", StatusCode::OK)
+}
+
+/// `GET /library`: the page reads `?recording=` from its address.
+pub async fn library(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    page(&request, "library.html", StatusCode::OK)
+}
+
 /// `GET /favicon.ico`
 pub async fn favicon(request: HttpRequest) -> Result<HttpResponse, Problem> {
     page(&request, "img/mark.svg", StatusCode::OK)

@@ -9,6 +9,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { loseMedia, startBrowser, startNode, startWire } from './harness.mjs';
+import { RecordingNode } from './recordingnode.mjs';
 import { SMALL_WINDOW, disperse, enterRoom, inCall, noticed, othersSeen, say } from './visitors.mjs';
 
 const SIZES = /** @type {const} */ ({ phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } });
@@ -229,7 +230,96 @@ const STATES = {
     await shoot(first, 'elsewhere');
     await disperse(first);
   },
+  async recorder() {
+    const { page, recorder } = await openRecorder();
+    await shoot(page, 'recorder-choose');
+    await chooseAll(page);
+    await page.fill('#title', 'How the new invoice works');
+    await shoot(page, 'recorder-chosen');
+    await page.click('.studio-form button[type=submit]');
+    await page.waitForFunction(() => Number(document.querySelector('[data-count=acked] b')?.textContent) > 3);
+    await shoot(page, 'recorder-recording');
+    recorder.acks = false;
+    await page.waitForFunction(() => Number(document.querySelector('[data-count=recorded] b')?.textContent) > 12);
+    await page.context().setOffline(true);
+    await page.click('[data-act=pause]');
+    await shoot(page, 'recorder-paused-offline');
+    await page.context().setOffline(false);
+    recorder.outcome = null;
+    await page.click('[data-act=stop]');
+    await shoot(page, 'recorder-sending');
+    recorder.release();
+    await page.waitForSelector('#result[data-state=finalising]');
+    recorder.progress('rec-1', 42);
+    await page.waitForFunction(() => document.querySelector('progress')?.value === 42);
+    await shoot(page, 'recorder-finalising');
+    recorder.finish('rec-1');
+    await page.waitForSelector('#result[data-state=ready] video');
+    await page.waitForFunction(() => (document.querySelector('#result video')?.readyState ?? 0) > 1);
+    await shoot(page, 'recorder-ready');
+    await disperse(page);
+  },
+  async recorderfails() {
+    const { page, recorder } = await openRecorder('?room=design-review');
+    recorder.outcome = 'failed';
+    await page.waitForSelector('[data-source=microphone][aria-pressed=true]');
+    await page.click('.studio-form button[type=submit]');
+    await page.waitForFunction(() => Number(document.querySelector('[data-count=acked] b')?.textContent) > 0);
+    await page.click('[data-act=stop]');
+    await page.waitForSelector('#result[data-state=failed]');
+    await shoot(page, 'recorder-failed');
+    await disperse(page);
+    const refused = await chromium.open(undefined, { permissions: [] });
+    await refused.addInitScript(() => {
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied', 'NotAllowedError'));
+      navigator.permissions.query = async () => /** @type {any} */ ({ state: 'denied' });
+    });
+    await refused.goto(`${node.url}/recorder`);
+    await refused.click('[data-source=camera]');
+    await refused.click('[data-source=microphone]');
+    await refused.waitForSelector('.note:nth-child(2)');
+    await shoot(refused, 'recorder-refused');
+    await disperse(refused);
+  },
+  async recorderleftovers() {
+    const { page, recorder } = await openRecorder();
+    recorder.acks = false;
+    await page.waitForSelector('[data-source=microphone][aria-pressed=true]');
+    await page.fill('#title', 'Interview with the night shift');
+    await page.click('.studio-form button[type=submit]');
+    await page.waitForFunction(() => Number(document.querySelector('[data-count=stored] b')?.textContent) > 2);
+    page.on('dialog', (dialog) => void dialog.accept());
+    await page.reload();
+    await page.waitForSelector('.leftover');
+    await shoot(page, 'recorder-cut');
+    const later = await page.context().newPage();
+    await page.close();
+    await recorder.attach(later);
+    await later.goto(`${node.url}/recorder`);
+    await later.waitForSelector('.leftover');
+    await shoot(later, 'recorder-leftovers');
+    await later.click('.leftover-acts button:last-child');
+    await shoot(later, 'recorder-discard');
+    await disperse(later);
+  },
 };
+
+/** @param {string} [query] */
+async function openRecorder(query = '') {
+  const recorder = new RecordingNode();
+  const page = await chromium.open(undefined, { viewport: SIZES.desktop });
+  await recorder.attach(page);
+  await page.goto(`${node.url}/recorder${query}`);
+  return { page, recorder };
+}
+
+/** @param {import('playwright-core').Page} page */
+async function chooseAll(page) {
+  for (const source of ['screen', 'camera', 'microphone']) {
+    if ((await page.getAttribute(`[data-source=${source}]`, 'aria-pressed')) === 'false') await page.click(`[data-source=${source}]`);
+    await page.waitForSelector(`[data-source=${source}][aria-pressed=true]`);
+  }
+}
 
 /**
  * Makes what the cameras see: a calm backdrop and somebody who sways a little, instead of Chromium's test card.

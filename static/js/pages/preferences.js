@@ -3,7 +3,7 @@
 
 const PREFIX = 'greenroom.';
 
-/** @typedef {'name' | 'camera' | 'microphone' | 'speaker' | 'shortcuts'} BrowserKey */
+/** @typedef {'name' | 'camera' | 'microphone' | 'speaker' | 'shortcuts' | 'owner' | 'record-sources' | 'record-corner' | 'record-format' | 'record-quality'} BrowserKey */
 
 /**
  * Reads what this browser remembers.
