@@ -11,7 +11,10 @@
 pub mod frame_guard;
 pub mod intake;
 pub mod mailbox;
+pub mod merge_worker;
 pub mod messages;
 pub mod peer_session;
+pub mod recording_supervisor;
 pub mod room_manager;
+pub mod secret;
 pub mod socket;

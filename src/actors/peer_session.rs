@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::{
     mailbox::{Mailbox, NotPosted, post},
     messages::{AskRooms, Door, KillSwitch, Lifeline, OpenDoor, PostRooms, ToPeer},
+    secret,
     socket::{Endpoint, Socket, Timer},
 };
 use crate::{
@@ -112,7 +113,7 @@ impl PeerSession {
                     join,
                     spare_user_id: spare_user_id(),
                     session: SessionId::new(Uuid::new_v4()),
-                    token: fresh_token(),
+                    token: ResumeToken::new(secret::draw()),
                     already_sent: self.sent,
                 };
                 self.ask(id, RoomInput::Join(Box::new(input)), Self::entered, socket);
@@ -309,11 +310,4 @@ impl Endpoint for PeerSession {
 fn spare_user_id() -> UserId {
     // 34 plain characters: always an id.
     UserId::parse(&format!("u-{}", Uuid::new_v4().simple())).unwrap_or_else(|_| unreachable!())
-}
-
-fn fresh_token() -> ResumeToken {
-    let mut bytes = [0; 32];
-    bytes[..16].copy_from_slice(Uuid::new_v4().as_bytes());
-    bytes[16..].copy_from_slice(Uuid::new_v4().as_bytes());
-    ResumeToken::new(bytes)
 }

@@ -159,7 +159,7 @@ impl Ledger for MemoryLedger {
             self.now_ms().saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
         };
         let settled = self.with(&id, |record| match end {
-            ClaimEnd::Ready => record.settle_ready(fence, at(self.times.reopen)),
+            ClaimEnd::Ready { keep } => record.settle_ready(fence, at(keep)),
             ClaimEnd::TryAgain(span) => record.settle_again(fence, at(span)),
             ClaimEnd::Failed => record.settle_failed(fence),
         });

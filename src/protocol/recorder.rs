@@ -429,6 +429,12 @@ impl VideoKey {
         &self.0
     }
 
+    /// Where it can be got, below the node's address.
+    #[must_use]
+    pub fn download_path(&self) -> String {
+        format!("/recordings/download/{}", self.0)
+    }
+
     /// What it ends with.
     #[must_use]
     pub fn extension(&self) -> &str {
@@ -479,6 +485,18 @@ pub enum Did {
     Filled,
     /// A track of it was encoded again, because its codec is not that of the rest.
     ReEncoded,
+}
+
+impl Did {
+    /// The name on the wire and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Copied => "copied",
+            Self::Filled => "filled",
+            Self::ReEncoded => "re-encoded",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::PortFuture;
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     protocol::{
         Code, Fence, RecordId, Refusal, RoomName, UploadToken, UserId,
         chunk::{ChunkIndex, ChunkMark},
-        recorder::{Gap, Made, RecordingState, SegmentWork, VideoKey},
+        recorder::{Did, Gap, Made, RecordingState, SegmentWork, VideoKey},
     },
 };
 
@@ -209,8 +210,11 @@ pub enum Patience {
 /// How a claim ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimEnd {
-    /// The video is there.
-    Ready,
+    /// The video is there. If its recorder is not back by then, the recording is forgotten.
+    Ready {
+        /// For how long its account, and chunks that are not taken away, are kept.
+        keep: Duration,
+    },
     /// It could not be made this time; it is tried again after this.
     TryAgain(Duration),
     /// It could not be made, and trying again by itself would not help.
@@ -271,6 +275,18 @@ pub struct FileProof {
     pub size_bytes: u64,
     /// Of its bytes.
     pub sha256: [u8; 32],
+}
+
+impl FileProof {
+    /// What a small file is now.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn of(file: &Path) -> Result<Self, StoreError> {
+        let bytes = tokio::fs::read(file).await.map_err(|error| StoreError::io(file.display(), &error))?;
+        let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Ok(Self { size_bytes, sha256: Sha256::digest(&bytes).into() })
+    }
 }
 
 /// One row for each recording, for whoever looks for one: state, times, result.
@@ -348,6 +364,14 @@ pub struct VideoFacts {
     pub gaps: Vec<Gap>,
     /// What was done with each segment.
     pub work: Vec<SegmentWork>,
+}
+
+impl VideoFacts {
+    /// The dearest thing that was done for it, for metrics.
+    #[must_use]
+    pub fn path(&self) -> &'static str {
+        self.work.iter().map(|segment| segment.did).max().map_or("none", Did::name)
+    }
 }
 
 /// Which rows are wanted.

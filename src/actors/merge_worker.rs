@@ -1,0 +1,274 @@
+//! The merge worker: as many merges at once as the operator allows, the others wait.
+//!
+//! A merge is chunks → [`Merger`] → [`VideoStore`], under the fence of its claim. It deletes nothing and tells nobody
+//! but the supervisor. A merge that is cancelled is dropped where it stands: its processes end, its folder goes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _};
+use tokio::task::AbortHandle;
+use tracing::warn;
+
+use super::{
+    mailbox::{Mailbox, post},
+    messages::{
+        CancelMerge, MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo,
+    },
+    recording_supervisor::RecordingPorts,
+};
+use crate::{
+    adapters::ports::{FileProof, MergeError, MergeJob, Merged, VideoFacts},
+    domain::recording::Manifest,
+    metrics::{Metrics, gauge},
+    protocol::{
+        Fence, RecordId, ids,
+        recorder::VideoKey,
+    },
+};
+
+/// How often a result that the supervisor had no room for is told again.
+const TELL_AGAIN: Duration = Duration::from_millis(200);
+
+/// What a worker is given.
+#[derive(Clone)]
+pub struct MergeWorkerConfig {
+    /// Merges at once.
+    pub jobs: usize,
+    /// Where merges have their folders.
+    pub folder: PathBuf,
+}
+
+/// Runs merges.
+pub struct MergeWorker {
+    ports: RecordingPorts,
+    config: MergeWorkerConfig,
+    progressed: Recipient<MergeProgressed>,
+    ended: Recipient<MergeEnded>,
+    metrics: Metrics,
+    waiting: VecDeque<MergeRecording>,
+    running: HashMap<RecordId, (Fence, AbortHandle)>,
+}
+
+impl MergeWorker {
+    /// A worker with nothing to do.
+    #[must_use]
+    pub fn new(
+        ports: RecordingPorts,
+        config: MergeWorkerConfig,
+        progressed: Recipient<MergeProgressed>,
+        ended: Recipient<MergeEnded>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { ports, config, progressed, ended, metrics, waiting: VecDeque::new(), running: HashMap::new() }
+    }
+
+    fn begin_what_fits(&mut self, ctx: &mut Context<Self>) {
+        while self.running.len() < self.config.jobs
+            && let Some(message) = self.waiting.pop_front()
+        {
+            self.begin(message, ctx);
+        }
+        self.metrics.merges_running.with_label_values::<&str>(&[]).set(gauge(self.running.len()));
+        self.metrics.merges_waiting.with_label_values::<&str>(&[]).set(gauge(self.waiting.len()));
+    }
+
+    fn begin(&mut self, message: MergeRecording, ctx: &mut Context<Self>) {
+        let MergeRecording { manifest, expected } = message;
+        let (id, fence) = (manifest.record_id.clone(), manifest.fence);
+        let folder = self.config.folder.join(format!("{id}-{}", fence.0));
+        let making = Making {
+            ports: self.ports.clone(),
+            manifest: manifest.clone(),
+            expected,
+            folder,
+            progressed: self.progressed.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let task = tokio::spawn(making.run());
+        if let Some((_, outdated)) = self.running.insert(id.clone(), (fence, task.abort_handle())) {
+            outdated.abort();
+        }
+        ctx.spawn(task.into_actor(self).map(move |made, worker, ctx| {
+            if worker.running.get(&id).is_some_and(|(running, _)| *running == fence) {
+                worker.running.remove(&id);
+            }
+            match made {
+                Ok(outcome) => worker.tell(MergeEnded { manifest, outcome }, ctx),
+                // Cancelled: whoever did it knows.
+                Err(failure) if failure.is_cancelled() => {}
+                Err(_) => {
+                    let fault = MergeFault::Store("a bug of ours; it has been logged".to_owned());
+                    worker.tell(MergeEnded { manifest, outcome: Err(fault) }, ctx);
+                }
+            }
+            worker.begin_what_fits(ctx);
+        }));
+    }
+
+    /// A result must not be lost: the claim would stand for ever.
+    fn tell(&self, ended: MergeEnded, ctx: &mut Context<Self>) {
+        let again = MergeEnded { manifest: ended.manifest.clone(), outcome: ended.outcome.clone() };
+        if post(&self.ended, Mailbox::Supervisor, &self.metrics, ended).is_err() {
+            ctx.run_later(TELL_AGAIN, move |worker, ctx| worker.tell(again, ctx));
+        }
+    }
+}
+
+impl Actor for MergeWorker {
+    type Context = Context<Self>;
+}
+
+impl Handler<MergeRecording> for MergeWorker {
+    type Result = ();
+
+    fn handle(&mut self, message: MergeRecording, ctx: &mut Self::Context) {
+        self.waiting.push_back(message);
+        self.begin_what_fits(ctx);
+    }
+}
+
+impl Handler<CancelMerge> for MergeWorker {
+    type Result = ();
+
+    fn handle(&mut self, message: CancelMerge, ctx: &mut Self::Context) {
+        self.waiting.retain(|waiting| waiting.manifest.record_id != message.id);
+        if let Some((_, task)) = self.running.remove(&message.id) {
+            task.abort();
+        }
+        self.begin_what_fits(ctx);
+    }
+}
+
+/// One merge from its claim to its video in the store.
+struct Making {
+    ports: RecordingPorts,
+    manifest: Manifest,
+    expected: u32,
+    folder: PathBuf,
+    progressed: Recipient<MergeProgressed>,
+    metrics: Metrics,
+}
+
+impl Making {
+    async fn run(self) -> Result<MergedVideo, MergeFault> {
+        let began = Instant::now();
+        let folder = WorkFolder::make(self.folder.clone()).await?;
+        let made = self.make().await;
+        folder.clear().await;
+        let video = made?;
+        let path = video.facts.path();
+        self.metrics.merge_duration.with_label_values(&[path]).observe(began.elapsed().as_secs_f64());
+        Ok(video)
+    }
+
+    async fn make(&self) -> Result<MergedVideo, MergeFault> {
+        let id = &self.manifest.record_id;
+        let store = |error: crate::adapters::ports::StoreError| MergeFault::Store(error.to_string());
+        let chunks = self.ports.chunks.list(id).await.map_err(store)?;
+        if chunks.is_empty() {
+            return Err(MergeFault::Empty);
+        }
+        let job = MergeJob {
+            id: id.clone(),
+            chunks,
+            expected: self.expected,
+            folder: self.folder.clone(),
+            store: self.ports.chunks.clone(),
+            progress: self.progress(),
+        };
+        let merged = self.ports.merger.merge(job).await.map_err(MergeFault::Merge)?;
+        // Whoever was overtaken must not put its file in the place of a newer one.
+        let holds = self.ports.ledger.holds(id.clone(), self.manifest.fence).await;
+        if !holds.unwrap_or(false) {
+            let overtaken = MergeError::Interrupted("overtaken by more chunks".to_owned());
+            return Err(MergeFault::Merge(overtaken));
+        }
+        self.store(merged).await.map_err(store)
+    }
+
+    fn progress(&self) -> Box<dyn Fn(u8) + Send + Sync> {
+        let (id, fence) = (self.manifest.record_id.clone(), self.manifest.fence);
+        let (progressed, metrics) = (self.progressed.clone(), self.metrics.clone());
+        Box::new(move |percent| {
+            let message = MergeProgressed { id: id.clone(), fence, percent };
+            // One that does not fit is followed by a newer one.
+            let _ = post(&progressed, Mailbox::Supervisor, &metrics, message);
+        })
+    }
+
+    async fn store(&self, merged: Merged) -> Result<MergedVideo, crate::adapters::ports::StoreError> {
+        let (id, version) = (&self.manifest.record_id, self.manifest.version);
+        let key = VideoKey::new(id, version, merged.extension);
+        self.ports.videos.put(&key, &merged.file, merged.proof).await?;
+        let poster = match &merged.poster {
+            Some(file) => self.store_poster(VideoKey::new(id, version, "jpg"), file).await,
+            None => None,
+        };
+        let complete = merged.missing.is_empty() && merged.gaps.is_empty();
+        let facts = VideoFacts {
+            key,
+            poster,
+            duration_ms: merged.duration_ms,
+            size_bytes: merged.proof.size_bytes,
+            sha256: ids::hex(&merged.proof.sha256),
+            codecs: merged.codecs,
+            complete,
+            gaps: merged.gaps,
+            work: merged.work,
+        };
+        Ok(MergedVideo { facts, mime_type: merged.mime_type, missing: merged.missing })
+    }
+
+    /// A recording without its poster is still a recording.
+    async fn store_poster(&self, key: VideoKey, file: &std::path::Path) -> Option<VideoKey> {
+        let stored = async {
+            let proof = FileProof::of(file).await?;
+            self.ports.videos.put(&key, file, proof).await
+        };
+        match stored.await {
+            Ok(()) => Some(key),
+            Err(error) => {
+                warn!(recording = %self.manifest.record_id, %error, "no poster");
+                None
+            }
+        }
+    }
+}
+
+/// A folder that goes when it is no longer needed, also when its merge is dropped.
+struct WorkFolder(Arc<PathBuf>);
+
+impl WorkFolder {
+    async fn make(path: PathBuf) -> Result<Self, MergeFault> {
+        let failed = |error: std::io::Error| MergeFault::Store(format!("the folder for a merge: {error}"));
+        // What an earlier try has left would only confuse.
+        match tokio::fs::remove_dir_all(&path).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        tokio::fs::create_dir_all(&path).await.map_err(failed)?;
+        Ok(Self(Arc::new(path)))
+    }
+
+    async fn clear(self) {
+        let path = self.0.clone();
+        if let Err(error) = tokio::fs::remove_dir_all(&*path).await {
+            warn!(%error, "the folder of a merge stays behind");
+        }
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        // Nothing is there after `clear`; otherwise the merge was dropped, and this must not hold up the thread.
+        let path = self.0.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || std::fs::remove_dir_all(&*path));
+        }
+    }
+}

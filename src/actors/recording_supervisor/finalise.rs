@@ -1,0 +1,306 @@
+//! What is due, and what became of it.
+//!
+//! The order at the end is the one thing that must never change: the video is in its store and proven, then its row is
+//! in the catalog, and only then its chunks go (M-4). Whatever fails on the way, the chunks stay (M-5).
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use tracing::{error, info, warn};
+
+use super::RecordingSupervisor;
+use crate::{
+    actors::{
+        mailbox::{Mailbox, post},
+        messages::{MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
+    },
+    adapters::ports::{CatalogRow, ClaimEnd, MergeError},
+    domain::recording::{Claim, ClaimedWork, Manifest},
+    protocol::{
+        Code, RecordId, Refusal,
+        recorder::RecorderEvent,
+    },
+};
+
+/// Merges that come to nothing before a person must look.
+const TRIES: u32 = 5;
+/// The pause before the second try; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// How often it is looked whether ffmpeg is there now.
+const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(30);
+/// The chunks of an incomplete recording stay until somebody deletes it: a hundred years.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+impl RecordingSupervisor {
+    /// Claims what is due.
+    pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.sweeping, true) {
+            return;
+        }
+        let claimed = self.ports.ledger.claim_due();
+        ctx.spawn(claimed.into_actor(self).map(|claimed, supervisor, ctx| {
+            supervisor.sweeping = false;
+            match claimed {
+                Ok(claims) => claims.into_iter().for_each(|claim| supervisor.take_up(claim, ctx)),
+                Err(error) => supervisor.ledger_failed("claim_due", &error),
+            }
+        }));
+    }
+
+    fn take_up(&mut self, claim: Claim, ctx: &mut Context<Self>) {
+        match claim.work {
+            ClaimedWork::Finalise { expected } => self.merge(claim.manifest, expected, ctx),
+            ClaimedWork::Forget => self.forget_chunks(claim.manifest.record_id, ctx),
+        }
+    }
+
+    fn merge(&mut self, manifest: Manifest, expected: u32, ctx: &mut Context<Self>) {
+        info!(recording = %manifest.record_id, fence = manifest.fence.0, stopped = manifest.stopped, "finalising");
+        let now = self.clock.now().wall_ms;
+        self.room_follows(&manifest);
+        self.row_of(&manifest, |row| row.ended_ms = row.ended_ms.or(Some(now)));
+        self.save_manifest(manifest.clone(), ctx);
+        let (id, fence) = (manifest.record_id.clone(), manifest.fence);
+        let message = MergeRecording { manifest, expected };
+        if post(&self.links.merge, Mailbox::Supervisor, &self.metrics, message).is_err() {
+            let again = self.ports.ledger.settle(id, fence, ClaimEnd::TryAgain(FIRST_PAUSE));
+            ctx.spawn(again.into_actor(self).map(|_, _, _| ()));
+        }
+    }
+
+    /// A new life of the node should know it; should it not, it finds the same things due again.
+    fn save_manifest(&self, manifest: Manifest, ctx: &mut Context<Self>) {
+        let saved = self.ports.chunks.save_manifest(manifest);
+        ctx.spawn(saved.into_actor(self).map(|saved, supervisor, _| {
+            if let Err(error) = saved {
+                warn!(%error, "what is known of a recording could not be saved");
+                supervisor.metrics.storage_errors.with_label_values(&["chunks", "manifest"]).inc();
+            }
+        }));
+    }
+
+    pub(super) fn merge_progressed(&mut self, message: &MergeProgressed) {
+        let current = self.rows.get(&message.id).is_some_and(|row| row.fence == message.fence);
+        if !current {
+            return;
+        }
+        let before = self.merging.insert(message.id.clone(), message.percent);
+        if before.is_none_or(|before| before < message.percent) {
+            let record_id = message.id.clone();
+            self.tell(&message.id, RecorderEvent::MergeProgress { record_id, percent: message.percent });
+        }
+    }
+
+    pub(super) fn merge_ended(&mut self, message: MergeEnded, ctx: &mut Context<Self>) {
+        let MergeEnded { manifest, outcome } = message;
+        let id = manifest.record_id.clone();
+        let end = match &outcome {
+            Ok(video) => {
+                let keep = if video.facts.complete { self.config.reopen } else { FOR_EVER };
+                ClaimEnd::Ready { keep }
+            }
+            Err(fault) => self.after_fault(&id, fault),
+        };
+        let settled = self.ports.ledger.settle(id, manifest.fence, end.clone());
+        ctx.spawn(settled.into_actor(self).map(move |settled, supervisor, ctx| match settled {
+            Ok(Some(manifest)) => supervisor.settled(&manifest, outcome, &end, ctx),
+            Ok(None) => {
+                info!(recording = %manifest.record_id, "a merge was overtaken by more chunks");
+                supervisor.metrics.merges.with_label_values(&["outdated", "none"]).inc();
+            }
+            Err(error) => supervisor.ledger_failed("settle", &error),
+        }));
+    }
+
+    /// What a merge that came to nothing means for the next one.
+    fn after_fault(&mut self, id: &RecordId, fault: &MergeFault) -> ClaimEnd {
+        let faults = self.faults.entry(id.clone()).or_default();
+        let transient = match fault {
+            MergeFault::Merge(MergeError::Unavailable(_)) => {
+                return ClaimEnd::TryAgain(UNAVAILABLE_PAUSE);
+            }
+            MergeFault::Merge(error) => error.is_transient(),
+            MergeFault::Store(_) => true,
+            MergeFault::Empty => false,
+        };
+        *faults += 1;
+        if transient && *faults < TRIES {
+            ClaimEnd::TryAgain(FIRST_PAUSE * 2u32.pow(*faults - 1))
+        } else {
+            ClaimEnd::Failed
+        }
+    }
+
+    fn settled(
+        &mut self,
+        manifest: &Manifest,
+        outcome: Result<MergedVideo, MergeFault>,
+        end: &ClaimEnd,
+        ctx: &mut Context<Self>,
+    ) {
+        self.merging.remove(&manifest.record_id);
+        self.save_manifest(manifest.clone(), ctx);
+        match outcome {
+            Ok(video) => self.video_is_there(manifest, video),
+            Err(fault) => self.video_is_not_there(manifest, &fault, end, ctx),
+        }
+        self.write_rows(ctx);
+    }
+
+    fn video_is_there(&mut self, manifest: &Manifest, video: MergedVideo) {
+        let id = &manifest.record_id;
+        let MergedVideo { facts, mime_type, missing } = video;
+        let outcome = if facts.complete { "complete" } else { "incomplete" };
+        info!(recording = %id, key = facts.key.as_str(), outcome, duration_ms = facts.duration_ms, "ready");
+        self.faults.remove(id);
+        self.metrics.merges.with_label_values(&["ready", facts.path()]).inc();
+        self.metrics.recordings_ended.with_label_values(&[how(manifest), outcome]).inc();
+        let unsigned = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        self.metrics.chunks_missing.with_label_values::<&str>(&[]).inc_by(unsigned(missing.len()));
+        self.metrics.gaps.with_label_values::<&str>(&[]).inc_by(unsigned(facts.gaps.len()));
+        let before = self.rows.get(id).and_then(|row| row.video.clone());
+        for key in before.iter().flat_map(|video| [Some(&video.key), video.poster.as_ref()]).flatten() {
+            if *key != facts.key && Some(key) != facts.poster.as_ref() {
+                self.rows.supersede(id, key.clone());
+            }
+        }
+        let now = self.clock.now().wall_ms;
+        self.row_of(manifest, |row| {
+            row.ready_ms = Some(now);
+            row.mime_type = mime_type;
+            row.missing = missing;
+            row.error = None;
+            row.video = Some(facts);
+        });
+        if let Some(ready) = self.rows.get(id).and_then(|row| self.ready(row)) {
+            self.tell(id, RecorderEvent::RecordingReady(Box::new(ready)));
+        }
+    }
+
+    fn video_is_not_there(
+        &mut self,
+        manifest: &Manifest,
+        fault: &MergeFault,
+        end: &ClaimEnd,
+        ctx: &mut Context<Self>,
+    ) {
+        let id = &manifest.record_id;
+        let (refusal, outcome) = told(fault);
+        self.metrics.merges.with_label_values(&[outcome, "none"]).inc();
+        if matches!(end, ClaimEnd::Failed) {
+            error!(recording = %id, why = %refusal.message(), "no video could be made; the chunks are kept");
+            self.metrics.recordings_ended.with_label_values(&[how(manifest), "failed"]).inc();
+        } else {
+            warn!(recording = %id, why = %refusal.message(), "a merge came to nothing, and is tried again");
+        }
+        self.merging_works &= refusal.code != Code::MergingUnavailable;
+        let words = (refusal.code.name().to_owned(), refusal.message().into_owned());
+        // The recorder is told of the first in a row, and of the last.
+        let known = self.rows.get(id).is_some_and(|row| row.error.is_some());
+        self.row_of(manifest, |row| row.error = Some(words));
+        if !known || matches!(end, ClaimEnd::Failed) {
+            self.tell(
+                id,
+                RecorderEvent::RecordingError {
+                    record_id: Some(id.clone()),
+                    problem: (&refusal).into(),
+                    missing_chunks: None,
+                    total_expected: None,
+                },
+            );
+        }
+        if *fault == MergeFault::Empty {
+            // Nothing was ever stored, so there is nothing to keep.
+            self.forget_chunks(id.clone(), ctx);
+        }
+    }
+
+    /// After the row of a finished recording is in the catalog.
+    pub(super) fn clean_up(&mut self, row: &CatalogRow, ctx: &mut Context<Self>) {
+        if !self.config.cleanup_chunks || row.video.as_ref().is_none_or(|video| !video.complete) {
+            return;
+        }
+        let ports = self.ports.clone();
+        let (id, fence, version) = (row.record_id.clone(), row.fence, row.version);
+        let cleaned = async move {
+            let view = ports.ledger.show(&id).await.ok().flatten();
+            let over = |manifest: &Manifest| {
+                manifest.stopped && (manifest.fence, manifest.version) == (fence, version)
+            };
+            // Its recorder may still be back where it never said stop.
+            if !view.is_some_and(|view| over(&view.manifest) && view.chunks > 0) {
+                return None;
+            }
+            let deleted = ports.chunks.delete(&id).await;
+            if deleted.is_ok() {
+                let _ = ports.ledger.forget_chunks(&id).await;
+            }
+            Some(deleted)
+        };
+        ctx.spawn(cleaned.into_actor(self).map(|cleaned, supervisor, _| match cleaned {
+            None => {}
+            Some(Ok(())) => supervisor.metrics.cleanups.with_label_values(&["merged"]).inc(),
+            Some(Err(error)) => {
+                warn!(%error, "chunks of a finished recording stay behind");
+                supervisor.metrics.cleanups.with_label_values(&["failed"]).inc();
+            }
+        }));
+    }
+
+    /// A finished recording whose recorder did not come back, or one without a chunk: the account is closed.
+    fn forget_chunks(&mut self, id: RecordId, ctx: &mut Context<Self>) {
+        let ports = self.ports.clone();
+        let asked = id.clone();
+        let forgotten = async move {
+            ports.chunks.delete(&asked).await?;
+            let _ = ports.ledger.close(&asked).await;
+            Ok::<_, crate::adapters::ports::StoreError>(())
+        };
+        ctx.spawn(forgotten.into_actor(self).map(move |forgotten, supervisor, _| match forgotten {
+            Ok(()) => {
+                supervisor.metrics.cleanups.with_label_values(&["forgotten"]).inc();
+                supervisor.faults.remove(&id);
+                supervisor.rows.release(&id);
+            }
+            Err(error) => {
+                warn!(recording = %id, %error, "chunks stay behind until the node starts again");
+                supervisor.metrics.cleanups.with_label_values(&["failed"]).inc();
+            }
+        }));
+    }
+
+    /// A chunk came after a claim: the recording goes on.
+    pub(super) fn went_on(&mut self, id: RecordId, ctx: &mut Context<Self>) {
+        self.take_back_merge(&id);
+        let view = self.ports.ledger.show(&id);
+        ctx.spawn(view.into_actor(self).map(|view, supervisor, ctx| match view {
+            Ok(Some(view)) => {
+                supervisor.save_manifest(view.manifest.clone(), ctx);
+                supervisor.room_follows(&view.manifest);
+                supervisor.row_of(&view.manifest, |row| row.error = None);
+            }
+            Ok(None) => {}
+            Err(error) => supervisor.ledger_failed("show", &error),
+        }));
+    }
+}
+
+fn how(manifest: &Manifest) -> &'static str {
+    if manifest.stopped { "stopped" } else { "auto" }
+}
+
+fn told(fault: &MergeFault) -> (Refusal, &'static str) {
+    match fault {
+        MergeFault::Empty => (Code::EmptyRecording.into(), "empty"),
+        MergeFault::Store(what) => (Refusal::because(Code::MergeFailed, what.clone()), "store"),
+        MergeFault::Merge(error) => {
+            let outcome = match error {
+                MergeError::Unavailable(_) => "unavailable",
+                MergeError::Interrupted(_) => "interrupted",
+                MergeError::Impossible(_) => "impossible",
+                MergeError::NotProven(_) => "not_proven",
+            };
+            (error.refusal(), outcome)
+        }
+    }
+}
