@@ -35,9 +35,10 @@ function watchRecorders() {
   };
 }
 
-/** @param {{ script?: () => void, context?: import('playwright-core').BrowserContext }} [options] */
-async function open({ script, context } = {}) {
+/** @param {{ script?: () => void, context?: import('playwright-core').BrowserContext, clock?: boolean }} [options] clock: to be moved by the test */
+async function open({ script, context, clock = false } = {}) {
   const page = context ? await context.newPage() : await browser.open();
+  if (clock) await page.clock.install();
   await page.addInitScript(watchRecorders);
   if (script) await page.addInitScript(script);
   await page.goto(node.url);
@@ -50,7 +51,7 @@ async function open({ script, context } = {}) {
  * @param {object} [options] of `Recorder`; `goOn`: with what this window recorded before its reload
  */
 function record(page, options = {}) {
-  return page.evaluate(async ([library, { goOn, camera, ...rest }]) => {
+  return page.evaluate(async ([own, { goOn, camera, library = own, ...rest }]) => {
     const { Recorder } = await import(library);
     window.canvasStream = (width = 320, height = 240) => {
       const canvas = Object.assign(document.createElement('canvas'), { width, height });
@@ -548,6 +549,94 @@ describe('the recorder', { skip: NO_BROWSER, timeout: 300_000 }, () => {
     await stop(page);
     await assertWhole(page);
     await page.context().close();
+  });
+
+  test('flushes when the window is hidden', async () => {
+    const page = await open();
+    await record(page, { timesliceMs: 60_000 });
+    await until(async () => {
+      await page.evaluate(() => {
+        Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));
+      });
+      return (await counts(page)).acked >= 1;
+    }, { what: 'a chunk long before its time' });
+    await page.context().close();
+  });
+
+  test('takes another socket when one has fallen silent', async () => {
+    node.script.chunk = ({ index }, conn) => (index < 2 || conn.number > 0 ? undefined : 'unstored');
+    const page = await open({ clock: true });
+    await record(page);
+    await recorded(page, 6);
+    assert.equal(node.connections.length, 1);
+    for (let step = 0; step < 30 && node.connections.length < 2; step++) await page.clock.runFor(1_500);
+    await acked(page, 6);
+    assert.ok(node.frames.filter(({ index, conn }) => index === 2 && conn === 0).length > 2, 'it was tried again first');
+    await stop(page);
+    await assertWhole(page);
+    await page.context().close();
+  });
+
+  test('waits with recording while memory is the only storage and is half full', async () => {
+    const page = await open();
+    let taking = false;
+    /** @type {(() => void)[]} */
+    const owed = [];
+    node.script.chunk = ({ index }, conn) => {
+      if (taking || index === 0) return undefined;
+      owed.push(() => conn.ack(index));
+      return 'silent';
+    };
+    await record(page, { storage: 'memory' });
+    await acked(page, 1);
+    await page.evaluate((mib) => {
+      const give = () => window.recorders[0].dispatchEvent(new BlobEvent('dataavailable', { data: new Blob([new Uint8Array(4 * mib)]) }));
+      for (let at = 0; at < 9; at++) give();
+    }, MIB);
+    await until(() => page.evaluate(() => window.recorders[0].state === 'paused'), { what: 'the recorder to wait' });
+    assert.deepEqual((await told(page, 'error')).map(({ code }) => code), ['storage_unavailable', 'storage_full']);
+    assert.equal(await page.evaluate(() => window.recorder.state), 'recording');
+    taking = true;
+    owed.forEach((ack) => ack());
+    await until(() => page.evaluate(() => window.recorders[0].state === 'recording'), { what: 'it to go on' });
+    await stop(page);
+    await assertWhole(page);
+    await page.context().close();
+  });
+
+  test('keeps in memory what storage has no room for, and says so', async () => {
+    const page = await open({ script: () => {
+      const put = IDBObjectStore.prototype.put;
+      let room = 6;
+      IDBObjectStore.prototype.put = function (value, key) {
+        if (value instanceof Uint8Array && room-- <= 0) throw new DOMException('full', 'QuotaExceededError');
+        return put.call(this, value, key);
+      };
+    } });
+    await record(page, { storage: 'indexeddb' });
+    await acked(page, 10);
+    await stop(page);
+    await assertWhole(page);
+    assert.deepEqual((await told(page, 'error')).map(({ code }) => code), ['storage_unavailable']);
+    await page.context().close();
+  });
+
+  test('works in a page of another origin', async () => {
+    const elsewhere = await startRecordingNode();
+    try {
+      const page = await browser.open(elsewhere.url);
+      await page.addInitScript(watchRecorders);
+      await page.reload();
+      await record(page, { url: `${node.url}/recording`, library: `${node.url}${LIBRARY}` });
+      await acked(page, 4);
+      await stop(page);
+      await assertWhole(page);
+      assert.equal((await told(page, 'storage'))[0].kind, 'opfs');
+      await page.context().close();
+    } finally {
+      await elsewhere.stop();
+    }
   });
 
   test('throws a recording away on both sides', async () => {

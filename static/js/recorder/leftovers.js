@@ -59,7 +59,7 @@ export class Leftovers {
       const { meta, pieces } = await takenUp(store, entry.key);
       const upload = new Upload({ store, meta, pieces, url, token });
       const ready = result(upload, signal);
-      const tell = (/** @type {number | undefined} */ percent) => onprogress?.({ acked: upload.acked, chunks: pieces.length, percent });
+      const tell = (/** @type {number | undefined} */ percent) => onprogress?.({ acked: upload.sums.acked, chunks: pieces.length, percent });
       upload.addEventListener('moved', () => tell(undefined));
       upload.addEventListener('progress', ({ detail: { percent } }) => tell(percent));
       upload.open();

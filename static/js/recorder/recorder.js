@@ -8,52 +8,31 @@
  *                        └──stop──► stopping ──all is sent──► finalising ──► ready
  * from every state after idle: something final ──► failed;   abort ──► idle
  * ```
- * `capture.js` makes pieces of the stream, `store.js` keeps them, `upload.js` sends them; this brings them together. It
- * captures no screen and draws nothing, and it never stops a track.
+ * It captures no screen and draws nothing, and it never stops a track. The work is done in `pipeline.js`.
  * @module
  */
 import { SignalError } from '../errors.js';
 import { TypedEventTarget } from '../events.js';
-import { Capture } from './capture.js';
-import { Keeper } from './keeper.js';
 import { hold, remember, remembered } from './holding.js';
 import { entryOf, storeOf } from './leftovers.js';
-import { openSession, reportStorage } from './session.js';
-import { Upload } from './upload.js';
+import { Pipeline } from './pipeline.js';
 
-/** How often the fill of storage is looked at. Unit: chunks. */
-const REPORT_EVERY = 30;
 /** Passed on as they come. */
 const PASSED_ON = /** @type {const} */ (['connection', 'started', 'progress']);
+const NONE = { recorded: 0, stored: 0, sent: 0, acked: 0, bytesRecorded: 0, bytesAcked: 0, waiting: 0 };
 
-/** @typedef {import('./types.d.ts').RecordingMeta} RecordingMeta */
-/** @typedef {import('./types.d.ts').RecorderState} RecorderState */
-/** @typedef {import('./types.d.ts').Trouble} Trouble */
-
-/**
- * @typedef {object} Parts
- * @property {import('./store.js').ChunkStore} store
- * @property {RecordingMeta} meta
- * @property {() => void} release gives up the right to work on it
- * @property {Capture} capture
- * @property {Keeper} keeper
- * @property {Upload} upload
- * @property {{ chunks: number, bytes: number }} before what the node has from earlier visits
- * @property {boolean} opened the upload knows what is recorded and has begun
- */
-/** @typedef {{ promise: Promise<import('./types.d.ts').RecordingReady>, resolve: (ready: import('./types.d.ts').RecordingReady) => void, reject: (error: Error) => void }} Deferred */
+/** @typedef {import('./types.d.ts').RecordingReady} RecordingReady */
+/** @typedef {{ promise: Promise<RecordingReady>, resolve: (ready: RecordingReady) => void, reject: (error: Error) => void }} Deferred */
 
 /** @extends {TypedEventTarget<import('./types.d.ts').RecorderEvents>} */
 export class Recorder extends TypedEventTarget {
   #options;
-  /** @type {RecorderState} */
+  /** @type {import('./types.d.ts').RecorderState} */
   #state = 'idle';
-  /** From `start` on. @type {Parts | null} */
-  #parts = null;
-  #bytesRecorded = 0;
-  #warned = { nearFull: false, degraded: false };
+  /** @type {Pipeline | null} */
+  #pipeline = null;
   #watch = new AbortController();
-  /** Changes of stream, one after the other. @type {Promise<void>} */
+  /** The start and changes of stream, one after the other. @type {Promise<void>} */
   #changing = Promise.resolve();
   /** The caller of `stop`. @type {Deferred | null} */
   #stopping = null;
@@ -96,26 +75,20 @@ export class Recorder extends TypedEventTarget {
   }
 
   get recordId() {
-    return this.#parts?.meta.recordId ?? null;
+    return this.#pipeline?.meta.recordId ?? null;
   }
 
   get uploadToken() {
-    return this.#parts?.meta.uploadToken ?? null;
+    return this.#pipeline?.meta.uploadToken ?? null;
   }
 
   get connection() {
-    return this.#parts?.upload.connection ?? 'closed';
+    return this.#pipeline?.upload.connection ?? 'closed';
   }
 
   /** @returns {import('./types.d.ts').Counts} */
   get counts() {
-    if (!this.#parts) return { recorded: 0, stored: 0, sent: 0, acked: 0, bytesRecorded: 0, bytesAcked: 0, waiting: 0 };
-    const { before, capture, keeper, upload } = this.#parts;
-    const acked = before.chunks + upload.acked;
-    return {
-      recorded: capture.nextIndex, stored: keeper.stored, sent: before.chunks + upload.sent, acked,
-      bytesRecorded: this.#bytesRecorded, bytesAcked: before.bytes + upload.bytesAcked, waiting: capture.nextIndex - acked,
-    };
+    return this.#pipeline?.counts ?? NONE;
   }
 
   /**
@@ -123,33 +96,22 @@ export class Recorder extends TypedEventTarget {
    * @param {MediaStream} stream
    * @param {{ continue?: { key: string } }} [options] continue: with a recording of before a reload
    */
-  async start(stream, { continue: earlier } = {}) {
-    if (this.#state !== 'idle') throw new SignalError('already_started', 'a Recorder records once');
+  start(stream, { continue: earlier } = {}) {
+    if (this.#state !== 'idle') return Promise.reject(new SignalError('already_started', 'it records already'));
     this.#setState('recording');
-    try {
-      this.#parts = await this.#prepare(earlier?.key);
-      this.#parts.capture.begin(stream);
-    } catch (error) {
-      const { store, meta } = this.#parts ?? {};
-      this.#leave('idle');
-      if (earlier) remember(earlier.key);
-      else if (store && meta) await store.forget(meta).catch(() => {});
-      throw error;
-    }
-    this.#watchWindow();
-    void this.#report();
+    return this.#change(() => this.#begin(stream, earlier?.key));
   }
 
   pause() {
     if (this.#state !== 'recording') return;
     this.#setState('paused');
-    this.#parts?.capture.pause();
+    if (this.#pipeline) this.#pipeline.paused = true;
   }
 
   resume() {
     if (this.#state !== 'paused') return;
     this.#setState('recording');
-    this.#throttle();
+    if (this.#pipeline) this.#pipeline.paused = false;
   }
 
   /**
@@ -158,201 +120,124 @@ export class Recorder extends TypedEventTarget {
    * @param {MediaStream} stream
    */
   replaceStream(stream) {
-    const running = () => this.#state === 'recording' || this.#state === 'paused';
-    if (!running()) return Promise.reject(new SignalError('not_started', 'nothing is being recorded'));
-    const change = this.#changing.then(async () => {
-      await this.#parts?.capture.end();
-      if (running()) this.#parts?.capture.begin(stream);
-    });
-    this.#changing = change.catch(() => {});
-    return change;
+    if (!this.#running) return Promise.reject(notStarted());
+    return this.#change(async () => { if (this.#running) await this.#pipeline?.replace(stream); });
   }
 
   /** Hands over what is recorded so far. For `beforeunload`: if the person stays, the recording goes on. */
   flush() {
-    this.#parts?.capture.flush();
+    this.#pipeline?.flush();
   }
 
   /**
    * Ends the recording. Resolved with the video, rejected with a `SignalError` when that failed for good; what the node
    * has not acknowledged is then still in browser storage.
-   * @returns {Promise<import('./types.d.ts').RecordingReady>}
+   * @returns {Promise<RecordingReady>}
    */
   stop() {
     if (this.#stopping) return this.#stopping.promise;
-    if (this.#state !== 'recording' && this.#state !== 'paused') {
-      return Promise.reject(new SignalError('not_started', 'nothing is being recorded'));
-    }
+    if (!this.#running) return Promise.reject(notStarted());
     this.#stopping = deferred();
     this.#setState('stopping');
     remember(null);
-    void this.#changing.then(() => this.#end());
+    void this.#change(() => this.#end());
     return this.#stopping.promise;
   }
 
   /** Ends the recording and throws it away, here and on the node. */
   async abort() {
-    if (!this.#parts || this.#state === 'ready') return;
-    const { capture, keeper, meta, store, upload } = this.#parts;
-    upload.abort();
-    keeper.close();
+    if (this.#state === 'idle' || this.#state === 'ready') return;
+    if (!this.#pipeline) await this.#changing; // it has only just begun
+    const pipeline = this.#pipeline;
     this.#leave('idle', new SignalError('aborted', 'the recording was thrown away'));
-    await Promise.all([capture.end(), keeper.idle(), upload.close()]);
-    await store.forget(meta);
+    await pipeline?.discard();
   }
 
-  // ---- from stream to node ---------------------------------------------------------------------------------------
+  get #running() {
+    return this.#state === 'recording' || this.#state === 'paused';
+  }
 
   /**
-   * @param {string} [earlier] key of the recording to go on with
-   * @returns {Promise<Parts>}
+   * After the changes before it.
+   * @param {() => Promise<void>} act
    */
-  async #prepare(earlier) {
-    const { url, token, mimeType, timesliceMs, keyFrameIntervalMs, videoBitsPerSecond, audioBitsPerSecond, storage } = this.#options;
-    const { store, meta, pieces, release } = await openSession(storage, this.#options, earlier);
-    const waiting = pieces.reduce((sum, { bytes }) => sum + bytes, 0);
-    const before = { chunks: meta.nextIndex - pieces.length, bytes: meta.bytesRecorded - waiting };
-    this.#bytesRecorded = meta.bytesRecorded;
-    const upload = this.#listen(new Upload({ store, meta, pieces, url, token }));
-    const keeper = new Keeper({ store, meta }, {
-      onStored: (piece) => this.#stored(piece),
-      onFull: ({ message }) => this.#trouble('storage_full', `nothing more fits into browser storage: ${message}`),
-    });
-    const bits = { ...(videoBitsPerSecond ? { videoBitsPerSecond } : {}), ...(audioBitsPerSecond ? { audioBitsPerSecond } : {}) };
-    const recorder = /** @type {MediaRecorderOptions} */ ({ ...bits, videoKeyFrameIntervalDuration: keyFrameIntervalMs });
-    const capture = new Capture({ mimeType, timesliceMs, recorder, pieceBytesMax: upload.chunkBytesMax, nextIndex: meta.nextIndex }, {
-      onTaken: (taken) => this.#taken(taken),
-      onStart: (actual) => this.#recording(actual),
-      onEndedTrack: ({ kind, label }) => this.emit('ended-track', { kind, label }),
-      onError: ({ name, message }) => this.#trouble('recorder_failed', `${name}: ${message}`),
-    });
-    store.addEventListener('degraded', ({ detail: { error } }) => this.#degraded(error), { signal: this.#watch.signal });
-    return { store, meta, release, capture, keeper, upload, before, opened: false };
+  #change(act) {
+    const change = this.#changing.then(act);
+    this.#changing = change.catch(() => {});
+    return change;
   }
 
-  /** @param {Upload} upload */
-  #listen(upload) {
-    for (const type of PASSED_ON) upload.addEventListener(type, ({ detail }) => this.emit(type, /** @type {any} */ (detail)));
-    upload.addEventListener('started', () => {
-      if (this.#parts) this.#parts.capture.pieceBytesMax = upload.chunkBytesMax;
-    });
-    upload.addEventListener('moved', () => {
-      this.emit('counts', this.counts);
-      this.#throttle();
-    });
-    upload.addEventListener('finished', () => this.#setState('finalising'));
-    upload.addEventListener('error', ({ detail }) => {
-      if (detail.fatal) this.#leave('failed', new SignalError(detail.code, detail.message));
-      this.emit('error', detail);
-    });
-    upload.addEventListener('ready', ({ detail }) => {
-      this.#leave('ready');
-      this.emit('ready', detail);
-      this.#stopping?.resolve(detail);
-    });
-    return upload;
-  }
-
-  /** @param {string} mimeType what is really recorded; the wish may have been another */
-  #recording(mimeType) {
-    if (!this.#parts) return;
-    this.#parts.meta.mimeType = mimeType;
-    void this.#parts.store.save(this.#parts.meta).catch(() => {});
-    this.#open();
-  }
-
-  #open() {
-    if (!this.#parts || this.#parts.opened || this.#state === 'failed') return;
-    this.#parts.opened = true;
-    this.#parts.upload.open();
-  }
-
-  /** @param {import('./capture.js').Taken} taken */
-  #taken(taken) {
-    this.#bytesRecorded += taken.blob.size;
-    this.#parts?.keeper.keep(taken);
-    this.emit('counts', this.counts);
-  }
-
-  /** @param {import('./types.d.ts').Piece} piece */
-  #stored(piece) {
-    this.#parts?.upload.add(piece);
-    this.emit('counts', this.counts);
-    this.#throttle();
-    if (piece.index % REPORT_EVERY === REPORT_EVERY - 1) void this.#report();
-  }
-
-  /** Memory that stands in for storage is bounded: while it is half full, nothing more is recorded. */
-  #throttle() {
-    if (!this.#parts || this.#state !== 'recording') return;
-    const { capture, store } = this.#parts;
-    if (store.crowded && !capture.paused) this.#trouble('storage_full', 'recording waits until the node has taken more');
-    if (store.crowded) capture.pause();
-    else capture.resume();
-  }
-
-  // ---- the end ---------------------------------------------------------------------------------------------------
-
-  async #end() {
-    if (!this.#parts) return;
-    const { capture, keeper, upload } = this.#parts;
-    await capture.end();
-    await keeper.idle();
-    if (this.#state !== 'stopping') return;
-    if (capture.nextIndex === 0) {
-      const { code, message } = new SignalError('empty_recording', 'nothing was recorded');
-      await this.abort();
-      return this.emit('error', { code, message, fatal: true });
+  /** @param {MediaStream} stream @param {string} [earlier] key of the recording to go on with */
+  async #begin(stream, earlier) {
+    try {
+      this.#pipeline = await Pipeline.open(this.#options, {
+        onCounts: () => this.emit('counts', this.counts),
+        onEndedTrack: (track) => this.emit('ended-track', track),
+        onTrouble: (code, message) => this.emit('error', { code, message, fatal: false }),
+        onStorage: (report) => this.emit('storage', report),
+      }, earlier);
+      this.#listen(this.#pipeline.upload);
+      this.#pipeline.paused = this.#state === 'paused';
+      this.#pipeline.begin(stream);
+    } catch (error) {
+      const pipeline = this.#pipeline;
+      this.#leave('idle', /** @type {Error} */ (error));
+      // What was recorded before the reload is not given up because of a stream.
+      if (earlier) remember(earlier);
+      await (earlier ? pipeline?.close() : pipeline?.discard());
+      throw error;
     }
-    this.#open();
-    upload.end({ chunks: capture.nextIndex, bytes: keeper.bytesStored });
-  }
-
-  /**
-   * Nothing more is recorded. What was captured last is still stored.
-   * @param {'idle' | 'ready' | 'failed'} state
-   * @param {Error} [error]
-   */
-  #leave(state, error) {
-    const parts = this.#parts;
-    this.#watch.abort();
-    remember(null);
-    this.#setState(state);
-    if (error) this.#stopping?.reject(error);
-    void Promise.resolve(parts?.capture.end()).then(() => parts?.keeper.idle()).finally(() => parts?.release());
-  }
-
-  // ---- window and storage ----------------------------------------------------------------------------------------
-
-  #watchWindow() {
     const hidden = () => { if (document.visibilityState === 'hidden') this.flush(); };
     document.addEventListener('visibilitychange', hidden, { signal: this.#watch.signal });
   }
 
-  async #report() {
-    if (!this.#parts) return;
-    const report = await reportStorage(this.#parts.store);
-    this.emit('storage', report);
-    if (report.kind === 'memory') this.#degraded(new Error('the browser gives none'));
-    if (report.nearFull && !this.#warned.nearFull) {
-      this.#warned.nearFull = true;
-      this.#trouble('storage_near_full', 'browser storage is more than 80 % full');
-    }
+  /** @param {import('./upload.js').Upload} upload */
+  #listen(upload) {
+    for (const type of PASSED_ON) upload.addEventListener(type, ({ detail }) => this.emit(type, /** @type {any} */ (detail)));
+    upload.addEventListener('finished', () => this.#setState('finalising'));
+    upload.addEventListener('error', ({ detail }) => {
+      if (detail.fatal) this.#fail(detail);
+      else this.emit('error', detail);
+    });
+    upload.addEventListener('ready', ({ detail }) => {
+      const stopping = this.#stopping;
+      void this.#pipeline?.close();
+      this.#leave('ready');
+      this.emit('ready', detail);
+      stopping?.resolve(detail);
+    });
   }
 
-  /** @param {Error} error */
-  #degraded({ message }) {
-    if (this.#warned.degraded) return;
-    this.#warned.degraded = true;
-    this.#trouble('storage_unavailable', `chunks wait in memory, and a reload loses them: no browser storage (${message})`);
+  async #end() {
+    const pipeline = this.#pipeline;
+    const fruitful = await pipeline?.end();
+    if (this.#state !== 'stopping' || !pipeline || fruitful) return;
+    this.#fail({ code: 'empty_recording', message: 'nothing was recorded', fatal: true });
+    await pipeline.discard();
   }
 
-  /** @param {string} code @param {string} message */
-  #trouble(code, message) {
-    this.emit('error', { code, message, fatal: false });
+  /** @param {import('./types.d.ts').Trouble} trouble */
+  #fail(trouble) {
+    void this.#pipeline?.close();
+    this.#leave('failed', new SignalError(trouble.code, trouble.message));
+    this.emit('error', trouble);
   }
 
-  /** @param {RecorderState} state */
+  /**
+   * @param {'idle' | 'ready' | 'failed'} state
+   * @param {Error} [error] for the caller of `stop`
+   */
+  #leave(state, error) {
+    this.#watch.abort();
+    this.#watch = new AbortController();
+    if (state === 'idle') this.#pipeline = null;
+    remember(null);
+    this.#setState(state);
+    if (error) this.#stopping?.reject(error);
+    if (state === 'idle') this.#stopping = null;
+  }
+
+  /** @param {import('./types.d.ts').RecorderState} state */
   #setState(state) {
     if (state === this.#state) return;
     this.#state = state;
@@ -360,11 +245,13 @@ export class Recorder extends TypedEventTarget {
   }
 }
 
+const notStarted = () => new SignalError('not_started', 'nothing is being recorded');
+
 /** @returns {Deferred} */
 function deferred() {
   /** @type {any} */
   const parts = {};
   parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }));
-  parts.promise.catch(() => {}); // the same is told by an event
+  parts.promise.catch(() => {}); // an event tells the same
   return parts;
 }

@@ -1,21 +1,20 @@
 /**
- * One recording on its way from browser storage to a node: sends each stored chunk until it is acknowledged, over as
- * many sockets as it takes, then says stop and waits for the video. It records nothing; `recorder.js` does, and
- * `leftovers.js` sends what an earlier visit left.
+ * One recording on its way from browser storage to a node: the recorder's side of `/recording`, over as many sockets as
+ * it takes, until the video is made. It records nothing; `recorder.js` does, and `leftovers.js` sends what an earlier
+ * visit left.
  * @module
  */
 import { Deadline } from '../deadline.js';
 import { TypedEventTarget } from '../events.js';
-import { isWhole } from './frame.js';
 import { Link } from './link.js';
-import { Window } from './window.js';
+import { Sender } from './sender.js';
 
 /** Of a node that has not said otherwise. Unit: bytes. */
-export const CHUNK_BYTES_MAX = 4 * 1024 * 1024;
+const CHUNK_BYTES_MAX = 4 * 1024 * 1024;
 /** Silence after which a socket that owes an answer counts as lost. Unit: ms. */
 const SILENCE_MS = 20_000;
-/** How often a stop is repeated that the node could not take. Unit: ms. */
-const STOP_AGAIN_MS = 2_000;
+/** The pause before another attempt when the node could not do something and did not say when it can. Unit: ms. */
+const AGAIN_MS = 2_000;
 const CLOSE_TOO_LARGE = 1009;
 
 /** Nothing more can be added to this recording. */
@@ -23,45 +22,36 @@ const FATAL = new Set(['not_media', 'unauthorised', 'recording_over', 'recording
 /** Said by a node that knows less than this library, or of this socket alone. */
 const HARMLESS = new Set(['unsupported', 'already_started']);
 
-/** @typedef {import('./types.d.ts').RecordingMeta} RecordingMeta */
-/** @typedef {import('./types.d.ts').Piece} Piece */
-
 /** @extends {TypedEventTarget<import('./types.d.ts').UploadEvents>} */
 export class Upload extends TypedEventTarget {
   #store;
   #meta;
   #token;
   #link;
-  #window = new Window();
+  #sender;
   #timer = new Deadline();
-  #chunkBytesMax = CHUNK_BYTES_MAX;
-  /** The node takes chunks on the present socket. */
-  #taking = false;
-  #pumping = false;
   /** What to stop with, once everything is recorded. @type {{ chunks: number, bytes?: number } | null} */
   #ending = null;
   /** @type {'none' | 'sent' | 'taken'} */
   #stop = 'none';
   /** A stop was too early once; the next waits for every acknowledgement. */
   #patient = false;
+  #owing = false;
   #buffered = 0;
   #heardAt = 0;
   #over = false;
-  /** Ends with the last removal from storage. @type {Promise<unknown>} */
-  #tidying = Promise.resolve();
-  sent = 0;
-  acked = 0;
-  bytesAcked = 0;
+  /** A chunk that is larger is refused. Unit: bytes of payload. */
+  chunkBytesMax = CHUNK_BYTES_MAX;
 
   /**
    * @param {object} options
    * @param {import('./store.js').ChunkStore} options.store
-   * @param {RecordingMeta} options.meta kept up to date in storage
-   * @param {Piece[]} [options.pieces] stored by an earlier visit
+   * @param {import('./types.d.ts').RecordingMeta} options.meta kept up to date in storage
+   * @param {import('./types.d.ts').Piece[]} options.pieces stored by an earlier visit
    * @param {string} options.url of the node's `/recording`
    * @param {string} [options.token] where the node asks for one
    */
-  constructor({ store, meta, pieces = [], url, token }) {
+  constructor({ store, meta, pieces, url, token }) {
     super();
     this.#store = store;
     this.#meta = meta;
@@ -73,28 +63,31 @@ export class Upload extends TypedEventTarget {
       onFinal: ({ code, reason }) => this.#fail(code, reason),
       onState: (connection) => this.emit('connection', connection),
     });
-    for (const piece of pieces) this.#window.add(piece);
+    this.#sender = new Sender({ store, meta, pieces }, {
+      write: (frame) => this.#link.send(frame),
+      onMoved: () => this.emit('moved', {}),
+      onIdle: () => this.#idle(),
+      onLost: ({ index }) => this.#trouble('chunk_lost', `chunk ${index} is not readable in browser storage`, index),
+    });
   }
 
   get connection() {
     return this.#link.state;
   }
 
-  get chunkBytesMax() {
-    return this.#chunkBytesMax;
+  /** What this visit sent, and what of it the node holds. */
+  get sums() {
+    const { sent, acked, bytesAcked } = this.#sender;
+    return { sent, acked, bytesAcked };
   }
 
   open() {
     this.#link.open();
   }
 
-  /**
-   * A chunk is in storage.
-   * @param {Piece} piece
-   */
+  /** @param {import('./types.d.ts').Piece} piece that is in storage now */
   add(piece) {
-    this.#window.add(piece);
-    void this.#pump();
+    this.#sender.add(piece);
   }
 
   /**
@@ -103,25 +96,25 @@ export class Upload extends TypedEventTarget {
    */
   end(total) {
     this.#ending = total;
-    void this.#pump();
+    void this.#sender.pump();
   }
 
   /** Tells the node to throw the recording away. */
   abort() {
     if (this.#meta.recordId) this.#link.send({ type: 'abort', recordId: this.#meta.recordId });
-    this.close();
+    return this.close();
   }
 
   /** Ends sending here; resolved when storage is tidy. No event follows. */
   close() {
     this.#over = true;
-    this.#taking = false;
+    this.#sender.shut();
     this.#timer.clear();
     this.#link.close();
-    return this.#tidying;
+    return this.#sender.tidy();
   }
 
-  // ---- sending ---------------------------------------------------------------------------------------------------
+  // ---- speaking --------------------------------------------------------------------------------------------------
 
   #hello() {
     const { mimeType, room, title, owner, uploadToken, recordId } = this.#meta;
@@ -129,40 +122,13 @@ export class Upload extends TypedEventTarget {
     return { type: 'start', framing: 'indexed', mimeType, roomName: room, title, owner, token: this.#token, ...again };
   }
 
-  async #pump() {
-    if (this.#pumping || !this.#taking) return;
-    this.#pumping = true;
-    try {
-      for (let next; this.#taking && (next = this.#window.next()); ) await this.#send(next);
-    } finally {
-      this.#pumping = false;
+  #idle() {
+    const ready = this.#patient ? this.#sender.waiting === 0 : this.#sender.allSent;
+    if (this.#ending && this.#stop === 'none' && ready) {
+      this.#stop = 'sent';
+      this.#link.send({ type: 'stop', recordId: this.#meta.recordId, ...this.#ending });
     }
-    this.#maybeStop();
     this.#arm();
-  }
-
-  /** @param {import('./window.js').Pending} pending */
-  async #send(pending) {
-    const { piece, tries } = pending;
-    const frame = await this.#store.read(this.#meta, piece).catch(() => null);
-    if (!this.#taking || !this.#window.has(piece.index)) return;
-    if (!frame || (tries === 0 && !isWhole(frame, piece.index))) {
-      this.#window.refuse(piece.index);
-      return this.#trouble('chunk_lost', `chunk ${piece.index} is not readable in browser storage`, piece.index);
-    }
-    this.#link.send(frame);
-    if (this.#window.sent(pending)) {
-      this.sent += 1;
-      this.emit('moved', {});
-    }
-  }
-
-  #maybeStop() {
-    const { recordId } = this.#meta;
-    const ready = this.#patient ? this.#window.size === 0 : this.#window.allSent;
-    if (!this.#ending || !this.#taking || this.#stop !== 'none' || !ready) return;
-    this.#stop = 'sent';
-    this.#link.send({ type: 'stop', recordId, ...this.#ending });
   }
 
   // ---- hearing ---------------------------------------------------------------------------------------------------
@@ -171,10 +137,10 @@ export class Upload extends TypedEventTarget {
   #take(message) {
     if (this.#over) return;
     this.#heardAt = performance.now();
-    this.#window.sign();
+    this.#sender.sign();
     switch (message.type) {
-      case 'started': return void this.#started(message);
-      case 'chunkAck': return this.#acked(message.index);
+      case 'started': return this.#started(message);
+      case 'chunkAck': return this.#sender.ack(message.index);
       case 'chunkError': return this.#chunkError(message);
       case 'finished': return this.#finished(message.chunks);
       case 'mergeProgress': return this.emit('progress', { percent: message.percent });
@@ -184,103 +150,75 @@ export class Upload extends TypedEventTarget {
   }
 
   /** @param {import('./types.d.ts').Started} message */
-  async #started(message) {
+  #started(message) {
     const { recordId, uploadToken, limits, nextIndex, missing, graceMs, state } = message;
     Object.assign(this.#meta, { recordId, uploadToken });
+    void this.#store.save(this.#meta).catch(() => {});
     this.#link.agreed(graceMs);
-    this.#chunkBytesMax = Math.min(CHUNK_BYTES_MAX, limits.maxChunkBytes);
+    this.chunkBytesMax = Math.min(CHUNK_BYTES_MAX, limits.maxChunkBytes);
     this.#stop = 'none';
-    const saved = this.#store.save(this.#meta).catch(() => {});
-    this.#tidying = this.#tidying.then(() => saved);
     this.emit('started', message);
     if (state === 'recording') {
-      const gone = missing.filter((index) => index < this.#meta.nextIndex && !this.#window.knows(index));
+      const gone = missing.filter((index) => index < this.#meta.nextIndex && !this.#sender.has(index));
       if (gone.length > 0) this.#trouble('chunks_gone', `the node lost ${gone.length} chunks that it had acknowledged`);
-      this.#window.open(limits.maxInFlight);
-      this.#taking = true;
-      return this.#pump();
+      return this.#sender.open(limits.maxInFlight);
     }
     // Nothing can be added now; what the node has is as good as acknowledged.
     const lacks = new Set(missing);
-    for (const index of this.#window.indices) if (index < nextIndex && !lacks.has(index)) this.#acked(index);
+    this.#sender.ackAll((index) => index < nextIndex && !lacks.has(index));
     this.#stop = 'taken';
     this.#arm();
-  }
-
-  /** @param {number} index */
-  #acked(index) {
-    const piece = this.#window.acked(index);
-    if (!piece) return;
-    this.acked += 1;
-    this.bytesAcked += piece.bytes;
-    this.#tidying = this.#tidying.then(() => this.#removed(piece)).catch(() => {});
-    this.emit('moved', {});
-    void this.#pump();
-  }
-
-  /**
-   * How far the recording has come must be known even when no chunk is left in storage: it is written down first.
-   * @param {Piece} piece
-   */
-  async #removed(piece) {
-    if (piece.index >= this.#meta.nextIndex) {
-      Object.assign(this.#meta, { nextIndex: piece.index + 1, bytesRecorded: piece.end });
-      await this.#store.save(this.#meta);
-    }
-    await this.#store.remove(this.#meta, piece);
   }
 
   /** @param {import('./types.d.ts').ChunkError} message */
   #chunkError({ index, code, error, retryable, retryAfterMs }) {
     if (!retryable && FATAL.has(code)) return this.#fail(code, error);
-    if (index === undefined) return this.#trouble(code, error);
-    if (retryable) this.#window.again(index, retryAfterMs);
-    else this.#window.refuse(index);
     this.#trouble(code, error, index);
-    void this.#pump();
+    if (index === undefined) return;
+    if (retryable) this.#sender.again(index, retryAfterMs);
+    else this.#sender.refuse(index);
   }
 
   /** @param {number} chunks */
   #finished(chunks) {
     this.#stop = 'taken';
-    this.#taking = false;
+    this.#sender.pause();
     // Nothing is missing, so everything of ours is durable, whatever became of the acknowledgements.
-    for (const index of this.#window.indices) if (index < chunks) this.#acked(index);
+    this.#sender.ackAll((index) => index < chunks);
     this.emit('finished', { chunks });
     this.#arm();
   }
 
   /** @param {import('./types.d.ts').RecordingReady} message */
   async #ready(message) {
-    const kept = this.#window.size > 0 || this.#window.anyRefused;
+    const { keepsAny } = this.#sender;
     await this.close();
-    if (!kept) await this.#store.forget(this.#meta).catch(() => {});
+    if (!keepsAny) await this.#store.forget(this.#meta).catch(() => {});
     this.emit('ready', message);
   }
 
   /** @param {import('./types.d.ts').RecordingError} message */
-  #recordingError({ code, error, retryable, missingChunks, retryAfterMs }) {
-    if (code === 'chunks_missing') return this.#missing(missingChunks ?? [], error);
-    if (HARMLESS.has(code)) return this.#trouble(code, error);
+  #recordingError({ code, error, retryable, missingChunks = [], retryAfterMs = AGAIN_MS }) {
+    if (code === 'chunks_missing') return this.#missing(missingChunks, error);
     if (code === 'bytes_differ' && this.#ending?.bytes !== undefined) {
+      // The count of chunks says whether all are there; a sum that is wrong says nothing about which.
       this.#ending = { chunks: this.#ending.chunks };
       this.#stop = 'none';
       this.#trouble(code, error);
-      return this.#maybeStop();
+      return void this.#sender.pump();
     }
-    if (!retryable) return this.#fail(code, error);
+    if (!retryable && !HARMLESS.has(code)) return this.#fail(code, error);
     this.#trouble(code, error);
-    this.#link.drop(retryAfterMs ?? STOP_AGAIN_MS);
+    if (retryable) this.#link.drop(retryAfterMs);
   }
 
   /** @param {number[]} missing @param {string} error */
   #missing(missing, error) {
     this.#stop = 'none';
     this.#patient = true;
-    const ours = missing.filter((index) => this.#window.has(index));
-    if (ours.length === 0 && this.#window.size === 0) return this.#fail('chunks_missing', error, missing);
-    for (const index of ours) this.#window.again(index, 0);
-    void this.#pump();
+    const ours = missing.filter((index) => this.#sender.again(index, 0));
+    if (ours.length === 0 && this.#sender.waiting === 0) this.#fail('chunks_missing', error, missing);
+    else void this.#sender.pump();
   }
 
   // ---- time and the end ------------------------------------------------------------------------------------------
@@ -288,35 +226,37 @@ export class Upload extends TypedEventTarget {
   /** Something is owed by the other side, or becomes due: looks again then. */
   #arm() {
     if (this.#over) return;
-    const owing = this.#window.inFlight > 0 || this.#stop !== 'none';
-    const at = Math.min(this.#taking ? this.#window.wakeAt : Infinity, owing ? this.#heardAt + SILENCE_MS : Infinity);
+    const now = performance.now();
+    const owing = this.#sender.inFlight > 0 || this.#stop !== 'none';
+    if (owing && !this.#owing) this.#heardAt = now; // silence before that was nobody's fault
+    this.#owing = owing;
+    const at = Math.min(this.#sender.wakeAt, owing ? this.#heardAt + SILENCE_MS : Infinity);
     if (at === Infinity) return this.#timer.clear();
-    this.#timer.set(Math.max(20, at - performance.now()), () => this.#due());
+    this.#timer.set(Math.max(20, at - now), () => this.#due());
   }
 
   #due() {
-    // What leaves the browser is a sign of life as well: a slow line is not a dead one.
     const { buffered } = this.#link;
-    if (buffered < this.#buffered) [this.#heardAt] = [performance.now(), this.#window.sign()];
+    // A slow line is not a dead one, and what has not even left is not overdue.
+    if (buffered < this.#buffered) this.#heardAt = performance.now();
+    if (buffered > 0) this.#sender.sign();
     this.#buffered = buffered;
-    if (this.#link.state === 'open' && performance.now() - this.#heardAt >= SILENCE_MS) return this.#link.drop();
-    if (this.#taking) void this.#pump();
+    const silent = performance.now() - this.#heardAt >= SILENCE_MS;
+    if (silent && this.#owing && this.#link.state === 'open') return this.#link.drop();
+    if (this.#sender.taking) void this.#sender.pump();
     else this.#arm();
   }
 
   /** @param {number} code */
   #lost(code) {
-    this.#taking = false;
     this.#timer.clear();
-    if (code === CLOSE_TOO_LARGE) {
-      // Sending it again would close every socket to come.
-      const piece = this.#window.largest();
-      if (piece) {
-        this.#window.refuse(piece.index);
-        this.#trouble('too_large', `the node refused chunk ${piece.index} of ${piece.bytes} bytes`, piece.index);
-      }
-    }
-    this.#window.shut();
+    this.#owing = false;
+    const piece = code === CLOSE_TOO_LARGE ? this.#sender.largest() : undefined;
+    this.#sender.shut();
+    if (!piece) return;
+    // Sending it again would close every socket to come.
+    this.#sender.refuse(piece.index);
+    this.#trouble('too_large', `the node refused chunk ${piece.index} of ${piece.bytes} bytes`, piece.index);
   }
 
   /** @param {string} code @param {string} message @param {number} [index] */
