@@ -281,6 +281,46 @@ const STATES = {
     await shoot(refused, 'recorder-refused');
     await disperse(refused);
   },
+  async library() {
+    const shelf = new RecordingNode();
+    const page = await chromium.open(undefined, { viewport: SIZES.desktop });
+    await shelf.attach(page);
+    await page.goto(`${node.url}/library`);
+    await page.waitForSelector('.shelf-empty:not([hidden])');
+    await shoot(page, 'library-empty');
+    shelf.recordings = shelfOf(9);
+    const [, , , playable] = shelf.recordings;
+    shelf.chunks.set(playable.recordId, new Map([[0, await sample()]]));
+    await page.goto(`${node.url}/library`);
+    await page.waitForSelector('.rec[data-id]');
+    await page.waitForFunction(() => [...document.querySelectorAll('.rec img[src]')].slice(0, 2).every((image) => /** @type {HTMLImageElement} */ (image).complete));
+    await shoot(page, 'library');
+    await page.click(`[data-id=${playable.recordId}] .rec-title a`);
+    await page.waitForFunction(() => (document.querySelector('#watch video')?.readyState ?? 0) > 1);
+    await page.click('#watch .result-acts button');
+    await page.waitForSelector('#watch .toast');
+    await shoot(page, 'library-playing');
+    await page.click('#watch .result-acts button.push');
+    await shoot(page, 'library-delete');
+    await page.click('#confirm [value=no]');
+    await page.click('#watch [data-act=close]');
+    await page.click('[data-id=rec-2] .rec-title a');
+    await page.waitForSelector('#watch .waiting progress');
+    await shoot(page, 'library-finalising');
+    await page.click('#watch [data-act=close]');
+    await page.click('[data-id=rec-5] .rec-title a');
+    await page.waitForSelector('#watch .note');
+    await shoot(page, 'library-failed');
+    await page.click('#watch [data-act=close]');
+    await page.fill('#q', 'nothing like this');
+    await page.waitForSelector('.shelf-empty:not([hidden])');
+    await shoot(page, 'library-nothing');
+    shelf.status = 503;
+    await page.fill('#q', '');
+    await page.waitForSelector('[data-part=problem]:not([hidden])');
+    await shoot(page, 'library-unreachable');
+    await disperse(page);
+  },
   async recorderleftovers() {
     const { page, recorder } = await openRecorder();
     recorder.acks = false;
@@ -303,6 +343,44 @@ const STATES = {
     await disperse(later);
   },
 };
+
+/**
+ * @param {number} count
+ * @returns {any[]} recordings in every state
+ */
+function shelfOf(count) {
+  const titles = ['Design review', 'Stand-up', 'Interview with the night shift', 'How the new invoice works', 'Screen, 20 November, 16:41', 'Onboarding: the first week, with questions from everyone who started in October', 'Retrospective', 'Voice note', 'Quarterly numbers'];
+  return titles.slice(0, count).map((title, place) => {
+    const recordId = `rec-${place + 1}`;
+    const sound = title === 'Voice note';
+    const ready = { state: 'ready', durationMs: 754_000 + place * 397_000, sizeBytes: 81_300_000 + place * 33_700_000, complete: true, gaps: [], downloadUrl: `/recordings/download/${recordId}.webm`, posterUrl: sound ? null : `/recordings/download/${recordId}.jpg` };
+    const special = [
+      { state: 'recording' },
+      { state: 'finalising', percent: 64 },
+      {},
+      { complete: false, gaps: [{ fromMs: 72_000, toMs: 74_000, chunks: [71, 72] }, { fromMs: 305_000, toMs: 306_000, chunks: [299] }] },
+      { state: 'failed', error: { code: 'merge_failed', message: 'ffmpeg ended with 1' } },
+    ][place];
+    const startedAt = new Date(Date.now() - [240_000, 3_900_000, 90_000_000, 180_000_000, 260_000_000, 400_000_000, 800_000_000, 900_000_000, 2_000_000_000][place]).toISOString();
+    return { recordId, title, roomName: place % 3 === 0 ? 'design-review' : null, owner: 'b-1', startedAt, mimeType: sound ? 'audio/webm' : 'video/webm', ...ready, ...special };
+  });
+}
+
+/** @returns {Promise<Buffer>} a second of video, recorded in a page */
+async function sample() {
+  const page = await chromium.open(`${node.url}/recorder`, { viewport: SMALL_WINDOW });
+  const text = await page.evaluate(async () => {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: true, audio: true });
+    const recorder = new MediaRecorder(stream);
+    const data = new Promise((resolve) => recorder.addEventListener('dataavailable', (event) => resolve(/** @type {BlobEvent} */ (event).data)));
+    recorder.start();
+    setTimeout(() => recorder.stop(), 1500);
+    const bytes = new Uint8Array(await (await data).arrayBuffer());
+    return btoa(bytes.reduce((all, byte) => all + String.fromCharCode(byte), ''));
+  });
+  await disperse(page);
+  return Buffer.from(text, 'base64');
+}
 
 /** @param {string} [query] */
 async function openRecorder(query = '') {
