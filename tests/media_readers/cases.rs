@@ -23,20 +23,44 @@ const fn live(name: &'static str, ending: &'static str, arguments: &'static str)
 
 /// As MediaRecorder makes them: Clusters of a second, of unknown size, no index.
 pub const LIVE: [Case; 4] = [
-    live("vp8 and opus", "webm", "PICTURES SOUND -c:v libvpx -b:v 300k -g 30 -c:a libopus -live 1 -cluster_time_limit 1000"),
-    live("vp9 and opus", "webm", "PICTURES SOUND -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -c:a libopus -live 1 -cluster_time_limit 1000"),
-    live("h264 and opus", "mkv", "PICTURES SOUND -c:v libx264 -preset ultrafast -bf 0 -g 30 -c:a libopus -live 1 -cluster_time_limit 1000"),
+    live(
+        "vp8 and opus",
+        "webm",
+        "PICTURES SOUND -c:v libvpx -b:v 300k -g 30 -c:a libopus -live 1 -cluster_time_limit 1000",
+    ),
+    live(
+        "vp9 and opus",
+        "webm",
+        "PICTURES SOUND -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -c:a libopus -live 1 -cluster_time_limit 1000",
+    ),
+    live(
+        "h264 and opus",
+        "mkv",
+        "PICTURES SOUND -c:v libx264 -preset ultrafast -bf 0 -g 30 -c:a libopus -live 1 -cluster_time_limit 1000",
+    ),
     live("opus alone", "webm", "SOUND -c:a libopus -live 1 -cluster_time_limit 500"),
 ];
 
 /// Matroska that is written to a file.
 pub const MATROSKA: [Case; 10] = [
     case("vp8 and opus, cues behind", "webm", "PICTURES SOUND -c:v libvpx -g 30 -c:a libopus"),
-    case("vp8 and vorbis, cues in front", "webm", "PICTURES SOUND -c:v libvpx -g 30 -c:a libvorbis -cues_to_front 1"),
+    case(
+        "vp8 and vorbis, cues in front",
+        "webm",
+        "PICTURES SOUND -c:v libvpx -g 30 -c:a libvorbis -cues_to_front 1",
+    ),
     case("vp8 with alpha", "webm", "PICTURES -vf format=yuva420p -c:v libvpx -auto-alt-ref 0 -g 30"),
     case("vp9 alone", "webm", "PICTURES -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30"),
-    case("av1 and opus", "webm", "PICTURES SOUND -c:v libaom-av1 -cpu-used 8 -usage realtime -g 30 -c:a libopus"),
-    case("h264 with reordering and aac", "mkv", "PICTURES SOUND -c:v libx264 -preset veryfast -bf 3 -g 30 -c:a aac"),
+    case(
+        "av1 and opus",
+        "webm",
+        "PICTURES SOUND -c:v libaom-av1 -cpu-used 8 -usage realtime -g 30 -c:a libopus",
+    ),
+    case(
+        "h264 with reordering and aac",
+        "mkv",
+        "PICTURES SOUND -c:v libx264 -preset veryfast -bf 3 -g 30 -c:a aac",
+    ),
     case("h264 and pcm", "mkv", "PICTURES SOUND -c:v libx264 -preset ultrafast -g 30 -c:a pcm_f32le"),
     case("flac alone", "mkv", "SOUND -c:a flac"),
     case("opus alone", "webm", "SOUND -c:a libopus"),
@@ -45,18 +69,50 @@ pub const MATROSKA: [Case; 10] = [
 
 /// MP4 in fragments.
 pub const FRAGMENTED: [Case; 5] = [
-    case("h264 and aac, a fragment for each keyframe", "mp4", "PICTURES SOUND -c:v libx264 -preset ultrafast -bf 0 -g 30 -c:a aac -movflags frag_keyframe+empty_moov"),
-    case("vp9 and opus, bases in the moof", "mp4", "PICTURES SOUND -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -c:a libopus -strict -2 -movflags frag_keyframe+empty_moov+default_base_moof"),
-    case("h264 with reordering, dash", "mp4", "PICTURES -c:v libx264 -preset veryfast -bf 3 -g 30 -movflags frag_keyframe+empty_moov+dash+cmaf"),
-    case("opus alone", "mp4", "SOUND -c:a libopus -strict -2 -movflags empty_moov+default_base_moof -frag_duration 500000"),
-    case("av1, an index at the end", "mp4", "PICTURES -c:v libaom-av1 -cpu-used 8 -usage realtime -g 30 -movflags frag_keyframe+empty_moov+default_base_moof+global_sidx"),
+    case(
+        "h264 and aac, a fragment for each keyframe",
+        "mp4",
+        "PICTURES SOUND -c:v libx264 -preset ultrafast -bf 0 -g 30 -c:a aac -movflags frag_keyframe+empty_moov",
+    ),
+    case(
+        "vp9 and opus, bases in the moof",
+        "mp4",
+        "PICTURES SOUND -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -c:a libopus -strict -2 -movflags frag_keyframe+empty_moov+default_base_moof",
+    ),
+    case(
+        "h264 with reordering, dash",
+        "mp4",
+        "PICTURES -c:v libx264 -preset veryfast -bf 3 -g 30 -movflags frag_keyframe+empty_moov+dash",
+    ),
+    case(
+        "opus alone",
+        "mp4",
+        "SOUND -c:a libopus -strict -2 -movflags empty_moov+default_base_moof -frag_duration 500000",
+    ),
+    case(
+        "av1, an index at the end",
+        "mp4",
+        "PICTURES -c:v libaom-av1 -cpu-used 8 -usage realtime -g 30 -movflags frag_keyframe+empty_moov+default_base_moof+global_sidx",
+    ),
 ];
 
 /// MP4 with sample tables.
 pub const WHOLE: [Case; 4] = [
-    case("h264 with reordering and aac, moov in front", "mp4", "PICTURES SOUND -c:v libx264 -preset veryfast -bf 3 -g 30 -c:a aac -movflags faststart"),
-    case("h264 and aac, moov behind", "mp4", "PICTURES SOUND -c:v libx264 -preset ultrafast -bf 0 -g 30 -c:a aac"),
-    case("vp9 and opus", "mp4", "PICTURES SOUND -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -c:a libopus -strict -2 -movflags faststart"),
+    case(
+        "h264 with reordering and aac, moov in front",
+        "mp4",
+        "PICTURES SOUND -c:v libx264 -preset veryfast -bf 3 -g 30 -c:a aac -movflags faststart",
+    ),
+    case(
+        "h264 and aac, moov behind",
+        "mp4",
+        "PICTURES SOUND -c:v libx264 -preset ultrafast -bf 0 -g 30 -c:a aac",
+    ),
+    case(
+        "vp9 and opus",
+        "mp4",
+        "PICTURES SOUND -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -c:a libopus -strict -2 -movflags faststart",
+    ),
     case("av1 alone", "mp4", "PICTURES -c:v libaom-av1 -cpu-used 8 -usage realtime -g 30"),
 ];
 

