@@ -196,17 +196,18 @@ describe('the recorder', { skip: NO_BROWSER, timeout: 300_000 }, () => {
     await page.context().close();
   });
 
-  test('cuts to the size that the node names', async () => {
-    node.script.limits = { maxChunkBytes: 5000 };
+  test('cuts to the size that the node names, and begins a segment once', async () => {
+    node.script.limits = { maxChunkBytes: 500 };
     const page = await open();
     await record(page);
     await until(async () => (await told(page, 'started')).length, { what: 'the node' });
+    await page.evaluate(() => window.recorder.replaceStream(window.canvasStream()));
     const from = (await counts(page)).recorded;
-    await recorded(page, from + 5);
-    await page.evaluate(() => window.recorders[0].dispatchEvent(new BlobEvent('dataavailable', { data: new Blob([new Uint8Array(12_000)]) })));
+    await acked(page, from + 20);
     await stop(page);
-    await assertWhole(page);
-    for (const { index, payload } of node.recording.chunks.values()) if (index >= from) assert.ok(payload.length <= 5000);
+    await assertWhole(page, { segments: 2 });
+    const later = [...node.recording.chunks.values()].filter(({ index }) => index >= from);
+    assert.ok(later.length >= 20 && later.every(({ payload }) => payload.length <= 500));
     await page.context().close();
   });
 
@@ -455,6 +456,37 @@ describe('the recorder', { skip: NO_BROWSER, timeout: 300_000 }, () => {
     const first = node.recording.chunks.get(0)?.payload ?? Buffer.alloc(0);
     const compared = Math.min(first.length, bytes.length);
     assert.deepEqual([...first.subarray(0, compared)], bytes.slice(0, compared));
+    await context.close();
+  });
+
+  test('leaves out the chunk that a crash cut in half', async () => {
+    node.script.chunk = () => 'unstored';
+    const context = await browser.browser.newContext();
+    const page = await open({ context });
+    await record(page);
+    await until(async () => (await counts(page)).stored >= 4, { what: 'chunks in storage' });
+    await page.close();
+    const other = await open({ context });
+    delete node.script.chunk;
+    const left = await other.evaluate(async (library) => {
+      const { Leftovers } = await import(library);
+      for (let entry; ; ) {
+        [entry] = await Leftovers.list();
+        if (!entry) continue;
+        const root = await navigator.storage.getDirectory();
+        const folder = await (await root.getDirectoryHandle('greenroom-recordings')).getDirectoryHandle(entry.key);
+        for await (const [name, file] of folder) {
+          if (!name.startsWith(`c-${entry.chunks - 1}-`)) continue;
+          const writable = await file.createWritable({ keepExistingData: true });
+          await writable.truncate(100);
+          await writable.close();
+        }
+        await Leftovers.send(entry);
+        return entry.chunks;
+      }
+    }, LIBRARY);
+    assert.equal(node.recording.chunks.size, left - 1);
+    assert.deepEqual([node.recording.stops.at(-1).chunks, node.recording.stops.at(-1).bytes], [left - 1, arrived().bytes]);
     await context.close();
   });
 

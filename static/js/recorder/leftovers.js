@@ -3,6 +3,7 @@
  * @module
  */
 import { SignalError } from '../errors.js';
+import { isWhole } from './frame.js';
 import { held, hold, remember, remembered } from './holding.js';
 import { salvage } from './salvage.js';
 import { ChunkStore } from './store.js';
@@ -123,9 +124,25 @@ export async function takenUp(store, key) {
   const meta = await store.recording(key);
   if (!meta) throw new SignalError('recording_unknown', 'nothing is left of this recording here');
   const { pieces } = await store.contents(meta);
-  const last = pieces.at(-1);
+  let last = pieces.at(-1);
+  // A crash in mid-write leaves half a chunk. It was never sent, so its index is free.
+  while (last && !(await isStored(store, meta, last))) {
+    await store.remove(meta, last);
+    pieces.pop();
+    last = pieces.at(-1);
+  }
   if (last && last.index >= meta.nextIndex) Object.assign(meta, { nextIndex: last.index + 1, bytesRecorded: last.end });
   return { meta, pieces };
+}
+
+/**
+ * @param {ChunkStore} store
+ * @param {import('./types.d.ts').RecordingMeta} meta
+ * @param {import('./types.d.ts').Piece} piece
+ */
+async function isStored(store, meta, piece) {
+  const frame = await store.read(meta, piece);
+  return frame !== null && isWhole(frame, piece.index);
 }
 
 /**
