@@ -138,7 +138,7 @@ fn a_finished_file_proves_itself() {
         }
     }
     let media = MATROSKA[0].make();
-    let at = media.bytes.windows(4).position(|id| id == [0x1c, 0x53, 0xbb, 0x6b]).expect("Cues");
+    let at = media.bytes.windows(4).rposition(|id| id == [0x1c, 0x53, 0xbb, 0x6b]).expect("Cues");
     // The first entry's position, moved by one: F1, a size, the position.
     let field = at + media.bytes[at..].iter().position(|byte| *byte == 0xf1).expect("a position");
     let mut wrong = media.bytes.clone();

@@ -18,7 +18,7 @@ use super::{Container, Event, FragmentUnit, Packet, ReadError, Reader, Sink, Tra
 
 /// Most bytes that are held back. A fragment of ten seconds at 50 Mbit/s is as large as this.
 const BACK_MAX: usize = 64 * 1024 * 1024;
-/// Most bytes of a Void that completes a Cluster whose rest is missing.
+/// Most bytes of all Voids that complete Clusters whose rest is missing.
 const PAD_MAX: u64 = 64 * 1024 * 1024;
 /// An EBML Void element's id.
 const VOID: u8 = 0xec;
@@ -30,8 +30,9 @@ pub struct Repair {
     /// Bytes that were not passed on yet, and the position of the first.
     back: Vec<u8>,
     back_from: u64,
-    /// Bytes passed on.
+    /// Bytes passed on, and of them those that were made up.
     passed: u64,
+    padded: u64,
     notes: Vec<Note>,
     /// What waits until it is known whether the bytes it came from are passed on.
     pending: Vec<Event>,
@@ -114,6 +115,7 @@ impl Repair {
             back: Vec::new(),
             back_from: 0,
             passed: 0,
+            padded: 0,
             notes: Vec::new(),
             pending: Vec::new(),
             media: Vec::new(),
@@ -335,11 +337,12 @@ impl Repair {
             let from_us = self.counts.values().filter_map(|count| count.last_us).max();
             self.gaps.push(GapReport { from_us, damaged: !told, ..GapReport::default() });
         }
-        match owed {
-            0 => {}
-            1..=PAD_MAX => self.pad(owed, out),
+        self.padded = self.padded.saturating_add(owed);
+        if self.padded > PAD_MAX {
             // A Cluster that promises so much would swallow all that follows.
-            _ => self.over = true,
+            self.over = true;
+        } else {
+            self.pad(owed, out);
         }
     }
 
