@@ -3,7 +3,11 @@
 //! [`ports`] are the traits that the actors know; each has one implementation that needs nothing ([`memory`]), which
 //! is what a single node runs on. Implementations on servers stand beside them and are held to the same tests.
 
+pub mod chunk_store;
 pub mod clock;
+mod disk;
+pub mod ffmpeg;
 pub mod memory;
 pub mod memory_ledger;
 pub mod ports;
+pub mod video_store;

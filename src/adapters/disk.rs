@@ -1,0 +1,161 @@
+//! What a folder needs before it may be trusted with what was acknowledged: blocking calls that cannot fill every
+//! thread, files that are whole and durable or not there at all, and the sweeping of what a crash left behind.
+//!
+//! Chunks ([`super::chunk_store`]) and videos ([`super::video_store`]) are kept by means of it; it knows neither.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::ports::{PortFuture, StoreError};
+
+/// Blocking calls of one store at one time. Enough to keep a disk busy, and far below the number of threads that
+/// blocking work may take: a disk that hangs must not stop whatever else blocks.
+const BLOCKING_MAX: usize = 16;
+/// Names of files that are not finished.
+const PARTIAL: &str = ".partial-";
+/// What is unfinished for so long belongs to nobody any more. Longer than any write takes, so that another node on the
+/// same folder is left alone.
+pub(super) const LEFT_BEHIND: Duration = Duration::from_secs(60 * 60);
+
+/// Runs blocking work off the event loops, a bounded number at a time.
+#[derive(Debug, Clone)]
+pub(super) struct Disk(Arc<Semaphore>);
+
+impl Disk {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(BLOCKING_MAX)))
+    }
+
+    /// Does it in its turn. Once begun it is done to its end, even if nobody waits for it any more; it then clears up
+    /// by itself, as its result is dropped.
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> PortFuture<Result<T, StoreError>> {
+        let turns = self.0.clone();
+        Box::pin(async move {
+            let turn = turns.acquire_owned().await.map_err(|_| interrupted())?;
+            let done = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                work()
+            });
+            done.await.unwrap_or_else(|_| Err(interrupted()))
+        })
+    }
+}
+
+fn interrupted() -> StoreError {
+    StoreError::Failed("the work was interrupted".into())
+}
+
+/// A file that nobody counts yet; gone when this is dropped, unless it was renamed.
+#[derive(Debug)]
+pub(super) struct Partial {
+    path: PathBuf,
+}
+
+impl Partial {
+    /// Names a file in this folder as no other is named, by no process on any machine.
+    pub(super) fn in_folder(folder: &Path) -> Self {
+        Self { path: folder.join(format!("{PARTIAL}{}", Uuid::new_v4().simple())) }
+    }
+
+    /// Writes a file that is durable but for its name. A file whose fsync failed is not trusted again (the pages that
+    /// were not written may count as clean afterwards): it is dropped, and with it removed.
+    pub(super) fn write(folder: &Path, bytes: &[u8]) -> io::Result<Self> {
+        let partial = Self::in_folder(folder);
+        let mut file = partial.create()?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(partial)
+    }
+
+    /// Begins the file.
+    pub(super) fn create(&self) -> io::Result<File> {
+        OpenOptions::new().write(true).create_new(true).open(&self.path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes it official, in the place of whatever was there, and the name durable.
+    pub(super) fn replace(self, name: &OsStr) -> io::Result<()> {
+        let folder = parent(&self.path);
+        fs::rename(&self.path, folder.join(name))?;
+        sync_folder(folder)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Renamed files are not there any more, and what cannot be removed is swept later.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Makes the names in a folder durable.
+///
+/// Where it fails, the names may be there or not after a crash; it can be tried again, since a file system that could
+/// not write its journal takes no more changes and goes on failing.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Makes a folder, and the folders above it that are missing, durably.
+pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Ok(()) => sync_folder(parent(folder)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_folders(parent(folder))?;
+            fs::create_dir(folder)?;
+            sync_folder(parent(folder))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The folder that something is in; for a relative name of one part that is the working directory.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+/// Whether a name is that of an unfinished file.
+pub(super) fn is_partial(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(PARTIAL.as_bytes())
+}
+
+/// Whether something was last changed so long ago that nobody can be at work on it.
+pub(super) fn is_left_behind(path: &Path) -> bool {
+    let changed = fs::symlink_metadata(path).and_then(|about| about.modified());
+    let age = changed.ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
+    age.is_some_and(|age| age > LEFT_BEHIND)
+}
+
+/// Removes a file; its absence is no error.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The names in a folder. What goes away meanwhile is left out.
+pub(super) fn entries(folder: &Path) -> io::Result<impl Iterator<Item = fs::DirEntry>> {
+    let listing = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    Ok(listing.into_iter())
+}
