@@ -3,6 +3,7 @@
 //! [`ports`] are the traits that the actors know; each has one implementation that needs nothing ([`memory`]), which
 //! is what a single node runs on. Implementations on servers stand beside them and are held to the same tests.
 
+pub mod catalog;
 pub mod chunk_store;
 pub mod clock;
 mod disk;
