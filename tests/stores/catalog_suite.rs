@@ -1,0 +1,332 @@
+//! What every catalog must do.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures_util::future::{BoxFuture, join_all};
+use greenroom::{
+    adapters::ports::{Catalog, CatalogCursor, CatalogFilter, CatalogRow, VideoFacts},
+    protocol::{
+        Fence, RoomName, UserId,
+        recorder::{Did, Gap, RecordingState, SegmentWork, VideoKey},
+    },
+};
+
+use crate::id;
+
+/// Opens an empty catalog of this name, or the same again, as another node would.
+pub type Open<'a> = &'a (dyn Fn(&str) -> BoxFuture<'static, Arc<dyn Catalog>> + Sync);
+
+/// Runs everything, each part on a catalog of its own.
+pub async fn suite(open: Open<'_>) {
+    keeps_every_field(open).await;
+    never_goes_back(open).await;
+    pages_from_the_newest_on(open).await;
+    pages_while_others_write(open).await;
+    filters_combine(open).await;
+    search_takes_words_as_they_are(open).await;
+    finds_the_recording_of_a_file(open).await;
+    deletes(open).await;
+    takes_many_writers(open).await;
+}
+
+/// A recording that has just begun.
+pub fn row(name: &str, started_ms: u64) -> CatalogRow {
+    CatalogRow {
+        record_id: id(name),
+        state: RecordingState::Recording,
+        owner: None,
+        room: None,
+        title: None,
+        started_ms,
+        ended_ms: None,
+        ready_ms: None,
+        mime_type: "video/webm;codecs=vp8,opus".into(),
+        chunks: 0,
+        missing: vec![],
+        error: None,
+        video: None,
+        version: 1,
+        fence: Fence(0),
+    }
+}
+
+/// One of which everything is known.
+fn full(name: &str) -> CatalogRow {
+    CatalogRow {
+        state: RecordingState::Ready,
+        owner: UserId::parse("ada").ok(),
+        room: RoomName::parse("Blue_room").ok(),
+        title: Some("It's \"quoted\"; DROP TABLE recordings; -- 🎥 Ünïcode \\ 100%".into()),
+        ended_ms: Some(1_700_000_060_000),
+        ready_ms: Some(1_700_000_061_000),
+        chunks: u32::MAX,
+        missing: vec![0, 7, u32::MAX],
+        error: Some(("merge_failed".into(), "it's\nso".into())),
+        video: Some(VideoFacts {
+            key: VideoKey::new(&id(name), 2, "webm"),
+            poster: Some(VideoKey::new(&id(name), 2, "jpg")),
+            duration_ms: 60_000,
+            size_bytes: 1 << 40,
+            sha256: "ab".repeat(32),
+            codecs: vec!["vp9".into(), "opus".into()],
+            complete: false,
+            gaps: vec![Gap { from_ms: 1, to_ms: 2, chunks: vec![7] }],
+            work: vec![SegmentWork {
+                segment: 0,
+                chunks: (0, 9),
+                did: Did::ReEncoded,
+                detail: "h264 → vp9".into(),
+            }],
+        }),
+        version: 2,
+        fence: Fence(1 << 40),
+        ..row(name, 1_700_000_000_000)
+    }
+}
+
+pub fn filter(limit: u32) -> CatalogFilter {
+    CatalogFilter { limit, ..CatalogFilter::default() }
+}
+
+/// The names on all pages of this size, in order.
+pub async fn names(catalog: &dyn Catalog, filter: CatalogFilter) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut after = filter.after.clone();
+    loop {
+        let page = catalog.page(CatalogFilter { after, ..filter.clone() }).await.unwrap();
+        assert!(page.rows.len() <= filter.limit as usize);
+        names.extend(page.rows.iter().map(|row| row.record_id.to_string()));
+        assert!(names.len() <= 10_000, "it never ends");
+        after = page.next;
+        if after.is_none() {
+            return names;
+        }
+    }
+}
+
+async fn keeps_every_field(open: Open<'_>) {
+    let rows = [
+        row("bare", 0),
+        full("full"),
+        CatalogRow {
+            video: full("some").video.map(|video| VideoFacts { poster: None, complete: true, ..video }),
+            ..row("some", 5)
+        },
+    ];
+    let catalog = open("fields").await;
+    for row in &rows {
+        assert!(catalog.put(row.clone()).await.unwrap());
+    }
+    let again = open("fields").await;
+    for row in &rows {
+        assert_eq!(again.get(&row.record_id).await.unwrap().as_ref(), Some(row));
+    }
+    assert_eq!(again.get(&id("unknown")).await.unwrap(), None);
+    assert_eq!(again.page(filter(9)).await.unwrap().rows.len(), 3);
+}
+
+async fn never_goes_back(open: Open<'_>) {
+    let catalog = open("guard").await;
+    let at = |version, fence, title: &str| CatalogRow {
+        version,
+        fence: Fence(fence),
+        title: Some(title.into()),
+        ..row("guarded", 1)
+    };
+    // What is put, and whether it then stands.
+    for (put, stands) in [
+        (at(1, 5, "first"), true),
+        (at(1, 5, "the same claim goes on"), true),
+        (at(1, 4, "an outdated claim"), false),
+        (at(1, 6, "a later claim"), true),
+        (at(2, 6, "the next version"), true),
+        (at(1, 9, "an outdated version"), false),
+        (at(2, 5, "an outdated claim of this version"), false),
+        (at(3, 0, "the third version"), true),
+    ] {
+        let before = catalog.get(&id("guarded")).await.unwrap();
+        assert_eq!(catalog.put(put.clone()).await.unwrap(), stands, "{put:?}");
+        let expected = if stands { Some(put) } else { before };
+        assert_eq!(catalog.get(&id("guarded")).await.unwrap(), expected);
+    }
+    assert_eq!(catalog.page(filter(9)).await.unwrap().rows.len(), 1);
+}
+
+async fn pages_from_the_newest_on(open: Open<'_>) {
+    let catalog = open("order").await;
+    // Two began in the same moment, and more than a page did in another.
+    for (name, started) in [("b", 20), ("a", 20), ("old", 10), ("new", 30)] {
+        catalog.put(row(name, started)).await.unwrap();
+    }
+    for name in ["s3", "s1", "s5", "s2", "s4"] {
+        catalog.put(row(name, 25)).await.unwrap();
+    }
+    let expected = ["new", "s1", "s2", "s3", "s4", "s5", "a", "b", "old"];
+    for limit in [1, 2, 3, 4, 8, 9, 10, u32::MAX] {
+        assert_eq!(names(&*catalog, filter(limit)).await, expected, "{limit} on a page");
+    }
+    let all = catalog.page(filter(9)).await.unwrap();
+    assert_eq!(all.next, None, "nothing comes after the last");
+    let some = catalog.page(filter(3)).await.unwrap();
+    assert_eq!(some.next, Some(CatalogCursor { started_ms: 25, record_id: id("s2") }));
+    assert!(catalog.page(filter(0)).await.unwrap().rows.is_empty());
+    assert_eq!(open("order of none").await.page(filter(5)).await.unwrap().rows.len(), 0);
+}
+
+async fn pages_while_others_write(open: Open<'_>) {
+    let catalog = open("moving").await;
+    for at in 0..20_u64 {
+        catalog.put(row(&format!("row-{at}"), 100 + at)).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut after = None;
+    for turn in 0_u64.. {
+        let page = catalog.page(CatalogFilter { after, ..filter(3) }).await.unwrap();
+        seen.extend(page.rows.iter().map(|row| row.record_id.to_string()));
+        // One before the page, one whose page has passed, and one that was seen is gone.
+        catalog.put(row(&format!("newer-{turn}"), 1000 + turn)).await.unwrap();
+        catalog.delete(&id(&seen[0])).await.unwrap();
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<_> = (0..20).rev().map(|at| format!("row-{at}")).collect();
+    assert_eq!(seen, expected, "each that was there once, and no other");
+}
+
+async fn filters_combine(open: Open<'_>) {
+    let catalog = open("filters").await;
+    let mut expected = Vec::new();
+    let states = [RecordingState::Ready, RecordingState::Failed];
+    for (at, state) in states.into_iter().enumerate() {
+        for (room, owner) in [("blue", "ada"), ("blue", "bob"), ("red", "ada")] {
+            let name = format!("{room}-{owner}-{at}");
+            let room = RoomName::parse(room).ok();
+            let owner = UserId::parse(owner).ok();
+            let title = Some(format!("Title {at}"));
+            catalog.put(CatalogRow { room, owner, state, title, ..row(&name, 1) }).await.unwrap();
+            expected.push(name);
+        }
+    }
+    catalog.put(row("of-nobody", 1)).await.unwrap();
+    expected.push("of-nobody".into());
+    let words = [None, Some("tle 1"), Some("blue")];
+    for state in [None, Some(RecordingState::Ready), Some(RecordingState::Finalising)] {
+        for room in [None, RoomName::parse("blue").ok(), RoomName::parse("Blue").ok()] {
+            for owner in [None, UserId::parse("ada").ok()] {
+                for search in words {
+                    let fits = |name: &&String| {
+                        let at = if name.ends_with('0') { 0 } else { 1 };
+                        let somebodys = name.as_str() != "of-nobody";
+                        state.is_none_or(|state| somebodys && state == states[at])
+                            && room.as_ref().is_none_or(|room| name.starts_with(&format!("{room}-")))
+                            && owner.as_ref().is_none_or(|owner| name.contains(&format!("-{owner}-")))
+                            && search.is_none_or(|search| match search {
+                                "blue" => name.contains("blue"),
+                                _ => somebodys && at == 1,
+                            })
+                    };
+                    let fitting: BTreeSet<_> = expected.iter().filter(fits).cloned().collect();
+                    let (room, owner) = (room.clone(), owner.clone());
+                    let search = search.map(Into::into);
+                    let filter = CatalogFilter { state, room, owner, search, ..filter(2) };
+                    let found = names(&*catalog, filter.clone()).await;
+                    assert_eq!(found, fitting.into_iter().collect::<Vec<_>>(), "{filter:?}");
+                }
+            }
+        }
+    }
+}
+
+async fn search_takes_words_as_they_are(open: Open<'_>) {
+    let catalog = open("search").await;
+    let titles = [
+        ("percent", "100% done"),
+        ("hundred", "1000 done"),
+        ("under", "snake_case"),
+        ("letters", "snakeXcase"),
+        ("quote", "it's \"so\""),
+        ("slash", "back\\slash! and bang"),
+        ("emoji", "🎥 Dreh"),
+        ("uml", "ÜBUNG"),
+        ("sigma", "ΟΔΥΣΣΕΥΣ"),
+    ];
+    for (name, title) in titles {
+        catalog.put(CatalogRow { title: Some(title.into()), ..row(name, 1) }).await.unwrap();
+    }
+    let room = RoomName::parse("Green-Room").ok();
+    catalog.put(CatalogRow { room, ..row("Id-Of_One", 1) }).await.unwrap();
+    for (searched, found) in [
+        ("100%", vec!["percent"]),
+        ("%", vec!["percent"]),
+        ("e_c", vec!["under"]),
+        ("'s \"", vec!["quote"]),
+        ("'; DROP TABLE recordings; --", vec![]),
+        ("K\\S", vec!["slash"]),
+        ("h!", vec!["slash"]),
+        ("🎥", vec!["emoji"]),
+        ("übung", vec!["uml"]),
+        ("Übu", vec!["uml"]),
+        ("οδυς", vec!["sigma"]),
+        ("DONE", vec!["hundred", "percent"]),
+        ("green-room", vec!["Id-Of_One"]),
+        ("id-of_", vec!["Id-Of_One"]),
+        ("room\nid", vec![]),
+        ("nothing has this", vec![]),
+        (&"long".repeat(20_000), vec![]),
+    ] {
+        let filter = CatalogFilter { search: Some(searched.into()), ..filter(50) };
+        let words: String = searched.chars().take(40).collect();
+        assert_eq!(names(&*catalog, filter).await, found, "{words:?}");
+    }
+    let everything = CatalogFilter { search: Some(String::new()), ..filter(50) };
+    assert_eq!(names(&*catalog, everything).await.len(), 10);
+}
+
+async fn finds_the_recording_of_a_file(open: Open<'_>) {
+    let catalog = open("keys").await;
+    for name in ["one", "two"] {
+        catalog.put(full(name)).await.unwrap();
+    }
+    for key in ["two.2.webm", "two.2.jpg"] {
+        let found = catalog.find_key(&VideoKey::parse(key).unwrap()).await.unwrap();
+        assert_eq!(found, Some(full("two")), "{key}");
+    }
+    for key in ["two.webm", "two.3.webm", "three.2.webm"] {
+        assert_eq!(catalog.find_key(&VideoKey::parse(key).unwrap()).await.unwrap(), None, "{key}");
+    }
+}
+
+async fn deletes(open: Open<'_>) {
+    let catalog = open("delete").await;
+    for name in ["goes", "stays"] {
+        catalog.put(full(name)).await.unwrap();
+    }
+    for _ in 0..2 {
+        catalog.delete(&id("goes")).await.expect("nothing there is no error");
+    }
+    assert_eq!(catalog.get(&id("goes")).await.unwrap(), None);
+    assert_eq!(names(&*catalog, filter(5)).await, ["stays"]);
+    assert!(catalog.put(row("goes", 1)).await.unwrap(), "an older version: there is no row any more");
+}
+
+/// From two openings at once, as from two nodes on one database.
+async fn takes_many_writers(open: Open<'_>) {
+    let catalogs = [open("writers").await, open("writers").await];
+    let writer = |at: u64| {
+        let catalog = catalogs[usize::from(at % 2 == 1)].clone();
+        async move {
+            for fence in 1..=10 {
+                let shared = CatalogRow { fence: Fence(fence), chunks: 1, ..row("shared", 1) };
+                catalog.put(shared).await.unwrap();
+                assert!(catalog.put(row(&format!("own-{at}-{fence}"), 2)).await.unwrap());
+                assert!(catalog.page(filter(5)).await.is_ok());
+            }
+        }
+    };
+    join_all((0..20).map(writer)).await;
+    let shared = catalogs[0].get(&id("shared")).await.unwrap().expect("a row");
+    assert_eq!(shared.fence, Fence(10), "the last claim stands, whoever was late");
+    assert_eq!(names(&*catalogs[1], filter(50)).await.len(), 201);
+}

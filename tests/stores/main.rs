@@ -1,0 +1,56 @@
+//! What every chunk store, every video store and every catalog must do, whatever it is kept on.
+//!
+//! Each suite is written against the port. A suite's argument opens the store anew, as a restarted node would; so the
+//! implementations on other servers are held to the same tests. What only a folder can do wrong stands in `folders`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this is how a test fails, also in what tests share"
+)]
+
+mod catalog_suite;
+mod chunk_suite;
+mod folders;
+mod small_disk;
+mod sql;
+mod video_suite;
+
+use std::time::{Duration, Instant};
+
+use greenroom::protocol::{
+    RecordId,
+    chunk::{Chunk, ChunkIndex, ChunkMark},
+};
+
+/// Longest that anything awaited here may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn id(text: &str) -> RecordId {
+    RecordId::parse(text).expect("a valid name")
+}
+
+fn index(number: u32) -> ChunkIndex {
+    ChunkIndex::new(number).expect("in bounds")
+}
+
+/// What is noted of bytes that came without a word about them.
+fn mark(payload: &[u8]) -> ChunkMark {
+    Chunk::raw(payload.to_vec().into()).expect("a chunk").mark
+}
+
+/// A setting of the test run itself, none of the node's.
+#[expect(clippy::disallowed_methods, reason = "settings of the tests are none of the node's")]
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Asks until it is so; fails at the deadline.
+async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < until, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

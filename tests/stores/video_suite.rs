@@ -1,0 +1,93 @@
+//! What every video store must do.
+
+use std::{fs, path::Path, sync::Arc};
+
+use greenroom::{
+    adapters::ports::{FileProof, StoreError, VideoStore},
+    protocol::recorder::VideoKey,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::id;
+
+/// Opens the store that is under test anew, as a restarted node would.
+pub type Open<'a> = &'a (dyn Fn() -> Arc<dyn VideoStore> + Sync);
+
+/// Runs everything; `desk` is where finished files lie before they are put.
+pub async fn suite(open: Open<'_>, desk: &Path) {
+    keeps_what_was_put(open, desk).await;
+    replaces_only_by_what_was_meant(open, desk).await;
+    finds_its_work_done(open, desk).await;
+    deletes(open, desk).await;
+    assert!(open().free_bytes().await.unwrap() > 0);
+}
+
+pub fn key(text: &str) -> VideoKey {
+    VideoKey::new(&id(text), 1, "webm")
+}
+
+pub fn proof(bytes: &[u8]) -> FileProof {
+    FileProof { size_bytes: bytes.len() as u64, sha256: Sha256::digest(bytes).into() }
+}
+
+/// What is under a key.
+pub async fn read(store: &dyn VideoStore, key: &VideoKey) -> Option<Vec<u8>> {
+    store.path(key).await.unwrap().map(|path| fs::read(path).unwrap())
+}
+
+async fn keeps_what_was_put(open: Open<'_>, desk: &Path) {
+    let (key, file) = (key("kept"), desk.join("made.webm"));
+    assert_eq!(read(&*open(), &key).await, None);
+    // Larger than what is read at once.
+    let video: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(&file, &video).unwrap();
+    open().put(&key, &file, proof(&video)).await.unwrap();
+    assert!(read(&*open(), &key).await.as_deref() == Some(&video), "as it was made");
+    assert!(!file.exists(), "it was moved");
+    assert_eq!(read(&*open(), &VideoKey::new(&id("kept"), 2, "webm")).await, None, "each version has a key");
+}
+
+async fn replaces_only_by_what_was_meant(open: Open<'_>, desk: &Path) {
+    let (key, file) = (key("replaced"), desk.join("next.webm"));
+    fs::write(&file, b"first").unwrap();
+    open().put(&key, &file, proof(b"first")).await.unwrap();
+
+    let cases =
+        [proof(b"sec0nd"), FileProof { size_bytes: 5, ..proof(b"second") }, proof(b"second and more")];
+    for wrong in cases {
+        fs::write(&file, b"second").unwrap();
+        let error = open().put(&key, &file, wrong).await.expect_err("not what was meant");
+        assert!(matches!(error, StoreError::Failed(_)), "{error}");
+        assert_eq!(read(&*open(), &key).await.as_deref(), Some(b"first".as_slice()), "the old one stands");
+    }
+    fs::write(&file, b"second").unwrap();
+    open().put(&key, &file, proof(b"second")).await.unwrap();
+    assert_eq!(read(&*open(), &key).await.as_deref(), Some(b"second".as_slice()));
+}
+
+/// A node that died after the move and before it could say so does it again.
+async fn finds_its_work_done(open: Open<'_>, desk: &Path) {
+    let (key, file) = (key("again"), desk.join("again.webm"));
+    fs::write(&file, b"once").unwrap();
+    for _ in 0..2 {
+        open().put(&key, &file, proof(b"once")).await.unwrap();
+    }
+    open().put(&key, &file, proof(b"0nce")).await.expect_err("something else is there");
+    let nowhere = super::video_suite::key("nowhere");
+    let error = open().put(&nowhere, &file, proof(b"once")).await.expect_err("neither here nor there");
+    assert!(matches!(error, StoreError::Missing(_)), "{error}");
+    assert_eq!(read(&*open(), &key).await.as_deref(), Some(b"once".as_slice()));
+}
+
+async fn deletes(open: Open<'_>, desk: &Path) {
+    let (key, other, file) = (key("deleted"), key("stays"), desk.join("x.webm"));
+    for key in [&key, &other] {
+        fs::write(&file, b"x").unwrap();
+        open().put(key, &file, proof(b"x")).await.unwrap();
+    }
+    for _ in 0..2 {
+        open().delete(&key).await.expect("nothing there is no error");
+    }
+    assert_eq!(read(&*open(), &key).await, None);
+    assert!(read(&*open(), &other).await.is_some());
+}
