@@ -768,6 +768,54 @@ describe('the recorder', { skip: NO_BROWSER, timeout: 300_000 }, () => {
     await page.context().close();
   });
 
+  test('goes on when the node had given it up and was making a video already', async () => {
+    let asked = 0;
+    node.script.start = ({ uploadToken }) => {
+      // Back while the node is at work: the third time it is through, and takes more.
+      if (uploadToken && asked++ < 2) node.recording.state = 'finalising';
+      else if (uploadToken) node.recording.state = 'recording';
+      return undefined;
+    };
+    const page = await open();
+    await record(page);
+    await acked(page, 3);
+    node.connections[0]?.cut();
+    await until(() => asked === 3, { what: 'the third return' });
+    await acked(page, (await counts(page)).recorded + 2);
+    assert.equal(await page.evaluate(() => window.recorder.state), 'recording');
+    await stop(page);
+    await assertWhole(page);
+    await page.context().close();
+  });
+
+  test('keeps what the node cannot take any more because somebody else finished the recording', async () => {
+    node.script.start = ({ uploadToken }) => { if (uploadToken) node.recording.state = 'ready'; return undefined; };
+    const page = await open();
+    await record(page);
+    await acked(page, 3);
+    node.connections[0]?.cut();
+    await until(() => page.evaluate(() => window.recorder.state === 'failed'), { what: 'the end' });
+    assert.equal((await told(page, 'error')).at(-1).code, 'recording_over');
+    await until(async () => ((await kept(page))[0]?.length ?? 0) > 0, { what: 'what came after' });
+    await page.context().close();
+  });
+
+  test('takes no harm from a chunk that arrives twice, the second time after the stop', async () => {
+    node.script.stop = (stop, conn) => [
+      { type: 'chunkError', recordId: stop.recordId, index: 0, code: 'recording_stopped', error: 'late', retryable: false },
+      { type: 'finished', recordId: stop.recordId, chunks: stop.chunks },
+      { type: 'chunkError', recordId: stop.recordId, index: 1, code: 'recording_stopped', error: 'late', retryable: false },
+      conn.ready(),
+    ];
+    const page = await open();
+    await record(page);
+    await acked(page, 3);
+    assert.equal((await stop(page)).complete, true);
+    await assertWhole(page);
+    assert.deepEqual(await told(page, 'error'), []);
+    await page.context().close();
+  });
+
   test('fails clearly when the node has lost what it had acknowledged', async () => {
     node.script.stop = (stop) => [{ type: 'recordingError', recordId: stop.recordId, code: 'chunks_missing', error: 'missing', missingChunks: [1], totalExpected: stop.chunks, retryable: true }];
     const page = await open();

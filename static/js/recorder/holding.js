@@ -5,22 +5,26 @@
  */
 
 const nameOf = (/** @type {string} */ key) => `greenroom.recording.${key}`;
+/** How long the page before a reload may take to end. Unit: ms. */
+export const RELOAD_MS = 1_000;
 /** Where this window remembers its recording over a reload. */
 const REMEMBERED = 'greenroom.recording';
 
 /**
  * Takes a recording for this tab.
  * @param {string} key
+ * @param {number} [waitMs] for a holder that may be about to end: the page that this one replaces
  * @returns {Promise<(() => void) | null>} lets it go; null: another tab has it
  */
-export function hold(key) {
+export function hold(key, waitMs = 0) {
   // Without locks (pages without HTTPS) nobody can know of another tab.
   if (!globalThis.navigator?.locks) return Promise.resolve(() => {});
-  return new Promise((resolve, reject) => {
-    navigator.locks.request(nameOf(key), { ifAvailable: true }, (lock) => {
+  const options = waitMs > 0 ? { signal: AbortSignal.timeout(waitMs) } : { ifAvailable: true };
+  return new Promise((resolve) => {
+    navigator.locks.request(nameOf(key), options, (lock) => {
       if (!lock) return resolve(null);
       return new Promise((release) => resolve(() => release(undefined)));
-    }).catch(reject);
+    }).catch(() => resolve(null));
   });
 }
 

@@ -13,7 +13,7 @@
  */
 import { SignalError } from '../errors.js';
 import { TypedEventTarget } from '../events.js';
-import { hold, remember, remembered } from './holding.js';
+import { RELOAD_MS, hold, remember, remembered } from './holding.js';
 import { entryOf, storeOf } from './leftovers.js';
 import { Pipeline } from './pipeline.js';
 
@@ -65,7 +65,7 @@ export class Recorder extends TypedEventTarget {
     const key = remembered();
     if (!key) return null;
     const store = await storeOf(storage);
-    const [meta, release] = [await store.recording(key), await hold(key)];
+    const [meta, release] = [await store.recording(key), await hold(key, RELOAD_MS)];
     release?.();
     return meta && release ? entryOf(store, meta) : null;
   }

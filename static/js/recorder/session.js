@@ -3,7 +3,7 @@
  * @module
  */
 import { SignalError } from '../errors.js';
-import { hold, remember } from './holding.js';
+import { RELOAD_MS, hold, remember } from './holding.js';
 import { storeOf, takenUp } from './leftovers.js';
 
 /** Above this part of the quota a warning is due. */
@@ -18,7 +18,7 @@ const NEAR_FULL = 0.8;
 export async function openSession(storage, { title, room, owner }, earlier) {
   const store = await storeOf(storage);
   const key = earlier ?? newKey();
-  const release = await hold(key);
+  const release = await hold(key, earlier === undefined ? 0 : RELOAD_MS);
   if (!release) throw new SignalError('in_use', 'another tab works on this recording', { retryable: true });
   try {
     if (earlier !== undefined) return { store, release, ...(await takenUp(store, key)) };

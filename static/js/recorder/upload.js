@@ -166,12 +166,22 @@ export class Upload extends TypedEventTarget {
     // Nothing can be added now; what the node has is as good as acknowledged.
     const lacks = new Set(missing);
     this.#sender.ackAll((index) => index < nextIndex && !lacks.has(index));
+    const done = this.#ending !== null && this.#sender.waiting === 0;
+    // A node that gave this recorder up makes a video of what it has, and takes more when it is through.
+    if (state === 'finalising' && !done) return this.#link.drop(AGAIN_MS);
+    if (state === 'ready' && !done) return this.#finishedElsewhere();
     this.#stop = 'taken';
     this.#arm();
   }
 
+  #finishedElsewhere() {
+    this.#fail('recording_over', 'the recording was finished elsewhere, and not everything is in it');
+  }
+
   /** @param {import('./types.d.ts').ChunkError} message */
   #chunkError({ index, code, error, retryable, retryAfterMs }) {
+    if (this.#stop === 'taken') return; // it has that chunk, and this one was sent twice
+    if (this.#stop === 'sent' && code === 'recording_stopped') return; // the answer to the stop follows
     if (!retryable && FATAL.has(code)) return this.#fail(code, error);
     this.#trouble(code, error, index);
     if (index === undefined) return;
@@ -181,6 +191,7 @@ export class Upload extends TypedEventTarget {
 
   /** @param {number} chunks */
   #finished(chunks) {
+    if (!this.#ending) return this.#finishedElsewhere();
     this.#stop = 'taken';
     this.#sender.pause();
     // Nothing is missing, so everything of ours is durable, whatever became of the acknowledgements.
@@ -191,6 +202,7 @@ export class Upload extends TypedEventTarget {
 
   /** @param {import('./types.d.ts').RecordingReady} message */
   async #ready(message) {
+    if (!this.#ending) return this.#finishedElsewhere();
     const { keepsAny } = this.#sender;
     await this.close();
     if (!keepsAny) await this.#store.forget(this.#meta).catch(() => {});
