@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor as _, Addr, Arbiter};
+use actix::{Actor as _, Addr, Arbiter, Context, dev::channel as address_channel};
 use actix_web::{
     App as WebApp, HttpServer,
     dev::{Extensions, ServerHandle},
@@ -24,14 +24,34 @@ use actix_web::{
 };
 use anyhow::Context as _;
 use socket2::SockRef;
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use tracing::{info, warn};
 
 use crate::{
-    actors::{messages::DrainRooms, peer_session::RoomsLink, room_manager::RoomManager},
-    adapters::{clock::Clock, memory::MemoryRegistry, ports::Registry},
+    actors::{
+        intake::Intake,
+        merge_worker::{MergeWorker, MergeWorkerConfig},
+        messages::DrainRooms,
+        peer_session::RoomsLink,
+        recorder_session::RecordingLink,
+        recording_supervisor::{RecordingPorts, RecordingSupervisor, Recovered, SupervisorLinks, recover},
+        room_manager::RoomManager,
+    },
+    adapters::{
+        catalog::SqlCatalog,
+        chunk_store::FolderChunks,
+        clock::Clock,
+        ffmpeg::{FfmpegConfig, FfmpegMerger},
+        memory::MemoryRegistry,
+        memory_ledger::MemoryLedger,
+        ports::Registry,
+        video_store::FolderVideos,
+    },
     config::Config,
-    domain::rooms::{Rooms, RoomsConfig},
+    domain::{
+        recording::RecordingTimes,
+        rooms::{Rooms, RoomsConfig},
+    },
     http::{self, Connections, HttpState},
     metrics::Metrics,
     protocol::{Incarnation, NodeRef, limits},
@@ -54,31 +74,45 @@ pub struct Running {
     rooms: Addr<RoomManager>,
     server: ServerHandle,
     served: JoinHandle<std::io::Result<()>>,
-    managers: Arbiter,
+    managers: [Arbiter; 2],
+}
+
+/// What a node stands on.
+pub struct Ports {
+    /// Who is in which room.
+    pub registry: Arc<dyn Registry>,
+    /// What recordings need.
+    pub recording: RecordingPorts,
 }
 
 impl App {
-    /// Starts a node. Must be called within an actix system.
+    /// Starts a node that is alone. Must be called within an actix system.
     ///
     /// # Errors
-    /// The address cannot be listened on.
-    pub fn start(config: &Config) -> anyhow::Result<Running> {
+    /// As [`Self::start_on`], or what the node stands on cannot be opened.
+    pub async fn start(config: &Config) -> anyhow::Result<Running> {
         let clock = Clock::start();
-        Self::start_on(config, clock, Arc::new(MemoryRegistry::new(clock)))
+        Self::start_on(config, clock, Ports::local(config, clock).await?).await
     }
 
-    /// Starts a node on this registry.
+    /// Starts a node on these ports.
     ///
     /// # Errors
-    /// The address cannot be listened on.
-    pub fn start_on(config: &Config, clock: Clock, registry: Arc<dyn Registry>) -> anyhow::Result<Running> {
+    /// Its recordings cannot be read, or the address cannot be listened on.
+    pub async fn start_on(config: &Config, clock: Clock, ports: Ports) -> anyhow::Result<Running> {
+        let Ports { registry, recording } = ports;
+        let recovered =
+            recover(&recording).await.context("the recordings of an earlier life cannot be read")?;
         let started = clock.now();
         let node = NodeRef { id: config.node_id.clone(), incarnation: Incarnation(started.wall_ms) };
         let metrics = Metrics::new().context("a metric is defined wrongly")?;
         metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
 
         let managers = Arbiter::new();
+        let recorders = Arbiter::new();
         let rooms = start_room_manager(config, &node, registry, clock, &metrics, &managers);
+        let (supervisor, worker) =
+            start_recording(config, &recording, recovered, &rooms, clock, &metrics, &recorders);
         let draining = Arc::new(AtomicBool::new(false));
         let state = HttpState {
             node,
@@ -94,6 +128,22 @@ impl App {
             count: rooms.clone().recipient(),
             list: rooms.clone().recipient(),
             show: rooms.clone().recipient(),
+            recording: RecordingLink {
+                begin: supervisor.clone().recipient(),
+                stop: supervisor.clone().recipient(),
+                abort: supervisor.clone().recipient(),
+                gone: supervisor.clone().recipient(),
+                went_on: supervisor.clone().recipient(),
+                intake: Intake::new(recording.chunks.clone(), recording.ledger.clone(), metrics.clone()),
+            },
+            recordings: supervisor.clone().recipient(),
+            count_recordings: supervisor.clone().recipient(),
+            delete_recording: supervisor.recipient(),
+            merges: worker.recipient(),
+            catalog: recording.catalog,
+            videos: recording.videos,
+            api_base_url: Arc::from(config.recording.rules.api_base_url.as_str()),
+            uploads: Arc::new(Semaphore::new(limits::UPLOADS_MAX)),
             metrics,
             clock,
             started,
@@ -111,9 +161,79 @@ impl App {
             rooms,
             server: handle,
             served,
-            managers,
+            managers: [managers, recorders],
         })
     }
+}
+
+impl Ports {
+    /// What a node that is alone stands on: memory, a folder, and SQLite.
+    ///
+    /// # Errors
+    /// The folder or the catalog cannot be opened.
+    pub async fn local(config: &Config, clock: Clock) -> anyhow::Result<Self> {
+        let settings = &config.recording;
+        let rules = &settings.rules;
+        let times = RecordingTimes { grace: rules.grace, reopen: rules.reopen };
+        let folder = || format!("STORAGE_LOCAL_PATH {} cannot be used", settings.folder.display());
+        let chunks = FolderChunks::open(&settings.folder).with_context(folder)?;
+        let videos = FolderVideos::open(&settings.folder).with_context(folder)?;
+        let catalog = SqlCatalog::open(&settings.database_url).await;
+        let merger = FfmpegMerger::new(FfmpegConfig {
+            ffmpeg: settings.ffmpeg.clone(),
+            ffprobe: settings.ffprobe.clone(),
+            time_limit: settings.merge_timeout,
+        });
+        Ok(Self {
+            registry: Arc::new(MemoryRegistry::new(clock)),
+            recording: RecordingPorts {
+                chunks: Arc::new(chunks),
+                videos: Arc::new(videos),
+                ledger: Arc::new(MemoryLedger::new(clock, times)),
+                catalog: Arc::new(catalog.context("DATABASE_URL cannot be opened")?),
+                merger: Arc::new(merger),
+            },
+        })
+    }
+}
+
+/// The supervisor and its worker, each knowing the other's address before it is built.
+fn start_recording(
+    config: &Config,
+    ports: &RecordingPorts,
+    recovered: Recovered,
+    rooms: &Addr<RoomManager>,
+    clock: Clock,
+    metrics: &Metrics,
+    arbiter: &Arbiter,
+) -> (Addr<RecordingSupervisor>, Addr<MergeWorker>) {
+    let (supervisor_sender, supervisor_inbox) =
+        address_channel::channel(limits::RECORDING_SUPERVISOR_MAILBOX);
+    let supervisor = Addr::new(supervisor_sender);
+    let worker = {
+        let (ports, metrics) = (ports.clone(), metrics.clone());
+        let config = MergeWorkerConfig {
+            jobs: config.recording.merge_jobs,
+            folder: config.recording.temp_folder.clone(),
+        };
+        let supervisor: Addr<RecordingSupervisor> = supervisor.clone();
+        MergeWorker::start_in_arbiter(&arbiter.handle(), move |_| {
+            let (progressed, ended) = (supervisor.clone().recipient(), supervisor.recipient());
+            MergeWorker::new(ports, config, progressed, ended, metrics)
+        })
+    };
+    let links = SupervisorLinks {
+        rooms: rooms.clone().recipient(),
+        merge: worker.clone().recipient(),
+        cancel: worker.clone().recipient(),
+    };
+    let (ports, metrics, rules) = (ports.clone(), metrics.clone(), config.recording.rules.clone());
+    let built = move || {
+        let supervisor = RecordingSupervisor::new(ports, rules, links, clock, metrics, recovered);
+        Context::with_receiver(supervisor_inbox).run(supervisor);
+    };
+    arbiter.spawn_fn(built);
+    (supervisor, worker)
 }
 
 fn start_room_manager(
@@ -208,7 +328,9 @@ impl Running {
         self.server.stop(true).await;
         // The server's own end; an error was a listener's, and there is nothing left to serve.
         let _ = self.served.await;
-        self.managers.stop();
+        for arbiter in &self.managers {
+            arbiter.stop();
+        }
         info!("stopped");
     }
 }

@@ -45,7 +45,7 @@ fn run(config: &Config) -> anyhow::Result<()> {
     actix_web::rt::System::new().block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
-        let node = App::start(config)?;
+        let node = App::start(config).await?;
         node.announce();
         tokio::select! {
             _ = terminate.recv() => {}

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use greenroom::{
     config, metrics,
     metrics::{Kind, Metrics},
-    protocol::{codes, command},
+    protocol::{codes, command, recorder},
 };
 
 fn updating() -> bool {
@@ -129,4 +129,24 @@ fn every_command_is_read_as_documented() {
         page.push_str(&format!("\n**{title}**\n\n```json\n{text}\n```\n"));
     }
     check("PROTOCOL.md", Some("commands"), &page);
+}
+
+#[test]
+fn every_recorder_command_is_read_as_documented() {
+    let mut page = String::new();
+    for (title, text) in golden::recorder::COMMANDS {
+        recorder::parse(text).unwrap_or_else(|refusal| panic!("{title}: {}", refusal.message()));
+        page.push_str(&format!("\n**{title}**\n\n```json\n{text}\n```\n"));
+    }
+    check("PROTOCOL.md", Some("recorder-commands"), &page);
+}
+
+#[test]
+fn every_recorder_event_looks_as_documented() {
+    let mut page = String::new();
+    for (title, event) in golden::recorder::events() {
+        let text = serde_json::to_string(&event).expect("JSON");
+        page.push_str(&format!("\n**{title}**\n\n```json\n{text}\n```\n"));
+    }
+    check("PROTOCOL.md", Some("recorder-events"), &page);
 }

@@ -13,9 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 
 use crate::{
-    adapters::ports::{
-        ChunkStore, Committed, Ledger, LedgerError, Patience, StagedChunk, StoreError,
-    },
+    adapters::ports::{ChunkStore, Committed, Ledger, LedgerError, Patience, StagedChunk, StoreError},
     domain::recording::{Noted, Placed},
     metrics::{Metrics, gauge},
     protocol::{

@@ -16,19 +16,14 @@ use tracing::warn;
 
 use super::{
     mailbox::{Mailbox, post},
-    messages::{
-        CancelMerge, MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo,
-    },
+    messages::{CancelMerge, MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
     recording_supervisor::RecordingPorts,
 };
 use crate::{
     adapters::ports::{FileProof, MergeError, MergeJob, Merged, VideoFacts},
     domain::recording::Manifest,
     metrics::{Metrics, gauge},
-    protocol::{
-        Fence, RecordId, ids,
-        recorder::VideoKey,
-    },
+    protocol::{Fence, RecordId, ids, recorder::VideoKey},
 };
 
 /// How often a result that the supervisor had no room for is told again.

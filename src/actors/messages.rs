@@ -22,7 +22,7 @@ use crate::{
         command::Username,
         event::{Body, Presence, Role},
         metadata::Metadata,
-        recorder::{Framing, Made, RecorderEvent, Start, Started},
+        recorder::{Made, RecorderEvent, Start, Started},
     },
 };
 
@@ -142,8 +142,6 @@ pub struct BeginRecording {
 pub struct Begun {
     /// Proves that it is its recorder's.
     pub token: UploadToken,
-    /// How its chunks come on a socket.
-    pub framing: Framing,
     /// What its recorder is told.
     pub started: Started,
     /// What it is told after that, where the recording is past taking chunks.
@@ -192,6 +190,20 @@ pub struct RecorderGone {
 pub struct RecordingWentOn {
     /// Which.
     pub id: RecordId,
+}
+
+/// To the recording supervisor: how many are there?
+#[derive(Debug, Message)]
+#[rtype(result = "RecordingCensus")]
+pub struct CountRecordings;
+
+/// How it stands with recording.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordingCensus {
+    /// Recorders with a socket.
+    pub recorders: usize,
+    /// Whether ffmpeg was there when it was last needed.
+    pub merging_works: bool,
 }
 
 /// To the recording supervisor: how do recordings stand that are not over?

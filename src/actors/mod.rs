@@ -14,6 +14,7 @@ pub mod mailbox;
 pub mod merge_worker;
 pub mod messages;
 pub mod peer_session;
+pub mod recorder_session;
 pub mod recording_supervisor;
 pub mod room_manager;
 pub mod secret;

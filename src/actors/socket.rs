@@ -17,8 +17,8 @@ use std::{
 };
 
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Handler, Message, Recipient,
-    SpawnHandle, StreamHandler, fut::wrap_future,
+    Actor, ActorContext as _, ActorFuture, ActorFutureExt as _, AsyncContext as _, Handler, Message,
+    Recipient, SpawnHandle, StreamHandler, fut::wrap_future,
 };
 use actix_http::ws::Item;
 use actix_web::{Error, HttpRequest, HttpResponse, web::Payload};
@@ -166,12 +166,15 @@ impl<E: Endpoint> Socket<'_, E> {
     where
         F: Future + 'static,
     {
-        let done =
-            wrap_future::<_, Connection<E>>(future).map(|output, connection: &mut Connection<E>, context| {
-                let Connection { endpoint, state, .. } = connection;
-                then(endpoint, output, &mut Socket { context, state });
-            });
-        self.context.wait(done);
+        self.context.wait(followed(future, then));
+    }
+
+    /// Goes on while `future` is under way. Its result is lost when the socket is over by then.
+    pub fn beside<F>(&mut self, future: F, then: impl FnOnce(&mut E, F::Output, &mut Socket<'_, E>) + 'static)
+    where
+        F: Future + 'static,
+    {
+        self.context.spawn(followed(future, then));
     }
 
     /// Does something after a while, unless it is cancelled or the socket is over by then.
@@ -195,6 +198,16 @@ impl<E: Endpoint> Socket<'_, E> {
     pub fn inbox(&self) -> Recipient<E::Inbox> {
         self.context.address().recipient()
     }
+}
+
+fn followed<E: Endpoint, F: Future + 'static>(
+    future: F,
+    then: impl FnOnce(&mut E, F::Output, &mut Socket<'_, E>) + 'static,
+) -> impl ActorFuture<Connection<E>, Output = ()> + 'static {
+    wrap_future::<_, Connection<E>>(future).map(|output, connection: &mut Connection<E>, context| {
+        let Connection { endpoint, state, .. } = connection;
+        then(endpoint, output, &mut Socket { context, state });
+    })
 }
 
 impl<E: Endpoint> Connection<E> {

@@ -115,9 +115,7 @@ impl Ledger for MemoryLedger {
         patience: Patience,
     ) -> PortFuture<Result<Noted, LedgerError>> {
         let over_http = patience == Patience::Http;
-        let noted = self.with(&id, |record| {
-            record.note(index, mark, over_http, self.now_ms(), self.times)
-        });
+        let noted = self.with(&id, |record| record.note(index, mark, over_http, self.now_ms(), self.times));
         let gone = || LedgerError::Unavailable("the recording was discarded".to_owned());
         Box::pin(ready(noted.ok_or_else(gone)))
     }

@@ -7,65 +7,98 @@ use actix_web::{
     error::QueryPayloadError,
     http::{StatusCode, header},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::protocol::{Code, Refusal};
 
 /// A refusal as an HTTP answer.
 #[derive(Debug)]
-pub struct Problem(Refusal);
+pub struct Problem {
+    refusal: Refusal,
+    /// Members beside those that every problem has (RFC 9457 §3.2).
+    more: Map<String, Value>,
+    /// A header that this refusal must have.
+    header: Option<(header::HeaderName, String)>,
+}
 
 impl From<Code> for Problem {
     fn from(code: Code) -> Self {
-        Self(code.into())
+        Refusal::from(code).into()
     }
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self(refusal)
+        let header = match refusal.code {
+            // RFC 9110 §15.5.22 wants the protocol to be named.
+            Code::UpgradeRequired => Some((header::UPGRADE, "websocket".to_owned())),
+            // RFC 9110 §15.5.2 wants the scheme to be named.
+            Code::Unauthorised => Some((header::WWW_AUTHENTICATE, "Bearer".to_owned())),
+            _ => None,
+        };
+        Self { refusal, more: Map::new(), header }
+    }
+}
+
+impl Problem {
+    /// Which row of the table.
+    pub fn code(&self) -> Code {
+        self.refusal.code
+    }
+
+    /// The same problem with one more member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same problem with a header.
+    #[must_use]
+    pub fn with_header(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
+        self.header = Some((name, value.into()));
+        self
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message())
+        f.write_str(&self.refusal.message())
     }
 }
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        let status = self.0.code.row().http.and_then(|status| StatusCode::from_u16(status).ok());
+        let status = self.refusal.code.row().http.and_then(|status| StatusCode::from_u16(status).ok());
         status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
         let mut response = HttpResponse::build(status);
-        if let Some(wait_ms) = self.0.retry_after_ms {
+        if let Some(wait_ms) = self.refusal.retry_after_ms {
             response.insert_header((header::RETRY_AFTER, wait_ms.div_ceil(1000)));
         }
-        if self.0.code == Code::MethodNotAllowed {
-            response.insert_header((header::ALLOW, "GET, HEAD"));
+        if let Some((name, value)) = &self.header {
+            response.insert_header((name.clone(), value.as_str()));
         }
-        if self.0.code == Code::UpgradeRequired {
-            // RFC 9110 §15.5.22 wants the protocol to be named.
-            response.insert_header((header::UPGRADE, "websocket"));
-        }
-        response.content_type("application/problem+json").json(json!({
+        let mut members = self.more.clone();
+        let common = json!({
             "type": "about:blank",
             "title": status.canonical_reason(),
             "status": status.as_u16(),
-            "detail": self.0.message(),
-            "code": self.0.code,
-            "retryable": self.0.code.row().retryable,
-        }))
+            "detail": self.refusal.message(),
+            "code": self.refusal.code,
+            "retryable": self.refusal.code.row().retryable,
+        });
+        members.extend(common.as_object().cloned().unwrap_or_default());
+        response.content_type("application/problem+json").json(members)
     }
 }
 
-/// Every method that a path does not serve.
-pub async fn method_not_allowed() -> Result<HttpResponse, Problem> {
-    Err(Code::MethodNotAllowed.into())
+/// Every method that a path does not serve; `allowed` are those it does (RFC 9110 §10.2.1).
+pub async fn method_not_allowed(allowed: &'static str) -> Result<HttpResponse, Problem> {
+    Err(Problem::from(Code::MethodNotAllowed).with_header(header::ALLOW, allowed))
 }
 
 /// A query that is not what its route takes.

@@ -12,7 +12,8 @@ use super::{
     state::{HttpState, ask},
 };
 use crate::{
-    actors::messages::CountRooms,
+    actors::messages::{CountRecordings, CountRooms},
+    adapters::ports::CatalogFilter,
     protocol::{Code, Refusal},
 };
 
@@ -35,26 +36,41 @@ fn alive(state: &HttpState) -> Result<(), Problem> {
     if state.managers_alive() {
         Ok(())
     } else {
-        Err(Refusal::because(Code::NotReady, "the room manager has died; restart the node").into())
+        Err(Refusal::because(Code::NotReady, "a manager has died; restart the node").into())
     }
 }
 
-/// `GET /health`: everything the node depends on, each by name. 503 when one is away.
+/// `GET /health`: everything the node depends on, each by name. 503 when a manager or the storage is away; `degraded`
+/// when calls and uploads go on, but something else does not.
 pub async fn all(state: Data<HttpState>) -> HttpResponse {
     let census = ask(&state.count, CountRooms).await;
+    let recordings = ask(&state.count_recordings, CountRecordings).await;
+    let storage = state.videos.free_bytes().await;
+    let catalog = state.catalog.page(CatalogFilter { limit: 1, ..CatalogFilter::default() }).await;
+    let merging = recordings.as_ref().is_ok_and(|counted| counted.merging_works);
     let check = |ok: bool| if ok { "ok" } else { "down" };
-    let up = census.is_ok();
-    let status = match (up, state.is_draining()) {
-        (true, false) => "ok",
-        (true, true) => "draining",
-        (false, _) => "down",
+    let up = census.is_ok() && recordings.is_ok() && storage.is_ok();
+    let whole = up && catalog.is_ok() && merging;
+    let status = match (up, whole, state.is_draining()) {
+        (true, _, true) => "draining",
+        (true, true, false) => "ok",
+        (true, false, false) => "degraded",
+        (false, ..) => "down",
     };
     let mut response = if up { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(json!({
         "status": status,
         "node_id": state.node.id,
-        "checks": { "room_manager": check(up) },
+        "checks": {
+            "room_manager": check(census.is_ok()),
+            "recording_supervisor": check(recordings.is_ok()),
+            "storage": check(storage.is_ok()),
+            "catalog": check(catalog.is_ok()),
+            "ffmpeg": check(merging),
+        },
         "sessions": census.ok().map(|census| census.present + census.suspect),
+        "recorders": recordings.ok().map(|counted| counted.recorders),
+        "storage_free_bytes": storage.ok(),
     }))
 }
 

@@ -1,19 +1,22 @@
 //! Floor 4: HTTP. The table of routes is this page; each route's handler is a few lines in the file it names.
 
 mod client;
+mod downloads;
 mod error;
 mod health;
 mod ice;
 mod measure;
 mod pages;
+mod recordings;
 mod rooms;
 mod state;
+mod uploads;
 mod ws;
 
 use actix_web::{
     Resource, Route, guard,
     middleware::DefaultHeaders,
-    web::{self, QueryConfig, ServiceConfig, get},
+    web::{self, QueryConfig, ServiceConfig, delete, get, post, put},
 };
 
 pub use self::{client::Connections, error::Problem, measure::request as measure_request, state::HttpState};
@@ -22,6 +25,18 @@ pub use self::{client::Connections, error::Problem, measure::request as measure_
 pub fn routes(app: &mut ServiceConfig) {
     app.app_data(QueryConfig::default().error_handler(|error, _| error::bad_query(&error).into()))
         .service(resource("/ws").route(get().to(ws::peer)))
+        .service(resource("/recording").route(get().to(ws::recorder)))
+        .service(
+            resource_of("/recordings", "GET, HEAD, POST")
+                .route(get_or_head().to(recordings::list))
+                .route(post().to(uploads::start)),
+        )
+        .service(resource("/recordings/download/{key}").route(get_or_head().to(downloads::video)))
+        .service(resource("/recordings/{id}/status").route(get_or_head().to(recordings::status)))
+        .service(resource_of("/recordings/{id}", "DELETE").route(delete().to(recordings::delete)))
+        .service(resource_of("/recordings/{id}/stop", "POST").route(post().to(uploads::stop)))
+        .service(resource_of("/recordings/{id}/chunks", "POST").route(post().to(uploads::next_chunk)))
+        .service(resource_of("/recordings/{id}/chunks/{index}", "PUT").route(put().to(uploads::chunk)))
         .service(resource("/api/ice-servers").route(get().to(ice::list)))
         .service(resource("/api/rooms").route(get().to(rooms::list)))
         .service(resource("/api/rooms/{room}").route(get().to(rooms::show)))
@@ -40,9 +55,14 @@ pub fn routes(app: &mut ServiceConfig) {
         .default_service(web::to(pages::missing));
 }
 
-/// A path that refuses every method but those of its routes.
+/// A path that is read, and refuses every other method.
 fn resource(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(error::method_not_allowed))
+    resource_of(path, "GET, HEAD")
+}
+
+/// A path that refuses every method but those of its routes, which are named once more for the answer.
+fn resource_of(path: &str, allowed: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || error::method_not_allowed(allowed)))
 }
 
 fn get_or_head() -> Route {

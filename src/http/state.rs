@@ -11,21 +11,28 @@ use std::{
 
 use actix::{Message, Recipient};
 use actix_web::http::header::HeaderValue;
+use tokio::sync::Semaphore;
 
 use super::{client::Connections, error::Problem};
 use crate::{
     actors::{
-        messages::{CountRooms, ListRooms, ShowRoom},
+        messages::{
+            CancelMerge, CountRecordings, CountRooms, DeleteRecording, ListRooms, ShowRecordings, ShowRoom,
+        },
         peer_session::RoomsLink,
+        recorder_session::RecordingLink,
     },
-    adapters::clock::Clock,
+    adapters::{
+        clock::Clock,
+        ports::{Catalog, VideoStore},
+    },
     domain::{clock::Now, ice::IceServers},
     metrics::Metrics,
     protocol::{Code, ConnectionId, NodeRef, limits::Limits},
 };
 
-/// How long a health check waits for a manager.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a request waits for a manager.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One node's facts and ways, shared by all its workers.
 #[derive(Clone)]
@@ -48,6 +55,24 @@ pub struct HttpState {
     pub list: Recipient<ListRooms>,
     /// Who is in a room.
     pub show: Recipient<ShowRoom>,
+    /// Where recorders' connections post to.
+    pub recording: RecordingLink,
+    /// How recordings stand that are not over.
+    pub recordings: Recipient<ShowRecordings>,
+    /// How many recorders there are.
+    pub count_recordings: Recipient<CountRecordings>,
+    /// Takes a recording away.
+    pub delete_recording: Recipient<DeleteRecording>,
+    /// Merges.
+    pub merges: Recipient<CancelMerge>,
+    /// Rows of recordings.
+    pub catalog: Arc<dyn Catalog>,
+    /// Where videos are.
+    pub videos: Arc<dyn VideoStore>,
+    /// In front of every link; may be empty.
+    pub api_base_url: Arc<str>,
+    /// Uploads over HTTP that are being read.
+    pub uploads: Arc<Semaphore>,
     /// Everything that is counted.
     pub metrics: Metrics,
     /// Both clocks.
@@ -76,7 +101,7 @@ impl HttpState {
     /// Whether every manager lives. One that has died does not come back: the process must be restarted.
     #[must_use]
     pub fn managers_alive(&self) -> bool {
-        self.count.connected()
+        self.count.connected() && self.recordings.connected() && self.merges.connected()
     }
 
     /// Whether pages of this origin may open a WebSocket. Programs that are no browsers send none.
@@ -88,7 +113,7 @@ impl HttpState {
     }
 }
 
-/// Asks the room manager something.
+/// Asks a manager something.
 ///
 /// # Errors
 /// [`Code::NotReady`] when it does not answer in time.

@@ -1,4 +1,4 @@
-//! `GET /ws`: a request becomes a peer's connection.
+//! `GET /ws`, `GET /recording`: a request becomes a peer's or a recorder's connection.
 
 use std::num::NonZeroU32;
 
@@ -14,13 +14,49 @@ use crate::{
     actors::{
         frame_guard::Allowance,
         peer_session::PeerSession,
+        recorder_session::RecorderSession,
         socket::{self, SocketConfig},
     },
-    protocol::{Code, Refusal, limits},
+    protocol::{Code, Refusal, chunk, limits},
 };
 
 /// Frames for each message that the limits allow: fragments, pings and pongs come on top of messages.
 const FRAMES_PER_MESSAGE: u32 = 2;
+
+/// Frames a second of a recorder that sends many small chunks, and at once.
+const RECORDER_FRAMES: (u32, u32) = (400, 1000);
+
+/// Upgrades to a WebSocket that speaks the recording protocol.
+pub async fn recorder(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    let refuse = |refusal: Refusal| refused(&state, refusal);
+    may_connect(&request, &state).map_err(refuse)?;
+    let permit = state.connections.admit(&request).map_err(refuse)?;
+    let recorder = RecorderSession::new(
+        state.next_connection(),
+        state.recording.clone(),
+        socket::kill_switch(&request),
+        state.metrics.clone(),
+    );
+    let config = SocketConfig {
+        message_bytes_max: limits::CHUNK_BYTES_MAX + chunk::HEADER_BYTES,
+        frame_allowance: allowance(quota(RECORDER_FRAMES.0, RECORDER_FRAMES.1)),
+        mailbox: limits::RECORDER_MAILBOX,
+        ping_interval: state.limits.ping_interval,
+        ping_timeout: state.limits.ping_timeout,
+        metrics: state.metrics.clone(),
+    };
+    socket::start(&request, payload, recorder, config, permit)
+        .map_err(|error| refuse(Refusal::because(Code::Malformed, error.to_string())))
+}
+
+fn refused(state: &HttpState, refusal: Refusal) -> Problem {
+    state.metrics.connections_refused.with_label_values(&[refusal.code.name()]).inc();
+    refusal.into()
+}
 
 /// Upgrades to a WebSocket that speaks the signaling protocol.
 pub async fn peer(
@@ -28,10 +64,7 @@ pub async fn peer(
     payload: Payload,
     state: Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
-    let refuse = |refusal: Refusal| {
-        state.metrics.connections_refused.with_label_values(&[refusal.code.name()]).inc();
-        Problem::from(refusal)
-    };
+    let refuse = |refusal: Refusal| refused(&state, refusal);
     may_connect(&request, &state).map_err(refuse)?;
     let permit = state.connections.admit(&request).map_err(refuse)?;
     let limits = &state.limits;

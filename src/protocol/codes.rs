@@ -69,7 +69,7 @@ codes! {
     WrongRoom = "wrong_room", N, false, N, false, "You are not in that room.";
     RateLimited = "rate_limited", some(4429), false, some(429), true, "Too many messages; slow down.";
     TooManyConnections = "too_many_connections", some(4429), false, some(429), true, "Too many connections from this address.";
-    HelloTimeout = "hello_timeout", some(1008), true, N, true, "Neither Join nor Resume came in time.";
+    HelloTimeout = "hello_timeout", some(1008), true, N, true, "Nothing was begun in time: no Join, no Resume, no start.";
     PingTimeout = "ping_timeout", some(1008), true, N, true, "Nothing was heard from the browser in time.";
     SlowConsumer = "slow_consumer", some(4408), true, N, true, "The connection did not keep up.";
     Replaced = "replaced", some(4409), true, N, false, "Another connection took over.";

@@ -65,6 +65,8 @@ pub const CHUNKS_MISSING_MAX: u32 = 4096;
 pub const CHUNKS_IN_FLIGHT_MAX: usize = 8;
 /// Bytes of chunks that a whole node is storing at one time. What comes then waits in its socket.
 pub const INTAKE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bodies of chunks over HTTP that a whole node reads at one time; each may take [`UPLOAD_BYTES_MAX`].
+pub const UPLOADS_MAX: usize = 32;
 /// How long a chunk may wait for the others before it is refused as `overloaded`.
 pub const INTAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest `title` of a recording. Unit: bytes of UTF-8.
@@ -73,6 +75,8 @@ pub const TITLE_BYTES_MAX: usize = 200;
 pub const MIME_TYPE_BYTES_MAX: usize = 128;
 /// Longest text message on `/recording`. Unit: bytes.
 pub const RECORDER_TEXT_BYTES_MAX: usize = 16 * 1024;
+/// How long a recorder's new socket may take to say `start`.
+pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// A recorder without a socket, over HTTP alone, is taken for gone when nothing has come for so long.
 pub const UPLOAD_IDLE: Duration = Duration::from_secs(30);
 /// After a `stop` with chunks missing, a recorder that sends none of them for so long is not waited for any longer.

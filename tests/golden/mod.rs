@@ -1,4 +1,6 @@
-//! One example of every message of `/ws`, as it is on the wire.
+//! One example of every message of `/ws`, as it is on the wire; those of `/recording` stand beside it.
+
+pub mod recorder;
 
 use greenroom::{
     domain::{

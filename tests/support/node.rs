@@ -2,15 +2,17 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
 };
 
 use greenroom::{
     adapters::{clock::Clock, ports::Registry},
-    app::{App, Running},
+    app::{App, Ports},
     config::{self, Config, Request},
 };
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 /// A node that listens on a free loopback port; it is drained and stopped when dropped.
@@ -18,29 +20,33 @@ pub struct Node {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    folder: TempDir,
 }
 
 impl Node {
     /// Starts a node with these flags.
     pub fn start(flags: &[&str]) -> Self {
-        Self::start_with(flags, App::start)
+        Self::start_with(flags, None)
     }
 
     /// Starts a node with these flags on this registry.
     pub fn start_on(flags: &[&str], registry: Arc<dyn Registry>) -> Self {
-        Self::start_with(flags, |config| App::start_on(config, Clock::start(), registry))
+        Self::start_with(flags, Some(registry))
     }
 
-    fn start_with(
-        flags: &[&str],
-        start: impl FnOnce(&Config) -> anyhow::Result<Running> + Send + 'static,
-    ) -> Self {
-        let config = config(flags);
+    fn start_with(flags: &[&str], registry: Option<Arc<dyn Registry>>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(flags, folder.path());
         let (stop, stopped) = oneshot::channel();
         let (listening, address) = mpsc::channel();
         let thread = thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let node = start(&config).expect("the node starts");
+                let clock = Clock::start();
+                let mut ports = Ports::local(&config, clock).await.expect("ports");
+                if let Some(registry) = registry {
+                    ports.registry = registry;
+                }
+                let node = App::start_on(&config, clock, ports).await.expect("the node starts");
                 listening.send(node.address()).expect("the test waits");
                 // An error is a test that has failed: stop as well.
                 let _ = stopped.await;
@@ -48,12 +54,17 @@ impl Node {
             });
         });
         let address = address.recv_timeout(super::DEADLINE).expect("the node listens");
-        Self { address, stop: Some(stop), thread: Some(thread) }
+        Self { address, stop: Some(stop), thread: Some(thread), folder }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it keeps its recordings.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Tells it to drain and stop, and does not wait.
@@ -84,8 +95,10 @@ impl Drop for Node {
     }
 }
 
-fn config(flags: &[&str]) -> Config {
-    let fixed = ["greenroom", "--port=0", "--host=127.0.0.1", "--node-id=test-node"];
+/// A flag given by the test comes later than ours, and so is the one that counts.
+fn config(flags: &[&str], folder: &Path) -> Config {
+    let storage = format!("--storage-local-path={}", folder.display());
+    let fixed = ["greenroom", "--port=0", "--host=127.0.0.1", "--node-id=test-node", &storage];
     match config::parse(fixed.iter().chain(flags).copied()) {
         Ok(Request::Run(config)) => *config,
         other => panic!("these flags run no node: {flags:?}: {other:?}"),

@@ -7,17 +7,15 @@ use uuid::Uuid;
 use super::{Attachment, RecordingPorts, RecordingSupervisor, at_once};
 use crate::{
     actors::{
-        messages::{AbortRecording, BeginRecording, Begun, CancelMerge, StopRecording},
         mailbox::{Mailbox, post},
+        messages::{AbortRecording, BeginRecording, Begun, CancelMerge, StopRecording},
         secret,
     },
     adapters::ports::{CatalogError, LedgerError, StoreError},
     domain::recording::{Attached, Manifest, StopRefused, StopTaken},
     protocol::{
         Code, Fence, RecordId, Refusal, UploadToken, limits,
-        recorder::{
-            Merging, RecorderEvent, RecorderLimits, RecordingState, Start, Started,
-        },
+        recorder::{Merging, RecorderEvent, RecorderLimits, RecordingState, Start, Started},
     },
 };
 
@@ -102,7 +100,7 @@ impl RecordingSupervisor {
             state: manifest.state,
             merging: if self.merging_works { Merging::Available } else { Merging::Unavailable },
         };
-        Begun { token, framing: manifest.framing, started, outcome }
+        Begun { token, started, outcome }
     }
 
     /// What somebody who comes late is told of how it stands.
@@ -112,7 +110,9 @@ impl RecordingSupervisor {
         match manifest.state {
             RecordingState::Recording => None,
             RecordingState::Finalising => Some(RecorderEvent::Finished { record_id, chunks: row.chunks }),
-            RecordingState::Ready => self.ready(row).map(|ready| RecorderEvent::RecordingReady(Box::new(ready))),
+            RecordingState::Ready => {
+                self.ready(row).map(|ready| RecorderEvent::RecordingReady(Box::new(ready)))
+            }
             RecordingState::Failed => Some(RecorderEvent::RecordingError {
                 record_id: Some(record_id),
                 problem: (&Refusal::from(Code::MergeFailed)).into(),
@@ -197,7 +197,10 @@ impl RecordingSupervisor {
             if found.is_none() && known.is_none() {
                 return Err(Code::RecordingUnknown.into());
             }
-            for key in found.and_then(|row| row.video).iter().flat_map(|video| [Some(&video.key), video.poster.as_ref()])
+            for key in found
+                .and_then(|row| row.video)
+                .iter()
+                .flat_map(|video| [Some(&video.key), video.poster.as_ref()])
             {
                 if let Some(key) = key {
                     ports.videos.delete(key).await.map_err(|error| error.refusal())?;

@@ -16,10 +16,7 @@ use crate::{
     },
     adapters::ports::{CatalogRow, ClaimEnd, MergeError},
     domain::recording::{Claim, ClaimedWork, Manifest},
-    protocol::{
-        Code, RecordId, Refusal,
-        recorder::RecorderEvent,
-    },
+    protocol::{Code, RecordId, Refusal, recorder::RecorderEvent},
 };
 
 /// Merges that come to nothing before a person must look.
@@ -153,6 +150,7 @@ impl RecordingSupervisor {
         let outcome = if facts.complete { "complete" } else { "incomplete" };
         info!(recording = %id, key = facts.key.as_str(), outcome, duration_ms = facts.duration_ms, "ready");
         self.faults.remove(id);
+        self.merging_works = true;
         self.metrics.merges.with_label_values(&["ready", facts.path()]).inc();
         self.metrics.recordings_ended.with_label_values(&[how(manifest), outcome]).inc();
         let unsigned = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);

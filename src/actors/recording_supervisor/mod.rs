@@ -21,7 +21,7 @@ use std::{
 };
 
 use actix::{
-    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient,
+    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, MessageResult, Recipient,
     ResponseActFuture, WrapFuture as _, fut,
 };
 use tracing::warn;
@@ -31,9 +31,9 @@ use self::rows::Rows;
 use super::{
     mailbox::{Mailbox, post},
     messages::{
-        AbortRecording, BeginRecording, CancelMerge, DeleteRecording, Door, LiveRecording, MergeEnded,
-        MergeProgressed, MergeRecording, RecorderGone, RecordingWentOn, ShowRecordings, StopRecording,
-        TellRecording, ToRecorder,
+        AbortRecording, BeginRecording, CancelMerge, CountRecordings, DeleteRecording, Door, LiveRecording,
+        MergeEnded, MergeProgressed, MergeRecording, RecorderGone, RecordingCensus, RecordingWentOn,
+        ShowRecordings, StopRecording, TellRecording, ToRecorder,
     },
 };
 use crate::{
@@ -150,7 +150,8 @@ impl RecordingSupervisor {
     /// Tells a recording's recorder, where it has a socket here.
     fn tell(&mut self, id: &RecordId, event: RecorderEvent) {
         let Some(attachment) = self.attached.get(id) else { return };
-        if post(&attachment.door.outbox, Mailbox::Recorder, &self.metrics, ToRecorder::Event(event)).is_err() {
+        if post(&attachment.door.outbox, Mailbox::Recorder, &self.metrics, ToRecorder::Event(event)).is_err()
+        {
             // It takes nothing any more; what it missed it is told when it comes back.
             attachment.door.kill();
         }
@@ -195,8 +196,12 @@ impl RecordingSupervisor {
     /// Pushes the deadlines of recorders that are there, and begins the grace of those that are gone.
     fn keep(&mut self, ctx: &mut Context<Self>) {
         let gone = |attachment: &Attachment| !attachment.door.is_open();
-        let lost: Vec<_> =
-            self.attached.values().filter(|attachment| gone(attachment)).map(|lost| lost.connection).collect();
+        let lost: Vec<_> = self
+            .attached
+            .values()
+            .filter(|attachment| gone(attachment))
+            .map(|lost| lost.connection)
+            .collect();
         for connection in lost {
             self.recorder_gone(connection, ctx);
         }
@@ -209,6 +214,10 @@ impl RecordingSupervisor {
             }));
         }
         self.metrics.recorders.with_label_values::<&str>(&[]).set(gauge(self.attached.len()));
+        for state in RecordingState::ALL {
+            let count = self.rows.live().filter(|row| row.state == state).count();
+            self.metrics.recordings.with_label_values(&[state.name()]).set(gauge(count));
+        }
     }
 
     fn recorder_gone(&mut self, connection: ConnectionId, ctx: &mut Context<Self>) {
@@ -232,10 +241,6 @@ impl RecordingSupervisor {
             }
             Err(error) => warn!(%error, "the space that is left cannot be told"),
         }));
-        for state in RecordingState::ALL {
-            let count = self.rows.live().filter(|row| row.state == state).count();
-            self.metrics.recordings.with_label_values(&[state.name()]).set(gauge(count));
-        }
         self.measure_unmerged(ctx);
     }
 
@@ -347,6 +352,15 @@ impl Handler<MergeEnded> for RecordingSupervisor {
 
     fn handle(&mut self, message: MergeEnded, ctx: &mut Self::Context) {
         self.merge_ended(message, ctx);
+    }
+}
+
+impl Handler<CountRecordings> for RecordingSupervisor {
+    type Result = MessageResult<CountRecordings>;
+
+    fn handle(&mut self, _: CountRecordings, _: &mut Self::Context) -> Self::Result {
+        let recorders = self.attached.len();
+        MessageResult(RecordingCensus { recorders, merging_works: self.merging_works })
     }
 }
 

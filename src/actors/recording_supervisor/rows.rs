@@ -125,8 +125,7 @@ pub fn fresh_row(manifest: &Manifest) -> CatalogRow {
 impl RecordingSupervisor {
     /// Changes a recording's row, and sees to it that the catalog hears of it.
     pub(super) fn row_of(&mut self, manifest: &Manifest, change: impl FnOnce(&mut CatalogRow)) {
-        let row =
-            self.rows.live.entry(manifest.record_id.clone()).or_insert_with(|| fresh_row(manifest));
+        let row = self.rows.live.entry(manifest.record_id.clone()).or_insert_with(|| fresh_row(manifest));
         row.state = manifest.state;
         row.version = manifest.version;
         row.fence = manifest.fence;

@@ -282,13 +282,7 @@ impl Rooms {
     }
 
     /// Tells everyone in the room that it is recorded, or no longer.
-    fn set_recording(
-        &mut self,
-        now: Now,
-        name: &RoomName,
-        recording: bool,
-        effects: &mut Vec<RoomEffect>,
-    ) {
+    fn set_recording(&mut self, now: Now, name: &RoomName, recording: bool, effects: &mut Vec<RoomEffect>) {
         if recording {
             self.recorded.insert(name.clone());
         } else {

@@ -1,0 +1,385 @@
+//! One recorder's socket: its commands, its chunks, and what it is told.
+//!
+//! ```text
+//!  opened ─► start ─► taking chunks ─► stop ─► hears of the merge ─► start …
+//! ```
+//! Chunks go to the [`Intake`] at once, as many as the recorder may have unacknowledged; what comes beyond that waits
+//! in the socket. A `stop` waits for the chunks before it. What the recording is, others hold; when this actor ends, the
+//! recording's grace begins.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Message, Recipient};
+use bytes::Bytes;
+use tracing::error;
+
+use super::{
+    intake::{Intake, Taken},
+    mailbox::{Mailbox, post},
+    messages::{
+        AbortRecording, BeginRecording, Begun, Door, KillSwitch, Lifeline, RecorderGone, RecordingWentOn,
+        StopRecording, ToRecorder,
+    },
+    socket::{Endpoint, Socket, Timer},
+};
+use crate::{
+    adapters::ports::Patience,
+    domain::recording::{StopRefused, StopTaken},
+    metrics::Metrics,
+    protocol::{
+        Code, ConnectionId, RecordId, Refusal, UploadToken,
+        chunk::{Chunk, ChunkFrame, ChunkIndex},
+        limits,
+        recorder::{self, Framing, RecorderCommand, RecorderEvent, Start, Stop, Success},
+    },
+};
+
+/// How long the supervisor may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Where a recorder's connection posts to.
+#[derive(Clone)]
+pub struct RecordingLink {
+    /// `start`.
+    pub begin: Recipient<BeginRecording>,
+    /// `stop`.
+    pub stop: Recipient<StopRecording>,
+    /// `abort`.
+    pub abort: Recipient<AbortRecording>,
+    /// The socket is over.
+    pub gone: Recipient<RecorderGone>,
+    /// A chunk came after its recording was claimed.
+    pub went_on: Recipient<RecordingWentOn>,
+    /// Where chunks go.
+    pub intake: Intake,
+}
+
+/// A recorder's end of a socket.
+pub struct RecorderSession {
+    connection: ConnectionId,
+    link: RecordingLink,
+    kill: Option<KillSwitch>,
+    lifeline: Lifeline,
+    metrics: Metrics,
+    recording: Option<Recording>,
+    in_flight: usize,
+    /// A stop that waits for the chunks before it.
+    stopping: Option<Stop>,
+    malformed: u32,
+    start_timer: Option<Timer>,
+}
+
+struct Recording {
+    token: UploadToken,
+    framing: Framing,
+}
+
+impl Recording {
+    fn id(&self) -> &RecordId {
+        self.token.record_id()
+    }
+}
+
+impl RecorderSession {
+    /// A recorder that has just connected.
+    #[must_use]
+    pub fn new(
+        connection: ConnectionId,
+        link: RecordingLink,
+        kill: Option<KillSwitch>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            connection,
+            link,
+            kill,
+            lifeline: Arc::new(()),
+            metrics,
+            recording: None,
+            in_flight: 0,
+            stopping: None,
+            malformed: 0,
+            start_timer: None,
+        }
+    }
+
+    fn command(&mut self, command: RecorderCommand, socket: &mut Socket<'_, Self>) {
+        match command {
+            RecorderCommand::Start(start) => self.start(*start, socket),
+            RecorderCommand::Stop(stop) => match self.own(&stop.record_id) {
+                Err(refusal) => self.refuse(Some(stop.record_id), &refusal, socket),
+                Ok(_) => {
+                    self.stopping = Some(stop);
+                    self.stop_if_quiet(socket);
+                }
+            },
+            RecorderCommand::Abort(abort) => match self.own(&abort.record_id) {
+                Err(refusal) => self.refuse(Some(abort.record_id), &refusal, socket),
+                Ok(token) => self.abort(token, socket),
+            },
+        }
+    }
+
+    /// The token of the recording that this socket has started.
+    fn own(&self, id: &RecordId) -> Result<UploadToken, Refusal> {
+        let own = self.recording.as_ref().filter(|recording| recording.id() == id);
+        own.map(|recording| recording.token.clone()).ok_or_else(|| Code::NotStarted.into())
+    }
+
+    fn start(&mut self, start: Start, socket: &mut Socket<'_, Self>) {
+        if self.recording.is_some() {
+            return self.refuse(start.record_id, &Code::AlreadyStarted.into(), socket);
+        }
+        let asked = start.record_id.clone();
+        let framing = start.framing;
+        let door = Door::new(socket.inbox(), &self.lifeline, self.kill.clone());
+        let message = BeginRecording { start, socket: Some((self.connection, door)) };
+        self.ask(
+            self.link.begin.clone(),
+            message,
+            move |recorder, begun, socket| match begun {
+                Ok(begun) => recorder.begun(begun, framing, socket),
+                Err(refusal) => recorder.refuse(asked, &refusal, socket),
+            },
+            socket,
+        );
+    }
+
+    fn begun(&mut self, begun: Begun, framing: Framing, socket: &mut Socket<'_, Self>) {
+        if let Some(timer) = self.start_timer.take() {
+            socket.cancel(timer);
+        }
+        // How chunks come is a matter of this socket; another may have begun with the other framing.
+        self.recording = Some(Recording { token: begun.token, framing });
+        self.send(&RecorderEvent::Started(begun.started), socket);
+        if let Some(outcome) = begun.outcome {
+            self.told(&outcome);
+            self.send(&outcome, socket);
+        }
+    }
+
+    fn stop_if_quiet(&mut self, socket: &mut Socket<'_, Self>) {
+        if self.in_flight > 0 {
+            return;
+        }
+        let Some(stop) = self.stopping.take() else { return };
+        let token = match self.own(&stop.record_id) {
+            Ok(token) => token,
+            Err(refusal) => return self.refuse(Some(stop.record_id), &refusal, socket),
+        };
+        let message = StopRecording { token, made: stop.made };
+        self.ask(
+            self.link.stop.clone(),
+            message,
+            move |recorder, stopped, socket| recorder.stopped(stop.record_id, stopped, socket),
+            socket,
+        );
+    }
+
+    fn stopped(
+        &mut self,
+        record_id: RecordId,
+        stopped: Result<StopTaken, StopRefused>,
+        socket: &mut Socket<'_, Self>,
+    ) {
+        match stopped {
+            Ok(StopTaken { chunks, .. }) => {
+                self.send(&RecorderEvent::Finished { record_id, chunks }, socket);
+            }
+            Err(StopRefused { refusal, missing: Some((missing, expected)), .. }) => {
+                let event = RecorderEvent::RecordingError {
+                    record_id: Some(record_id),
+                    problem: (&refusal).into(),
+                    missing_chunks: Some(missing),
+                    total_expected: Some(expected),
+                };
+                self.send(&event, socket);
+            }
+            Err(refused) => self.refuse(Some(record_id), &refused.refusal, socket),
+        }
+    }
+
+    fn abort(&mut self, token: UploadToken, socket: &mut Socket<'_, Self>) {
+        let id = token.record_id().clone();
+        self.ask(
+            self.link.abort.clone(),
+            AbortRecording { token },
+            move |recorder, aborted, socket| match aborted {
+                // Nothing is left to speak of; the socket may start another.
+                Ok(()) => recorder.recording = None,
+                Err(refusal) => recorder.refuse(Some(id), &refusal, socket),
+            },
+            socket,
+        );
+    }
+
+    /// Asks the supervisor and handles nothing until it answers.
+    fn ask<M>(
+        &mut self,
+        whom: Recipient<M>,
+        question: M,
+        then: impl FnOnce(&mut Self, M::Result, &mut Socket<'_, Self>) + 'static,
+        socket: &mut Socket<'_, Self>,
+    ) where
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, whom.send(question));
+        socket.wait(answer, move |recorder, answer, socket| match answer {
+            Ok(Ok(answer)) => then(recorder, answer, socket),
+            Ok(Err(_)) | Err(_) => socket.end(Code::Overloaded),
+        });
+    }
+
+    fn chunk(&mut self, frame: &Bytes, socket: &mut Socket<'_, Self>) {
+        let Some(Recording { token, framing }) = &self.recording else {
+            return self.refuse_chunk(None, &Code::NotStarted.into(), socket);
+        };
+        let token = token.clone();
+        let (place, chunk) = match framing {
+            Framing::Indexed => match ChunkFrame::parse(frame) {
+                Ok(ChunkFrame { index, chunk }) => (Some(index), chunk),
+                Err(refused) => return self.refuse_chunk(refused.index, &refused.refusal, socket),
+            },
+            Framing::Raw => match Chunk::raw(frame.clone()) {
+                Ok(chunk) => (None, chunk),
+                Err(refusal) => return self.refuse_chunk(None, &refusal, socket),
+            },
+        };
+        self.take_in(token, place, chunk, socket);
+    }
+
+    /// Chunks with a place of their own are stored side by side; those that are numbered as they come, one by one.
+    fn take_in(
+        &mut self,
+        token: UploadToken,
+        place: Option<ChunkIndex>,
+        chunk: Chunk,
+        socket: &mut Socket<'_, Self>,
+    ) {
+        self.in_flight += 1;
+        let intake = self.link.intake.clone();
+        let asked = place.map(ChunkIndex::get);
+        let taking = async move { intake.take(&token, place, chunk, Patience::Socket).await };
+        let then = move |recorder: &mut Self, taken, socket: &mut Socket<'_, Self>| {
+            recorder.taken(asked, taken, socket);
+        };
+        if place.is_none() || self.in_flight >= limits::CHUNKS_IN_FLIGHT_MAX {
+            socket.wait(taking, then);
+        } else {
+            socket.beside(taking, then);
+        }
+    }
+
+    fn taken(&mut self, asked: Option<u32>, taken: Result<Taken, Refusal>, socket: &mut Socket<'_, Self>) {
+        self.in_flight -= 1;
+        match taken {
+            Ok(taken) => self.acknowledge(taken, socket),
+            Err(refusal) => self.refuse_chunk(asked, &refusal, socket),
+        }
+        self.stop_if_quiet(socket);
+    }
+
+    fn acknowledge(&mut self, taken: Taken, socket: &mut Socket<'_, Self>) {
+        let Some(recording) = &self.recording else { return };
+        let record_id = recording.id().clone();
+        if taken.outdated_claim {
+            let message = RecordingWentOn { id: record_id.clone() };
+            // Should it not be told, its merge is found outdated when it ends.
+            let _ = post(&self.link.went_on, Mailbox::Supervisor, &self.metrics, message);
+        }
+        let ack = RecorderEvent::ChunkAck { record_id, index: taken.index, status: Success::Success };
+        self.send(&ack, socket);
+    }
+
+    fn refuse_chunk(&mut self, index: Option<u32>, refusal: &Refusal, socket: &mut Socket<'_, Self>) {
+        self.metrics.refusals.with_label_values(&[refusal.code.name()]).inc();
+        let event = RecorderEvent::ChunkError {
+            record_id: self.recording.as_ref().map(|recording| recording.id().clone()),
+            index,
+            problem: refusal.into(),
+            retry_after_ms: refusal.retry_after_ms,
+        };
+        self.send(&event, socket);
+    }
+
+    fn refuse(&mut self, record_id: Option<RecordId>, refusal: &Refusal, socket: &mut Socket<'_, Self>) {
+        self.metrics.refusals.with_label_values(&[refusal.code.name()]).inc();
+        let event = RecorderEvent::RecordingError {
+            record_id,
+            problem: refusal.into(),
+            missing_chunks: None,
+            total_expected: None,
+        };
+        self.send(&event, socket);
+        if refusal.code.row().ends {
+            socket.end(refusal.code);
+        }
+    }
+
+    fn rejected(&mut self, refusal: Refusal, socket: &mut Socket<'_, Self>) {
+        self.malformed += 1;
+        let refusal =
+            if self.malformed > limits::MALFORMED_MAX { Code::MalformedRepeatedly.into() } else { refusal };
+        self.refuse(None, &refusal, socket);
+    }
+
+    fn send(&mut self, event: &RecorderEvent, socket: &mut Socket<'_, Self>) {
+        match serde_json::to_string(event) {
+            Ok(text) => socket.send(text),
+            Err(failure) => error!(%failure, "an event could not be written"),
+        }
+    }
+
+    /// After its outcome, the socket may start another.
+    fn told(&mut self, event: &RecorderEvent) {
+        let id = match event {
+            RecorderEvent::RecordingReady(ready) => Some(&ready.record_id),
+            _ => None,
+        };
+        if self.recording.as_ref().is_some_and(|recording| Some(recording.id()) == id) {
+            self.recording = None;
+        }
+    }
+}
+
+impl Endpoint for RecorderSession {
+    const KIND: &'static str = "recorder";
+    type Inbox = ToRecorder;
+
+    fn opened(&mut self, socket: &mut Socket<'_, Self>) {
+        let timer = socket.later(limits::START_TIMEOUT, |recorder, socket| {
+            if recorder.recording.is_none() {
+                socket.end(Code::HelloTimeout);
+            }
+        });
+        self.start_timer = Some(timer);
+    }
+
+    fn text(&mut self, text: &str, socket: &mut Socket<'_, Self>) {
+        match recorder::parse(text) {
+            Ok(command) => self.command(command, socket),
+            Err(refusal) => self.rejected(refusal, socket),
+        }
+    }
+
+    fn binary(&mut self, bytes: Bytes, socket: &mut Socket<'_, Self>) {
+        self.chunk(&bytes, socket);
+    }
+
+    fn inbox(&mut self, message: ToRecorder, socket: &mut Socket<'_, Self>) {
+        match message {
+            ToRecorder::Event(event) => {
+                self.told(&event);
+                self.send(&event, socket);
+            }
+            ToRecorder::Close(code) => socket.end(code),
+        }
+    }
+
+    fn closed(&mut self) {
+        // Should the mailbox be full, the dropped lifeline says the same a moment later.
+        let message = RecorderGone { connection: self.connection };
+        let _ = post(&self.link.gone, Mailbox::Supervisor, &self.metrics, message);
+    }
+}

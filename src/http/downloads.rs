@@ -1,0 +1,77 @@
+//! `GET /recordings/download/{key}`: a video or its poster, with ranges (RFC 9110 §14).
+
+use actix_files::NamedFile;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{
+            CACHE_CONTROL, CONTENT_RANGE, Charset, ContentDisposition, DispositionParam, DispositionType,
+            ExtendedValue,
+        },
+    },
+    web::{Data, Path},
+};
+use tracing::warn;
+
+use super::{error::Problem, recordings, state::HttpState};
+use crate::{
+    adapters::ports::CatalogRow,
+    protocol::{Code, recorder::VideoKey},
+};
+
+/// The file, or the part of it that is asked for.
+pub async fn video(
+    request: HttpRequest,
+    key: Path<String>,
+    state: Data<HttpState>,
+) -> Result<HttpResponse, Problem> {
+    // Only names that a video can have are looked for, so there is no path to escape from.
+    let key = VideoKey::parse(&key).ok_or(Code::NotFound)?;
+    let path = state.videos.path(&key).await.map_err(|error| Problem::from(error.refusal()))?;
+    let path = path.ok_or(Code::NotFound)?;
+    // A video is served also while the catalog is away; it then has a plainer name.
+    let row = state.catalog.find_key(&key).await.map_err(|error| recordings::unreachable(&error));
+    let opened = tokio::task::spawn_blocking(move || NamedFile::open(path)).await;
+    let file = opened.map_err(|_| Code::Internal)?.map_err(|error| {
+        warn!(key = key.as_str(), %error, "a video cannot be opened");
+        Problem::from(Code::NotFound)
+    })?;
+    let size = file.metadata().len();
+    let kind = mime_guess::from_path(key.as_str()).first_or_octet_stream();
+    let kind = if key.extension() == "mkv" { "video/x-matroska".parse().unwrap_or(kind) } else { kind };
+    let response = file
+        .set_content_type(kind)
+        .set_content_disposition(disposition(&key, row.ok().flatten().as_ref()))
+        .into_response(&request);
+    if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Err(Problem::from(Code::RangeWrong).with_header(CONTENT_RANGE, format!("bytes */{size}")));
+    }
+    let mut response = response;
+    // A version never changes under its name, but it may be deleted.
+    let policy = actix_web::http::header::HeaderValue::from_static("private, no-cache");
+    response.headers_mut().insert(CACHE_CONTROL, policy);
+    Ok(response)
+}
+
+/// A name that people recognise, in plain ASCII for old programs and as it is for others (RFC 6266, RFC 8187).
+fn disposition(key: &VideoKey, row: Option<&CatalogRow>) -> ContentDisposition {
+    let stem = key.as_str().rsplit_once('.').map_or(key.as_str(), |(stem, _)| stem);
+    let title = row.and_then(|row| row.title.as_deref()).unwrap_or(stem);
+    let unfit = |c: char| c.is_control() || "/\\:*?\"<>|".contains(c);
+    let name: String = title.chars().map(|c| if unfit(c) { '-' } else { c }).collect();
+    let name = format!("{}.{}", name.trim_matches(['.', ' ']), key.extension());
+    let plain: String = name.chars().map(|c| if c.is_ascii() { c } else { '_' }).collect();
+    let picture = key.extension() == "jpg";
+    ContentDisposition {
+        disposition: if picture { DispositionType::Inline } else { DispositionType::Attachment },
+        parameters: vec![
+            DispositionParam::Filename(plain),
+            DispositionParam::FilenameExt(ExtendedValue {
+                charset: Charset::Ext("UTF-8".to_owned()),
+                language_tag: None,
+                value: name.into_bytes(),
+            }),
+        ],
+    }
+}
