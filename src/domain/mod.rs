@@ -8,6 +8,7 @@ pub mod clock;
 pub mod ice;
 pub mod media;
 pub mod membership;
+pub mod merge;
 pub mod outbound;
 pub mod recording;
 pub mod rooms;

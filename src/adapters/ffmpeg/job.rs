@@ -1,0 +1,144 @@
+//! One merge: attempts, until one holds every chunk that is of use.
+
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use super::{
+    Kit, check,
+    percent::Percent,
+    program::{self, Listen, Output, Task},
+    segment::Part,
+    source::Trouble,
+};
+use crate::{
+    adapters::ports::{MergeError, MergeJob, Merged},
+    domain::merge::{Difference, Expected, Layout, MergePlan, PlannedChunk, Segment},
+};
+
+/// What one run may take for each byte that it copies.
+const COPY_BYTES_PER_SECOND: u64 = 2_000_000;
+
+/// Makes the video. A first chunk that is damaged takes its segment with it, and everything is planned anew without
+/// it; any other damaged chunk is a hole where it stood.
+pub async fn merge(kit: &Kit, job: &MergeJob) -> Result<Merged, MergeError> {
+    let percent = Percent::new(&*job.progress);
+    let mut unusable = BTreeSet::new();
+    let mut why = "its beginning is missing".to_owned();
+    loop {
+        let chunks = job.chunks.iter().map(|chunk| PlannedChunk { index: chunk.index, mark: chunk.mark });
+        let layout = Layout::of(chunks, job.expected, &unusable);
+        if layout.segments.is_empty() {
+            return Err(MergeError::Impossible(format!("nothing of this recording can be read: {why}")));
+        }
+        let attempt = Attempt { kit, job, layout: &layout, percent: &percent };
+        match attempt.run().await {
+            Ok(merged) => return Ok(merged),
+            Err(Trouble::Merge(error)) => return Err(error),
+            Err(Trouble::Unusable(chunks, reason)) => {
+                let before = unusable.len();
+                unusable.extend(chunks);
+                if unusable.len() == before {
+                    return Err(MergeError::Impossible(reason));
+                }
+                why = reason;
+            }
+        }
+    }
+}
+
+/// One attempt, by one layout.
+pub struct Attempt<'a> {
+    pub kit: &'a Kit,
+    pub job: &'a MergeJob,
+    pub layout: &'a Layout,
+    pub percent: &'a Percent<'a>,
+}
+
+/// A finished file, and by which plan.
+pub struct Made {
+    /// In the folder.
+    pub name: String,
+    pub plan: MergePlan,
+    /// Read back.
+    pub found: check::Found,
+}
+
+impl Attempt<'_> {
+    async fn run(&self) -> Result<Merged, Trouble> {
+        let (parts, made) = match &self.layout.segments[..] {
+            [only] => self.direct(only).await?,
+            segments => self.joined(segments).await?,
+        };
+        Ok(self.report(&parts, made).await)
+    }
+
+    /// One segment: its packets go straight into the video.
+    async fn direct(&self, segment: &Segment) -> Result<(Vec<Part>, Made), Trouble> {
+        // Room for the index in front, as the number of keyframes is not known before they have passed.
+        let mut index_bytes = Some(segment.bytes() / 2048 + segment.chunks().count() as u64 * 80 + 4096);
+        loop {
+            let ahead = self.look_ahead(segment).await?;
+            let plan = MergePlan::of(&[ahead.facts()]);
+            let name = format!("video.{}", plan.family.extension());
+            let output = super::segment::written(&name, &plan, index_bytes, ahead.delay_us());
+            let part = self.feed(ahead, segment, &output, self.percent.step(0.0, 85.0)).await?;
+            let parts = vec![part];
+            has_content(&parts)?;
+            let expected = super::joined::expected(&plan, &parts, &[]);
+            match self.check(&name, &expected).await? {
+                Ok(found) => return Ok((parts, Made { name, plan, found })),
+                // Keyframes came closer together than there was room for: written behind the media there is always.
+                Err(Difference::NoIndex) if index_bytes.take().is_some() => {}
+                Err(difference) => return Err(MergeError::NotProven(difference.to_string()).into()),
+            }
+        }
+    }
+
+    /// Holds a finished file against what was planned.
+    pub async fn check(
+        &self,
+        name: &str,
+        expected: &Expected<'_>,
+    ) -> Result<Result<check::Found, Difference>, MergeError> {
+        let step = self.percent.step(88.0, 97.0);
+        let found = match check::prove(&self.job.folder.join(name), expected, step).await? {
+            Ok(found) => found,
+            Err(difference) => return Ok(Err(difference)),
+        };
+        self.probe(name, &found).await?;
+        self.decode(name).await?;
+        Ok(Ok(found))
+    }
+
+    /// Runs ffmpeg over files.
+    pub async fn ffmpeg(
+        &self,
+        args: Vec<String>,
+        limit: Duration,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Output, MergeError> {
+        program::run(self.task(args, limit).await, Listen::Progress(progress)).await
+    }
+
+    /// A run of ffmpeg.
+    pub async fn task(&self, args: Vec<String>, limit: Duration) -> Task<'_> {
+        self.tool(&self.kit.config.ffmpeg, args, limit).await
+    }
+
+    /// A run of either program.
+    pub async fn tool<'b>(&'b self, program: &'b Path, args: Vec<String>, limit: Duration) -> Task<'b> {
+        Task { program, args, folder: &self.job.folder, limit, guard: self.kit.guard().await }
+    }
+
+    /// For how long so many bytes may be copied.
+    pub fn limit(&self, bytes: u64) -> Duration {
+        self.kit.config.time_limit + Duration::from_secs(bytes / COPY_BYTES_PER_SECOND)
+    }
+}
+
+/// Refuses what holds nothing to see and nothing to hear.
+pub fn has_content(parts: &[Part]) -> Result<(), MergeError> {
+    if parts.iter().any(|part| !part.fed.tally.is_empty()) {
+        return Ok(());
+    }
+    Err(MergeError::Impossible("it has a header, but not one picture and no sound".into()))
+}

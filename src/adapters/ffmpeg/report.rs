@@ -1,0 +1,71 @@
+//! What is told of a finished video.
+
+use std::collections::BTreeSet;
+
+use super::{
+    job::{Attempt, Made},
+    segment::Part,
+};
+use crate::{
+    adapters::ports::Merged,
+    domain::merge::{Layout, MergePlan, PlannedChunk, Timeline, TimelineSegment, mime_type},
+    protocol::recorder::{Did, SegmentWork},
+};
+
+impl Attempt<'_> {
+    /// Tells of it.
+    pub async fn report(&self, parts: &[Part], made: Made) -> Merged {
+        let layout = self.layout_as_merged(parts);
+        let timeline = Timeline { segments: parts.iter().map(times).collect() };
+        let poster = self.poster(&made, &timeline).await;
+        self.percent.step(0.0, 100.0).reach(1, 1);
+        let tracks: Vec<_> = made.found.tally.tracks().into_iter().map(|(track, _)| track).collect();
+        Merged {
+            file: self.job.folder.join(&made.name),
+            proof: made.found.proof,
+            extension: made.plan.family.extension(),
+            mime_type: mime_type(made.plan.family, &tracks),
+            codecs: tracks.iter().map(|track| track.codec.name().to_owned()).collect(),
+            duration_ms: u64::try_from((made.found.tally.length_us() + 500) / 1000).unwrap_or(0),
+            poster,
+            missing: layout.missing(),
+            gaps: timeline.gaps(&layout),
+            work: work(&layout, parts, &made.plan),
+        }
+    }
+
+    /// The layout without the chunks that turned out to be of no use on the way; they are inside segments, so the
+    /// segments are the same.
+    fn layout_as_merged(&self, parts: &[Part]) -> Layout {
+        let lost = self.layout.missing().into_iter();
+        let known: BTreeSet<_> = lost.chain(parts.iter().flat_map(|part| part.bad.iter().copied())).collect();
+        let chunks =
+            self.job.chunks.iter().map(|chunk| PlannedChunk { index: chunk.index, mark: chunk.mark });
+        Layout::of(chunks, self.job.expected, &known)
+    }
+}
+
+fn times(part: &Part) -> TimelineSegment {
+    TimelineSegment {
+        first_us: part.fed.tally.summary.first_us(),
+        length_us: part.fed.tally.length_us(),
+        gaps: part.fed.gaps.clone(),
+        holes: part.fed.holes.clone(),
+    }
+}
+
+/// What was done with each segment. Those without packets are in no plan.
+fn work(layout: &Layout, parts: &[Part], plan: &MergePlan) -> Vec<SegmentWork> {
+    let mut work = Vec::new();
+    let mut planned = 0;
+    for ((segment, part), number) in layout.segments.iter().zip(parts).zip(0..) {
+        if part.fed.tally.is_empty() {
+            let detail = "nothing in it but a header".to_owned();
+            work.push(SegmentWork { segment: number, chunks: segment.range(), did: Did::Copied, detail });
+        } else {
+            work.push(plan.work(planned, number, segment.range()));
+            planned += 1;
+        }
+    }
+    work
+}

@@ -1,0 +1,11 @@
+//! Chunks become one file that holds what was recorded: each case of media and of damage, compared packet by packet
+//! and frame by frame with its source. ffmpeg is real.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this is how a test fails, also in what tests share"
+)]
+
+mod copied;
+mod kit;
