@@ -119,8 +119,17 @@ impl Generator {
             if self.rng.one_in(3) {
                 blocks.push(build::block_group(1, 480, false, 33, &[7; 40]));
                 let lacing = *self.rng.pick(&[2, 4, 6]);
-                let laces: &[u8] = if lacing == 6 { &[1, 0x82] } else if lacing == 2 { &[1, 2] } else { &[1] };
-                blocks.push(build::element(0xa3, &build::block(2, 490, 0x80 | lacing, &[laces, &[9; 4]].concat())));
+                let laces: &[u8] = if lacing == 6 {
+                    &[1, 0x82]
+                } else if lacing == 2 {
+                    &[1, 2]
+                } else {
+                    &[1]
+                };
+                blocks.push(build::element(
+                    0xa3,
+                    &build::block(2, 490, 0x80 | lacing, &[laces, &[9; 4]].concat()),
+                ));
             }
             let cluster = if live { build::live_cluster } else { build::cluster };
             body.extend(cluster(index * 500, &blocks));
@@ -129,9 +138,13 @@ impl Generator {
             return [build::live_header(), body].concat();
         }
         let tracks = build::element(0x1654_ae6b, &[build::video_track(1), build::audio_track(2)].concat());
-        let point = [build::number(0xb3, 0), build::element(0xb7, &[build::number(0xf7, 1), build::number(0xf1, 60)].concat())];
+        let point = [
+            build::number(0xb3, 0),
+            build::element(0xb7, &[build::number(0xf7, 1), build::number(0xf1, 60)].concat()),
+        ];
         let cues = build::element(0x1c53_bb6b, &build::element(0xbb, &point.concat()));
-        let segment = [build::info(1_000_000, Some(500.0)), tracks, body, cues, build::element(0xec, &[0; 9])];
+        let segment =
+            [build::info(1_000_000, Some(500.0)), tracks, body, cues, build::element(0xec, &[0; 9])];
         [build::ebml_header(), build::element(0x1853_8067, &segment.concat())].concat()
     }
 

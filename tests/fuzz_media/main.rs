@@ -13,7 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 
 #[path = "../../src/domain/media/test_media.rs"]
-#[allow(dead_code, clippy::cast_possible_truncation, reason = "shared with the tests of the readers")]
+#[allow(dead_code, reason = "shared with the tests of the readers")]
 mod build;
 #[path = "../support/mod.rs"]
 mod support;
@@ -59,7 +59,7 @@ fn fuzz(what: &str, round: impl Fn(u64)) {
 fn container(bytes: &[u8]) -> Container {
     match sniff(bytes) {
         Sniff::Media(container) => container,
-        Sniff::NotMedia | Sniff::TooShort if bytes.len() % 2 == 0 => Container::Mp4,
+        Sniff::NotMedia | Sniff::TooShort if bytes.len().is_multiple_of(2) => Container::Mp4,
         Sniff::NotMedia | Sniff::TooShort => Container::Matroska,
     }
 }

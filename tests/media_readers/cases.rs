@@ -1,6 +1,9 @@
 //! The media: made once for each test by ffmpeg, small, with what readers stumble over.
 
-use std::path::PathBuf;
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+};
 
 use crate::tools;
 
@@ -120,26 +123,35 @@ pub const WHOLE: [Case; 4] = [
 pub struct Media {
     pub file: PathBuf,
     pub bytes: Vec<u8>,
-    _folder: tempfile::TempDir,
 }
 
 impl Case {
-    /// Makes it.
+    /// Makes it, or takes what an earlier run made of the same arguments: encoding is most of what these tests cost.
     pub fn make(&self) -> Media {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join(format!("media.{}", self.ending));
         let inputs = [
             ("PICTURES", "-f lavfi -i testsrc2=size=160x120:rate=30:duration=4"),
             ("SOUND", "-f lavfi -i sine=frequency=440:duration=4"),
         ];
         let arguments =
             inputs.iter().fold(self.arguments.to_owned(), |text, (word, input)| text.replace(word, input));
-        let mut bytes = tools::ffmpeg(&format!("{arguments} -threads 2"), &file);
+        let mut hasher = DefaultHasher::new();
+        (&arguments, self.ending, self.live).hash(&mut hasher);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("media_readers");
+        let file = folder.join(format!("{:016x}.{}", hasher.finish(), self.ending));
+        if let Ok(bytes) = std::fs::read(&file) {
+            return Media { file, bytes };
+        }
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let own = tempfile::tempdir_in(&folder).expect("a folder");
+        let made = own.path().join(format!("made.{}", self.ending));
+        let mut bytes = tools::ffmpeg(&arguments, &made);
         if self.live {
             bytes = with_unknown_sizes(&bytes);
-            std::fs::write(&file, &bytes).expect("written");
+            std::fs::write(&made, &bytes).expect("written");
         }
-        Media { file, bytes, _folder: folder }
+        // Another test may have made it at the same time; either is as good.
+        std::fs::rename(&made, &file).expect("renamed");
+        Media { file, bytes }
     }
 }
 

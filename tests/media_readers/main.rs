@@ -137,11 +137,10 @@ fn a_finished_file_proves_itself() {
             assert!(track.largest_step().0 < 150_000, "{}: {:?}", case.name, track.largest_step());
         }
     }
-    let media = MATROSKA[0].make();
-    let at = media.bytes.windows(4).rposition(|id| id == [0x1c, 0x53, 0xbb, 0x6b]).expect("Cues");
+    let mut wrong = MATROSKA[0].make().bytes;
+    let at = wrong.windows(4).rposition(|id| id == [0x1c, 0x53, 0xbb, 0x6b]).expect("Cues");
     // The first entry's position, moved by one: F1, a size, the position.
-    let field = at + media.bytes[at..].iter().position(|byte| *byte == 0xf1).expect("a position");
-    let mut wrong = media.bytes.clone();
+    let field = at + wrong[at..].iter().position(|byte| *byte == 0xf1).expect("a position");
     let last = field + 1 + usize::from(wrong[field + 1] & 0x7f);
     wrong[last] ^= 1;
     assert_eq!(summary(&read(&wrong, 999)).cues_astray().len(), 1, "an index that leads astray is noticed");

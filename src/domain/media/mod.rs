@@ -23,6 +23,8 @@ mod reader;
 mod repair;
 mod sample_tables;
 mod summary;
+#[cfg(test)]
+mod test_media;
 mod track;
 
 pub use self::{

@@ -153,6 +153,7 @@ fn read_entry(stsd: &[u8], track: &mut Track) -> Option<()> {
             track.channels = u32::try_from(fields.number(2)?).ok()?;
             fields.bytes(6)?;
             track.sample_rate = fields.u32()? >> 16;
+            (track.width, track.height) = (0, 0);
             AUDIO_BYTES
         }
         TrackKind::Other => return Some(()),

@@ -105,6 +105,15 @@ pub fn full(kind: &[u8; 4], version: u8, flags: u32, body: &[u8]) -> Vec<u8> {
     boxed(kind, &[&word.to_be_bytes(), body].concat())
 }
 
+/// How many bytes, as boxes count them.
+pub fn size(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+fn count(sizes: &[u32]) -> u32 {
+    u32::try_from(sizes.len()).unwrap_or(u32::MAX)
+}
+
 /// Numbers of four bytes, one behind the other.
 pub fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_be_bytes()).collect()
@@ -116,13 +125,25 @@ pub fn ftyp() -> Vec<u8> {
 
 /// A track of 1000 ticks a second with these tables.
 pub fn trak(number_: u32, video: bool, tables: &[Vec<u8>]) -> Vec<u8> {
-    let tkhd = full(b"tkhd", 0, 3, &[words(&[0, 0, number_, 0, 0]), vec![0; 52], words(&[640 << 16, 360 << 16])].concat());
+    let tkhd = full(
+        b"tkhd",
+        0,
+        3,
+        &[words(&[0, 0, number_, 0, 0]), vec![0; 52], words(&[640 << 16, 360 << 16])].concat(),
+    );
     let mdhd = full(b"mdhd", 0, 0, &words(&[0, 0, 1000, 0, 0]));
-    let hdlr = full(b"hdlr", 0, 0, &[&[0; 4], if video { b"vide" } else { b"soun" }, [0; 13].as_slice()].concat());
+    let hdlr =
+        full(b"hdlr", 0, 0, &[&[0; 4], if video { b"vide" } else { b"soun" }, [0; 13].as_slice()].concat());
     let entry = if video {
-        boxed(b"vp09", &[vec![0; 24], words(&[640 << 16 | 360]), vec![0; 50], full(b"vpcC", 1, 0, &[0; 8])].concat())
+        boxed(
+            b"vp09",
+            &[vec![0; 24], words(&[640 << 16 | 360]), vec![0; 50], full(b"vpcC", 1, 0, &[0; 8])].concat(),
+        )
     } else {
-        boxed(b"Opus", &[vec![0; 16], words(&[2 << 16 | 16, 0, 48000 << 16]), boxed(b"dOps", &[0; 11])].concat())
+        boxed(
+            b"Opus",
+            &[vec![0; 16], words(&[2 << 16 | 16, 0, 48000 << 16]), boxed(b"dOps", &[0; 11])].concat(),
+        )
     };
     let stsd = full(b"stsd", 0, 0, &[words(&[1]), entry].concat());
     let stbl = boxed(b"stbl", &[stsd, tables.concat()].concat());
@@ -149,7 +170,7 @@ pub fn fragment(sequence: u32, time: u32, keyframe: bool, sizes: &[u32], base: O
         let tfhd = full(b"tfhd", 0, flags, &[words(&[track]), base].concat());
         let tfdt = full(b"tfdt", 0, 0, &words(&[time]));
         let first = if track == 2 || keyframe { 0x0200_0000 } else { 0x0101_0000 };
-        let fields = [words(&[sizes.len() as u32, offset, first]), words(sizes)].concat();
+        let fields = [words(&[count(sizes), offset, first]), words(sizes)].concat();
         boxed(b"traf", &[tfhd, tfdt, full(b"trun", 0, 0x205, &fields)].concat())
     };
     let moof = |offset: u32| {
@@ -163,7 +184,7 @@ pub fn fragment(sequence: u32, time: u32, keyframe: bool, sizes: &[u32], base: O
 
 /// A whole file of one video track: these sizes in one chunk, its moov in front or behind.
 pub fn whole(sizes: &[u32], in_front: bool) -> Vec<u8> {
-    let count = sizes.len() as u32;
+    let count = count(sizes);
     let mdat = boxed(b"mdat", &vec![0xa5; sizes.iter().sum::<u32>() as usize]);
     let moov = |offset: u32| {
         let tables = [
@@ -176,9 +197,9 @@ pub fn whole(sizes: &[u32], in_front: bool) -> Vec<u8> {
         let mvhd = full(b"mvhd", 0, 0, &[words(&[0, 0, 1000, count * 40]), vec![0; 80]].concat());
         boxed(b"moov", &[mvhd, trak(1, true, &tables)].concat())
     };
-    let front = ftyp().len() as u32 + 8;
+    let front = size(&ftyp()) + 8;
     if in_front {
-        [ftyp(), moov(front + moov(0).len() as u32), mdat].concat()
+        [ftyp(), moov(front + size(&moov(0))), mdat].concat()
     } else {
         [ftyp(), mdat, moov(front)].concat()
     }
