@@ -376,23 +376,6 @@ describe('pages', { skip: skipReason(), timeout: 1_200_000 }, () => {
     await page.waitForURL('**/room/by-link');
   });
 
-  test('the recorder opens in a new tab, or its absence is told', async () => {
-    const page = await chromium.open();
-    let status = 404;
-    await page.context().route(/\/recorder\?/, (route) => route.fulfill({ status, body: '' }));
-    await enterRoom(page, newRoom(), 'Ada');
-    const openRecorder = async () => {
-      await page.click('button[popovertarget=more-menu]');
-      await page.click('#more-menu [data-act=record]');
-    };
-    await openRecorder();
-    await page.locator('.toast', { hasText: 'no recorder page' }).waitFor();
-    status = 200;
-    const [tab] = await Promise.all([page.context().waitForEvent('page'), openRecorder()]);
-    assert.match(tab.url(), /\/recorder\?room=test-\d+$/);
-    chromium.complaints.splice(0, Infinity, ...chromium.complaints.filter((line) => !line.includes('404')));
-  });
-
   test('nothing scrolls sideways at 360 pixels', async () => {
     const narrow = { viewport: { width: 360, height: 640 } };
     const page = await chromium.open(node.url, narrow);

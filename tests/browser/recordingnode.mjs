@@ -23,6 +23,8 @@ export class RecordingNode {
   stops = [];
   /** Where false, chunks are taken and never acknowledged. */
   acks = true;
+  /** Stops that came meanwhile. @type {(() => void)[]} */
+  held = [];
   /** Where false, sockets are closed as soon as they open. */
   up = true;
   /** What comes after a stop; the test calls `finish` itself where it is null. @type {'ready' | 'failed' | null} */
@@ -77,6 +79,7 @@ export class RecordingNode {
   release() {
     this.acks = true;
     for (const { route, recordId } of this.sockets) for (const index of this.chunks.get(recordId)?.keys() ?? []) this.#ack(route, recordId, index);
+    for (const stop of this.held.splice(0)) stop();
   }
 
   /** Ends all sockets. */
@@ -108,6 +111,7 @@ export class RecordingNode {
       const missing = Array.from({ length: nextIndex }, (_, index) => index).filter((index) => !stored.has(index));
       this.#say(socket.route, { type: 'started', recordId, uploadToken: `token-${recordId}`, nextIndex, missing, limits: LIMITS, graceMs: 5000, state: 'recording', merging: 'available' });
     } else if (message.type === 'stop') {
+      if (!this.acks) return void this.held.push(() => this.#hear(socket, message));
       this.stops.push(message);
       Object.assign(this.find(message.recordId), { state: 'finalising' });
       this.#say(socket.route, { type: 'finished', recordId: message.recordId, chunks: message.chunks });

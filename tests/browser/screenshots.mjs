@@ -8,7 +8,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { loseMedia, startBrowser, startNode, startWire } from './harness.mjs';
+import { loseMedia, startBrowser, startNode, startWire, until } from './harness.mjs';
 import { RecordingNode } from './recordingnode.mjs';
 import { SMALL_WINDOW, disperse, enterRoom, inCall, noticed, othersSeen, say } from './visitors.mjs';
 
@@ -280,6 +280,50 @@ const STATES = {
     await refused.waitForSelector('.note:nth-child(2)');
     await shoot(refused, 'recorder-refused');
     await disperse(refused);
+  },
+  async callrecording() {
+    const pages = await gather('design-review', 3);
+    const [first, second, third] = pages;
+    const recorder = new RecordingNode();
+    await recorder.attach(first);
+    await third.keyboard.press('v');
+    await second.setViewportSize(SIZES.desktop);
+    await second.click('.bar [data-act=share]');
+    await first.waitForSelector('.tile[data-kind=screen][data-picture]');
+    await first.keyboard.press('r');
+    await first.waitForSelector('#confirm[open]');
+    await shoot(first, 'record-confirm');
+    recorder.outcome = null;
+    await first.click('#confirm [value=yes]');
+    await first.waitForSelector('.bar [data-act=record][aria-pressed=true]', { state: 'attached' });
+    await until(() => (recorder.chunks.get('rec-1')?.size ?? 0) > 3, { what: 'pieces of the call' });
+    await first.evaluate(() => document.querySelector('#toasts')?.replaceChildren());
+    await shoot(first, 'record-running');
+    await second.click('.bar [data-act=share]');
+    await first.waitForSelector('.tile[data-kind=screen]', { state: 'detached' });
+    const before = recorder.chunks.get('rec-1')?.size ?? 0;
+    await until(() => (recorder.chunks.get('rec-1')?.size ?? 0) > before + 3, { what: 'pieces without the screen' });
+    recorder.acks = false;
+    await first.click('.call [data-act=leave]');
+    await first.waitForSelector('#after-recording[data-stage=sending]');
+    await shoot(first, 'record-leaving');
+    recorder.release();
+    await until(() => recorder.stops.length > 0, { what: 'the stop' });
+    await writeFile(path.join(folder, 'call.webm'), recorder.bytes('rec-1'));
+    recorder.finish('rec-1');
+    await first.waitForSelector('#after-recording[data-stage=ready]');
+    await shoot(first, 'record-left');
+    await disperse(...pages);
+    // What the others see, as the node tells it.
+    const other = await chromium.open(undefined, { viewport: SIZES.desktop });
+    await other.routeWebSocket('**/ws', (route) => {
+      const server = route.connectToServer();
+      server.onMessage((message) => route.send(String(message).replace('"recording":false', '"recording":true')));
+    });
+    await enterRoom(other, `${node.url}/room/design-review`, 'Lukas');
+    await other.waitForSelector('[data-badge=recording]:not([hidden])');
+    await shoot(other, 'record-others');
+    await disperse(other);
   },
   async library() {
     const shelf = new RecordingNode();

@@ -3,7 +3,6 @@
 import { confirm } from './dialogs.js';
 import { need } from './dom.js';
 import { invite } from './invite.js';
-import { openRecorder } from './recorder.js';
 import { explainBriefly } from './words.js';
 
 /** @typedef {import('./callscreen.js').Scene} Scene */
@@ -13,10 +12,12 @@ import { explainBriefly } from './words.js';
 export class Acts {
   /**
    * @param {Scene} scene
+   * @param {import('./tiles.js').Tiles} tiles
    * @param {() => void} left the person leaves the call
    */
-  constructor(scene, left) {
+  constructor(scene, tiles, left) {
     this.scene = scene;
+    this.tiles = tiles;
     this.left = left;
   }
 
@@ -64,6 +65,8 @@ export class Acts {
 
   /** Leaves, without asking: coming back is one press. */
   leave() {
+    // What was recorded is sent from the page that comes now.
+    this.scene.recordings.leave();
     this.scene.call.leave();
     this.left();
   }
@@ -82,12 +85,9 @@ export class Acts {
     await this.#try(call.lock(!call.locked), 'The room could not be ' + (call.locked ? 'unlocked.' : 'locked.'));
   }
 
-  /** Opens the recorder. */
-  async record() {
-    const { room, toasts } = this.scene;
-    const outcome = await openRecorder(room);
-    if (outcome === 'missing') toasts.show('This server has no recorder page, so the call cannot be recorded here.', { tone: 'problem' });
-    if (outcome === 'unreachable') toasts.show('The recorder could not be opened: the server does not answer. Try again when you are connected.', { tone: 'problem' });
+  /** Records the call, after a question, or ends the recording. */
+  record() {
+    return this.scene.recordings.toggle(this.scene, this.tiles);
   }
 
   /**

@@ -1,6 +1,7 @@
 // Several sounds mixed into one track, whose sources may come and go while it is recorded.
 
 const LIMIT_DECIBELS = -6;
+const RESUME_MS = 500;
 
 /** Mixes audio tracks. `track` stays the same one for the life of the mix, silent while there is nothing in it. */
 export class AudioMix {
@@ -45,11 +46,18 @@ export class AudioMix {
 
   /** Starts the clock of sound, which browsers hold until the person has done something on the page. */
   async resume() {
-    if (this.context.state === 'suspended') await this.context.resume();
+    if (this.context.state !== 'suspended') return;
+    const running = this.context.resume();
+    // Not waited for without an end: after a reload nobody may have touched the page yet.
+    await Promise.race([running, new Promise((resolve) => setTimeout(resolve, RESUME_MS))]);
+    if (this.context.state === 'suspended') {
+      for (const type of ['pointerdown', 'keydown']) addEventListener(type, () => void this.context.resume(), { once: true });
+    }
   }
 
   /** Ends the mix and its track. */
   close() {
+    if (this.context.state === 'closed') return;
     this.sync([]);
     this.track.stop();
     void this.context.close();

@@ -12,6 +12,7 @@ import { inviteLink } from './names.js';
 import { Outbound } from './outbound.js';
 import { Panels } from './panels.js';
 import { People } from './people.js';
+import { RecordButton } from './recording/recordbutton.js';
 import { Roster } from './roster.js';
 import { listenForKeys } from './shortcuts.js';
 import { Sound } from './sound.js';
@@ -32,6 +33,7 @@ import { keepAwake } from './wakelock.js';
  * @property {import('./feedback.js').Announcer} announcer
  * @property {import('./feedback.js').Banner} banner
  * @property {import('./dialogs.js').Settings} settings
+ * @property {import('./recording/recordings.js').Recordings} recordings
  * @property {() => void} showHelp
  * @property {() => void} showLink for copying by hand
  * @property {() => boolean} shortcutsOn
@@ -68,8 +70,8 @@ export class CallScreen {
     const { signal } = this.over;
     const part = (/** @type {string} */ selector) => need(selector, HTMLElement, screen);
     const chatButton = need('button[data-panel=chat]', HTMLButtonElement, screen);
-    const acts = new Acts(this.scene, () => this.finish({ code: 1000, reason: 'left', mayReturn: true }));
     this.tiles = new Tiles(part('#floor'), part('#stage'), part('#grid'), part('#alone'));
+    const acts = new Acts(this.scene, this.tiles, () => this.finish({ code: 1000, reason: 'left', mayReturn: true }));
     this.roster = new Roster(part('#people'), {
       mute: (person, kind) => void acts.mute(person, kind),
       remove: (person) => void acts.remove(person),
@@ -82,6 +84,7 @@ export class CallScreen {
     });
     this.panels = new Panels(screen, (open) => open === 'chat' && this.chat.opened(), signal);
     this.controls = new Controls(screen, acts.byName(), signal);
+    this.recordButton = new RecordButton(screen);
     this.#listen(acts.byName());
   }
 
@@ -103,6 +106,7 @@ export class CallScreen {
     tellHappenings(this.scene, this.over.signal);
     this.outbound.sync();
     this.#draw();
+    void this.scene.recordings.goOn(this.scene, this.tiles);
     const others = call.participants.size;
     announcer.say(others === 0 ? 'You are in the call. Nobody else is here yet.' : `You are in the call with ${others} other${others === 1 ? '' : 's'}.`);
   }
@@ -110,6 +114,7 @@ export class CallScreen {
   /** Takes everything of this call off the screen. */
   stop() {
     this.over.abort();
+    this.scene.recordings.leave();
     cancelAnimationFrame(this.drawing);
     for (const stop of this.stops ?? []) stop();
     this.meter.stop();
@@ -124,17 +129,18 @@ export class CallScreen {
 
   /** @param {Record<import('./controls.js').Act, () => void>} acts */
   #listen(acts) {
-    const { call, media, sound, banner, shortcutsOn } = this.scene;
+    const { call, media, sound, banner, recordings, shortcutsOn } = this.scene;
     const { signal } = this.over;
     for (const type of /** @type {const} */ (['participant', 'media', 'me', 'joined', 'state', 'room'])) {
       call.addEventListener(type, () => this.#drawSoon(), { signal });
     }
     call.addEventListener('message', ({ detail }) => this.chat.receive(detail.from, detail.data), { signal });
     call.addEventListener('ended', ({ detail }) => this.finish(detail), { signal });
+    recordings.addEventListener('change', () => this.#drawRecording(), { signal });
     media.addEventListener('change', () => (this.outbound.sync(), this.#drawSoon()), { signal });
     const hear = () => (banner.hide(), void sound.resume());
     sound.addEventListener('blocked', () => banner.show('info', 'Your browser holds the sound back until you click.', { label: 'Hear the others', act: hear }), { signal });
-    const keys = { m: acts.audio, v: acts.video, s: acts.share, i: acts.invite, '?': acts.help };
+    const keys = { m: acts.audio, v: acts.video, s: acts.share, i: acts.invite, r: acts.record, '?': acts.help };
     listenForKeys({ ...keys, c: () => this.panels.toggle('chat'), p: () => this.panels.toggle('people') }, shortcutsOn, signal);
   }
 
@@ -163,11 +169,17 @@ export class CallScreen {
       cameraProblem: media.problems.video !== null,
       moderator: call.me?.role === 'moderator',
       locked: call.locked,
-      recording: call.recording,
       people: list.length,
       connected: call.state === 'joined',
     });
+    this.scene.recordings.running?.sync(list);
+    this.#drawRecording();
     void this.#fitPicture(list.length);
+  }
+
+  #drawRecording() {
+    const { call, recordings } = this.scene;
+    this.recordButton.render({ mine: recordings.running !== null, ms: recordings.running?.watch.ms ?? 0, anyone: call.recording });
   }
 
   /**

@@ -14,7 +14,6 @@ import { need, setAttribute, setIcon, setText } from './dom.js';
  * @property {boolean} cameraProblem
  * @property {boolean} moderator
  * @property {boolean} locked
- * @property {boolean} recording
  * @property {number} people
  * @property {boolean} connected commands reach the node now
  */
@@ -62,7 +61,6 @@ export class Controls {
       button.disabled = !state.connected;
     }
     need('[data-badge=locked]', HTMLElement, this.screen).hidden = !state.locked;
-    need('[data-badge=recording]', HTMLElement, this.screen).hidden = !state.recording;
     const people = need('button[data-panel=people]', HTMLButtonElement, this.screen);
     setText(need('.count', HTMLElement, people), String(state.people));
     setAttribute(people, 'aria-label', `People, ${state.people} in the call`);
@@ -101,6 +99,9 @@ export class Controls {
   #onMenu(event) {
     const open = /** @type {ToggleEvent} */ (event).newState === 'open';
     setAttribute(this.more, 'aria-expanded', open ? 'true' : 'false');
-    if (open) need('button:not([hidden])', HTMLButtonElement, this.menu).focus();
+    if (!open) return;
+    // The first that is seen: some entries are for narrow windows only.
+    const first = [...this.menu.querySelectorAll('button')].find((button) => button.checkVisibility());
+    first?.focus();
   }
 }

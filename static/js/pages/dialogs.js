@@ -11,13 +11,16 @@ import { recall, remember } from './preferences.js';
  * Asks before something that cannot be undone.
  *
  * @param {HTMLDialogElement} dialog
- * @param {{ title: string, text: string, yes: string }} question
+ * @param {{ title: string, text: string, yes: string, harmless?: boolean }} question harmless: nothing is lost by it
  * @returns {Promise<boolean>}
  */
-export function confirm(dialog, { title, text, yes }) {
+export function confirm(dialog, { title, text, yes, harmless = false }) {
   setText(need('h2', HTMLElement, dialog), title);
   setText(need('p', HTMLElement, dialog), text);
-  setText(need('button[value=yes]', HTMLElement, dialog), yes);
+  const agree = need('button[value=yes]', HTMLElement, dialog);
+  setText(agree, yes);
+  agree.classList.toggle('danger', !harmless);
+  agree.classList.toggle('primary', harmless);
   dialog.returnValue = 'no';
   dialog.showModal();
   return new Promise((resolve) => {

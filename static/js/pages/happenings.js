@@ -86,17 +86,29 @@ function unconnectedWords({ people, toasts }) {
  * @param {Scene} scene
  * @returns {(event: CustomEvent<CallEvents['room']>) => void}
  */
-function roomWords({ call, toasts }) {
+function roomWords(scene) {
+  const { call, toasts } = scene;
   let { locked, recording } = call;
+  if (recording && !scene.recordings.running) toasts.show('This call is being recorded.', { icon: 'record' });
   return ({ detail }) => {
     if (detail.locked !== locked) {
       toasts.show(detail.locked ? 'The room is locked: nobody else can join.' : 'The room is open again.', { icon: detail.locked ? 'lock' : 'unlock' });
     }
     if (detail.recording !== recording) {
-      toasts.show(detail.recording ? 'Somebody records this call.' : 'The recording ended.', { icon: 'record' });
+      toasts.show(detail.recording ? recordingWords(scene) : 'Nobody records this call any more.', { icon: 'record' });
     }
     ({ locked, recording } = detail);
   };
+}
+
+/**
+ * @param {Scene} scene
+ * @returns {string} who has begun to record, as far as they have said so
+ */
+function recordingWords({ call, people, recordings }) {
+  if (recordings.running) return 'You are recording this call. Everyone in it sees that.';
+  const who = [...call.participants.values()].find(({ metadata }) => metadata?.recording === true);
+  return `${who ? people.nameOf(who.userId) : 'Somebody'} is recording this call.`;
 }
 
 /**

@@ -12,6 +12,8 @@ import { roomOfPath } from './names.js';
 import { noticeFor, showNotice } from './notices.js';
 import { recall, recallInTab, rememberInTab } from './preferences.js';
 import { Prejoin } from './prejoin.js';
+import { AfterCall } from './recording/aftercall.js';
+import { Recordings } from './recording/recordings.js';
 import { Sound } from './sound.js';
 
 /** @typedef {import('./callscreen.js').Stage} Stage */
@@ -41,6 +43,8 @@ class RoomPage {
     this.media = new LocalMedia();
     this.sound = new Sound();
     this.tabs = new OtherTabs(room);
+    this.recordings = new Recordings();
+    this.afterCall = new AfterCall(need('#after-recording', HTMLElement));
     this.stage = this.#stage();
     this.prejoin = new Prejoin(SCREENS.prejoin, room, this.media, (speaker) => this.sound.useSpeaker(speaker));
     this.media.addEventListener('change', () => this.#rememberToggles());
@@ -54,6 +58,7 @@ class RoomPage {
       const { notice, detail } = straight ? await this.#return() : await this.#enter();
       this.media.close();
       showScreen('notice');
+      this.afterCall.show(this.recordings.last);
       await showNotice(SCREENS.notice, notice, { room: this.room, detail });
       // Whatever button was pressed there, it asks for the call itself; the name is known by now.
       straight = true;
@@ -127,6 +132,7 @@ class RoomPage {
       room: this.room,
       media: this.media,
       sound: this.sound,
+      recordings: this.recordings,
       toasts,
       announcer: new Announcer(need('#live', HTMLElement)),
       banner: new Banner(need('#banner', HTMLElement)),
