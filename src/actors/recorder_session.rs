@@ -135,7 +135,7 @@ impl RecorderSession {
         let door = Door::new(socket.inbox(), &self.lifeline, self.kill.clone());
         let message = BeginRecording { start, socket: Some((self.connection, door)) };
         self.ask(
-            self.link.begin.clone(),
+            &self.link.begin.clone(),
             message,
             move |recorder, begun, socket| match begun {
                 Ok(begun) => recorder.begun(begun, framing, socket),
@@ -169,7 +169,7 @@ impl RecorderSession {
         };
         let message = StopRecording { token, made: stop.made };
         self.ask(
-            self.link.stop.clone(),
+            &self.link.stop.clone(),
             message,
             move |recorder, stopped, socket| recorder.stopped(stop.record_id, stopped, socket),
             socket,
@@ -202,7 +202,7 @@ impl RecorderSession {
     fn abort(&mut self, token: UploadToken, socket: &mut Socket<'_, Self>) {
         let id = token.record_id().clone();
         self.ask(
-            self.link.abort.clone(),
+            &self.link.abort.clone(),
             AbortRecording { token },
             move |recorder, aborted, socket| match aborted {
                 // Nothing is left to speak of; the socket may start another.
@@ -216,7 +216,7 @@ impl RecorderSession {
     /// Asks the supervisor and handles nothing until it answers.
     fn ask<M>(
         &mut self,
-        whom: Recipient<M>,
+        whom: &Recipient<M>,
         question: M,
         then: impl FnOnce(&mut Self, M::Result, &mut Socket<'_, Self>) + 'static,
         socket: &mut Socket<'_, Self>,

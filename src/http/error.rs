@@ -13,7 +13,10 @@ use crate::protocol::{Code, Refusal};
 
 /// A refusal as an HTTP answer.
 #[derive(Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     refusal: Refusal,
     /// Members beside those that every problem has (RFC 9457 §3.2).
     more: Map<String, Value>,
@@ -36,60 +39,60 @@ impl From<Refusal> for Problem {
             Code::Unauthorised => Some((header::WWW_AUTHENTICATE, "Bearer".to_owned())),
             _ => None,
         };
-        Self { refusal, more: Map::new(), header }
+        Self(Box::new(Parts { refusal, more: Map::new(), header }))
     }
 }
 
 impl Problem {
     /// Which row of the table.
     pub fn code(&self) -> Code {
-        self.refusal.code
+        self.0.refusal.code
     }
 
     /// The same problem with one more member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(name.to_owned(), value.into());
+        self.0.more.insert(name.to_owned(), value.into());
         self
     }
 
     /// The same problem with a header.
     #[must_use]
     pub fn with_header(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
-        self.header = Some((name, value.into()));
+        self.0.header = Some((name, value.into()));
         self
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.refusal.message())
+        f.write_str(&self.0.refusal.message())
     }
 }
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        let status = self.refusal.code.row().http.and_then(|status| StatusCode::from_u16(status).ok());
+        let status = self.0.refusal.code.row().http.and_then(|status| StatusCode::from_u16(status).ok());
         status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
         let mut response = HttpResponse::build(status);
-        if let Some(wait_ms) = self.refusal.retry_after_ms {
+        if let Some(wait_ms) = self.0.refusal.retry_after_ms {
             response.insert_header((header::RETRY_AFTER, wait_ms.div_ceil(1000)));
         }
-        if let Some((name, value)) = &self.header {
+        if let Some((name, value)) = &self.0.header {
             response.insert_header((name.clone(), value.as_str()));
         }
-        let mut members = self.more.clone();
+        let mut members = self.0.more.clone();
         let common = json!({
             "type": "about:blank",
             "title": status.canonical_reason(),
             "status": status.as_u16(),
-            "detail": self.refusal.message(),
-            "code": self.refusal.code,
-            "retryable": self.refusal.code.row().retryable,
+            "detail": self.0.refusal.message(),
+            "code": self.0.refusal.code,
+            "retryable": self.0.refusal.code.row().retryable,
         });
         members.extend(common.as_object().cloned().unwrap_or_default());
         response.content_type("application/problem+json").json(members)

@@ -96,8 +96,13 @@ impl Chunk {
         begins_segment: Option<bool>,
         timecode_ms: Option<u32>,
     ) -> Result<Self, Refusal> {
-        let like_media = begins_like_media(&payload) == Some(true);
-        Self::new(payload, like_media && begins_segment.unwrap_or(true), timecode_ms)
+        let like_media = begins_like_media(&payload);
+        // The first piece of a segment may be a single byte: then, as far as it goes, the flag is believed.
+        let begins = match begins_segment {
+            Some(said) => said && like_media != Some(false),
+            None => like_media == Some(true),
+        };
+        Self::new(payload, begins, timecode_ms)
     }
 
     fn new(payload: Bytes, begins_segment: bool, timecode_ms: Option<u32>) -> Result<Self, Refusal> {

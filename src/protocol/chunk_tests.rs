@@ -62,6 +62,8 @@ fn a_segment_begins_where_the_flag_and_the_bytes_agree() {
     assert!(begins(WEBM, Some(true)));
     assert!(!begins(WEBM, Some(false)), "a frame of video may hold any bytes");
     assert!(!begins(b"video", Some(true)));
+    assert!(begins(&WEBM[..1], Some(true)), "a recorder's first piece may be one byte");
+    assert!(!begins(&WEBM[..1], None));
     assert!(begins(WEBM, None));
     assert!(begins(b"\0\0\0\x18ftypiso5", None));
 }

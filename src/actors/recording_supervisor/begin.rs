@@ -11,7 +11,7 @@ use crate::{
         messages::{AbortRecording, BeginRecording, Begun, CancelMerge, StopRecording},
         secret,
     },
-    adapters::ports::{CatalogError, LedgerError, StoreError},
+    adapters::ports::{CatalogError, LedgerError, StoreError, VideoFacts},
     domain::recording::{Attached, Manifest, StopRefused, StopTaken},
     protocol::{
         Code, Fence, RecordId, Refusal, UploadToken, limits,
@@ -137,7 +137,7 @@ impl RecordingSupervisor {
             let answer = ports.ledger.stop(token, made).await.map_err(|error| error.refusal())?;
             let learnt = match &answer {
                 Ok(taken) => Some(&taken.manifest),
-                Err(refused) => refused.manifest.as_ref(),
+                Err(refused) => refused.manifest.as_deref(),
             };
             if let Some(manifest) = learnt {
                 // A new life of the node must know it too.
@@ -197,14 +197,8 @@ impl RecordingSupervisor {
             if found.is_none() && known.is_none() {
                 return Err(Code::RecordingUnknown.into());
             }
-            for key in found
-                .and_then(|row| row.video)
-                .iter()
-                .flat_map(|video| [Some(&video.key), video.poster.as_ref()])
-            {
-                if let Some(key) = key {
-                    ports.videos.delete(key).await.map_err(|error| error.refusal())?;
-                }
+            for key in found.and_then(|row| row.video).iter().flat_map(VideoFacts::keys) {
+                ports.videos.delete(key).await.map_err(|error| error.refusal())?;
             }
             ports.discard(&asked).await
         };
@@ -224,7 +218,7 @@ impl RecordingSupervisor {
         self.attached.remove(id);
         self.faults.remove(id);
         if let Some(room) = self.recorded_rooms.remove(id) {
-            self.tell_room(room);
+            self.tell_room(&room);
         }
         self.rows.delete(id.clone());
         self.write_rows(ctx);

@@ -14,7 +14,7 @@ use crate::{
         mailbox::{Mailbox, post},
         messages::{MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
     },
-    adapters::ports::{CatalogRow, ClaimEnd, MergeError},
+    adapters::ports::{CatalogRow, ClaimEnd, MergeError, VideoFacts},
     domain::recording::{Claim, ClaimedWork, Manifest},
     protocol::{Code, RecordId, Refusal, recorder::RecorderEvent},
 };
@@ -157,10 +157,9 @@ impl RecordingSupervisor {
         self.metrics.chunks_missing.with_label_values::<&str>(&[]).inc_by(unsigned(missing.len()));
         self.metrics.gaps.with_label_values::<&str>(&[]).inc_by(unsigned(facts.gaps.len()));
         let before = self.rows.get(id).and_then(|row| row.video.clone());
-        for key in before.iter().flat_map(|video| [Some(&video.key), video.poster.as_ref()]).flatten() {
-            if *key != facts.key && Some(key) != facts.poster.as_ref() {
-                self.rows.supersede(id, key.clone());
-            }
+        for key in before.iter().flat_map(VideoFacts::keys).filter(|key| !facts.keys().any(|new| new == *key))
+        {
+            self.rows.supersede(id, key.clone());
         }
         let now = self.clock.now().wall_ms;
         self.row_of(manifest, |row| {
@@ -268,9 +267,9 @@ impl RecordingSupervisor {
     }
 
     /// A chunk came after a claim: the recording goes on.
-    pub(super) fn went_on(&mut self, id: RecordId, ctx: &mut Context<Self>) {
-        self.take_back_merge(&id);
-        let view = self.ports.ledger.show(&id);
+    pub(super) fn went_on(&mut self, id: &RecordId, ctx: &mut Context<Self>) {
+        self.take_back_merge(id);
+        let view = self.ports.ledger.show(id);
         ctx.spawn(view.into_actor(self).map(|view, supervisor, ctx| match view {
             Ok(Some(view)) => {
                 supervisor.save_manifest(view.manifest.clone(), ctx);

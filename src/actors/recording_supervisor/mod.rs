@@ -175,13 +175,13 @@ impl RecordingSupervisor {
             Some(room) => self.recorded_rooms.insert(id.clone(), room.clone()),
             None => self.recorded_rooms.remove(id),
         };
-        for room in before.into_iter().chain(now) {
+        for room in before.iter().chain(&now) {
             self.tell_room(room);
         }
     }
 
-    fn tell_room(&self, room: RoomName) {
-        let recording = self.recorded_rooms.values().any(|recorded| *recorded == room);
+    fn tell_room(&self, room: &RoomName) {
+        let recording = self.recorded_rooms.values().any(|recorded| recorded == room);
         let message = TellRecording { room: room.clone(), recording };
         if post(&self.links.rooms, Mailbox::RoomManager, &self.metrics, message).is_err() {
             warn!(%room, "a room was not told whether it is recorded");
@@ -285,7 +285,7 @@ impl Actor for RecordingSupervisor {
         for row in recording {
             if let Some(room) = row.room {
                 self.recorded_rooms.insert(row.record_id, room.clone());
-                self.tell_room(room);
+                self.tell_room(&room);
             }
         }
     }
@@ -335,7 +335,7 @@ impl Handler<RecordingWentOn> for RecordingSupervisor {
     type Result = ();
 
     fn handle(&mut self, message: RecordingWentOn, ctx: &mut Self::Context) {
-        self.went_on(message.id, ctx);
+        self.went_on(&message.id, ctx);
     }
 }
 

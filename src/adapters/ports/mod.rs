@@ -1,13 +1,19 @@
 //! The traits through which actors reach the world.
 
 mod recording;
+mod video;
 
 use std::{future::Future, pin::Pin};
 
-pub use self::recording::{
-    Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, ChunkStore, ClaimEnd,
-    Committed, FileProof, Ledger, LedgerError, LedgerView, MergeError, MergeJob, Merged, Merger, Patience,
-    StagedChunk, StoreError, StoredChunk, VideoFacts, VideoStore,
+pub use self::{
+    recording::{
+        ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Patience, StagedChunk, StoreError,
+        StoredChunk,
+    },
+    video::{
+        Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, FileProof, MergeError,
+        MergeJob, Merged, Merger, VideoFacts, VideoStore,
+    },
 };
 
 use crate::{

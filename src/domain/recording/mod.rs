@@ -15,11 +15,11 @@
 //! memory is a ledger, and a script on a server that keeps to it is one too. Time comes in, from the ledger's own clock.
 
 mod manifest;
+mod outcome;
 mod record;
 
 pub use self::{
     manifest::Manifest,
-    record::{
-        Attached, Claim, ClaimedWork, Noted, Placed, RecordingRecord, RecordingTimes, StopRefused, StopTaken,
-    },
+    outcome::{Attached, Claim, ClaimedWork, Noted, Placed, StopRefused, StopTaken},
+    record::{RecordingRecord, RecordingTimes},
 };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::Manifest;
+use super::{Attached, Claim, ClaimedWork, Manifest, Noted, Placed, StopRefused, StopTaken};
 use crate::protocol::{
     Code, Fence, Refusal, UploadToken,
     chunk::{ChunkIndex, ChunkMark},
@@ -37,87 +37,6 @@ pub struct RecordingRecord {
     /// After a refused stop: until when the missing chunks are waited for.
     patience_ms: Option<u64>,
     claimed: bool,
-}
-
-/// A recorder has taken up a recording.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attached {
-    /// The recording as it now stands.
-    pub manifest: Manifest,
-    /// Names this recorder against earlier and later ones.
-    pub generation: u64,
-    /// One more than the highest index stored or given out.
-    pub next_index: u32,
-    /// Indices below it that are not stored.
-    pub missing: Vec<u32>,
-    /// Whether it was over, or nearly, and has begun anew.
-    pub reopened: bool,
-}
-
-/// Whether a chunk must be stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placed {
-    /// It must.
-    New,
-    /// It is stored already (L-3).
-    Duplicate,
-}
-
-/// What became of a noted chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Noted {
-    /// It is in the account.
-    InTime,
-    /// It is, and because it came after a claim, that claim no longer holds: the chunk was acknowledged, so it must be
-    /// in the video.
-    Outdated,
-}
-
-/// A stop was taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StopTaken {
-    /// The recording as it now stands.
-    pub manifest: Manifest,
-    /// How many chunks it has.
-    pub chunks: u32,
-}
-
-/// A stop was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StopRefused {
-    /// Why.
-    pub refusal: Refusal,
-    /// What is missing, where that is why: the indices, and how many chunks there must be.
-    pub missing: Option<(Vec<u32>, u32)>,
-    /// The recording as it now stands, where the refused stop has taught something: how many chunks there must be.
-    pub manifest: Option<Manifest>,
-}
-
-impl From<Refusal> for StopRefused {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, missing: None, manifest: None }
-    }
-}
-
-/// The right to do what was due, until another claim is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// The recording as it now stands, with the claim's fence.
-    pub manifest: Manifest,
-    /// What is due.
-    pub work: ClaimedWork,
-}
-
-/// What is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClaimedWork {
-    /// Make its video.
-    Finalise {
-        /// How many chunks there must be.
-        expected: u32,
-    },
-    /// Its recorder did not come back: take its chunks away.
-    Forget,
 }
 
 impl RecordingRecord {
@@ -499,7 +418,7 @@ impl RecordingRecord {
         StopRefused {
             refusal: if many { Code::IndexOutOfRange.into() } else { Code::ChunksMissing.into() },
             missing: (!many).then_some((missing, expected)),
-            manifest: (!many).then(|| self.manifest.clone()),
+            manifest: (!many).then(|| Box::new(self.manifest.clone())),
         }
     }
 

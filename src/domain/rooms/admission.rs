@@ -197,7 +197,7 @@ impl Rooms {
     fn seat(&mut self, name: &RoomName, user_id: &UserId, admitted: Admitted) -> Option<Member> {
         // The others of this room may all have left while this one was being admitted; the lock then is the registry's.
         let room = self.rooms.entry(name.clone()).or_insert_with(|| Room::new(admitted.locked));
-        room.recording = self.recorded.contains(&name);
+        room.recording = self.recorded.contains(name);
         let row = admitted.row;
         let first_generation = room.member(user_id).map_or(row.generation, |old| old.first_generation);
         room.put(

@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::{Code, RecordId, Refusal, chunk::ChunkIndex, limits};
 
 fn code(text: &str) -> Code {
     parse(text).expect_err("refused").code

@@ -1,0 +1,85 @@
+//! What an account answers.
+
+use super::Manifest;
+use crate::protocol::Refusal;
+
+/// A recorder has taken up a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The recording as it now stands.
+    pub manifest: Manifest,
+    /// Names this recorder against earlier and later ones.
+    pub generation: u64,
+    /// One more than the highest index stored or given out.
+    pub next_index: u32,
+    /// Indices below it that are not stored.
+    pub missing: Vec<u32>,
+    /// Whether it was over, or nearly, and has begun anew.
+    pub reopened: bool,
+}
+
+/// Whether a chunk must be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// It must.
+    New,
+    /// It is stored already (L-3).
+    Duplicate,
+}
+
+/// What became of a noted chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// It is in the account.
+    InTime,
+    /// It is, and because it came after a claim, that claim no longer holds: the chunk was acknowledged, so it must be
+    /// in the video.
+    Outdated,
+}
+
+/// A stop was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopTaken {
+    /// The recording as it now stands.
+    pub manifest: Manifest,
+    /// How many chunks it has.
+    pub chunks: u32,
+}
+
+/// A stop was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopRefused {
+    /// Why.
+    pub refusal: Refusal,
+    /// What is missing, where that is why: the indices, and how many chunks there must be.
+    pub missing: Option<(Vec<u32>, u32)>,
+    /// The recording as it now stands, where the refused stop has taught something: how many chunks there must be.
+    pub manifest: Option<Box<Manifest>>,
+}
+
+impl From<Refusal> for StopRefused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, missing: None, manifest: None }
+    }
+}
+
+/// The right to do what was due, until another claim is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The recording as it now stands, with the claim's fence.
+    pub manifest: Manifest,
+    /// What is due.
+    pub work: ClaimedWork,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimedWork {
+    /// Make its video.
+    Finalise {
+        /// How many chunks there must be.
+        expected: u32,
+    },
+    /// Its recorder did not come back: take its chunks away.
+    Forget,
+}

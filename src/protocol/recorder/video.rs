@@ -1,0 +1,111 @@
+//! What a finished recording is called, and what was done for it.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::protocol::RecordId;
+
+/// A video's or poster's name in its store: `<recordId>.<extension>`, and `<recordId>.<version>.<extension>` from the
+/// second version on. It can never lead out of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct VideoKey(Arc<str>);
+
+impl VideoKey {
+    /// What videos and posters may end with.
+    pub const EXTENSIONS: [&str; 4] = ["webm", "mkv", "mp4", "jpg"];
+
+    /// The name of a version of a recording; the first is 1.
+    #[must_use]
+    pub fn new(id: &RecordId, version: u32, extension: &str) -> Self {
+        let text =
+            if version > 1 { format!("{id}.{version}.{extension}") } else { format!("{id}.{extension}") };
+        Self(Arc::from(text))
+    }
+
+    /// Reads a name. `None`: nothing can be stored under it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (stem, extension) = text.rsplit_once('.')?;
+        let (id, version) = stem.split_once('.').unwrap_or((stem, "1"));
+        let version_is_one = version.parse::<u32>().is_ok() && !version.starts_with('+');
+        let known = Self::EXTENSIONS.contains(&extension);
+        (known && version_is_one && RecordId::parse(id).is_ok()).then(|| Self(Arc::from(text)))
+    }
+
+    /// As it is in the store.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where it can be got, below the node's address.
+    #[must_use]
+    pub fn download_path(&self) -> String {
+        format!("/recordings/download/{}", self.0)
+    }
+
+    /// What it ends with.
+    #[must_use]
+    pub fn extension(&self) -> &str {
+        self.0.rsplit_once('.').map_or("", |(_, extension)| extension)
+    }
+}
+
+impl<'de> Deserialize<'de> for VideoKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not the name of a video"))
+    }
+}
+
+/// A stretch of a video for which something is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gap {
+    /// Where it begins. Unit: milliseconds of the video.
+    pub from_ms: u64,
+    /// Where everything goes on. Unit: milliseconds of the video.
+    pub to_ms: u64,
+    /// The chunks that are missing or damaged.
+    pub chunks: Vec<u32>,
+}
+
+/// What was done with a segment, for the status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SegmentWork {
+    /// Which segment, from 0.
+    pub segment: u32,
+    /// Its first and its last chunk.
+    pub chunks: (u32, u32),
+    /// What was done.
+    pub did: Did,
+    /// In words, such as which codec became which.
+    pub detail: String,
+}
+
+/// What was done with a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Did {
+    /// Its packets are in the video as they were recorded.
+    Copied,
+    /// Copied, and a track that it lacks was filled with silence or black.
+    Filled,
+    /// A track of it was encoded again, because its codec is not that of the rest.
+    ReEncoded,
+}
+
+impl Did {
+    /// The name on the wire and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Copied => "copied",
+            Self::Filled => "filled",
+            Self::ReEncoded => "re-encoded",
+        }
+    }
+}
