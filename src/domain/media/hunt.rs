@@ -130,7 +130,7 @@ fn judge_block(payload: &[u8], fit: &ClusterMustFit<'_>) -> Judged {
     }
 }
 
-/// Whether a movie fragment begins here: a moof of a bearable size whose first child is an mfhd with a sequence number after the
+/// Whether a movie fragment begins here: a moof of a bearable size whose first child is an mfhd with a sequence number not before the
 /// last, and whose second is a traf.
 pub fn judge_moof(bytes: &[u8], size_max: u64, after: Option<u32>) -> Judged {
     const SHAPE: [(usize, &[u8]); 3] = [(4, b"moof"), (8, b"\0\0\0\x10mfhd\0\0\0\0"), (28, b"traf")];
@@ -144,7 +144,7 @@ pub fn judge_moof(bytes: &[u8], size_max: u64, after: Option<u32>) -> Judged {
         }
         if at == 8
             && let Some(sequence) = bytes.get(20..24)
-            && after.is_some_and(|after| big_endian(sequence) <= u64::from(after))
+            && after.is_some_and(|after| big_endian(sequence) < u64::from(after))
         {
             return Judged::No;
         }

@@ -236,8 +236,6 @@ impl Matroska {
             && ebml::is_top(id)
         {
             self.stack.pop();
-            // The Cluster before is whole even if it had nothing in it.
-            self.whole = start;
         }
         let parent = self.stack.last().map_or(0, |master| master.id);
         if (id == ebml::EBML && start > 0) || (id == ebml::SEGMENT && (parent != 0 || self.segment_data > 0))

@@ -95,6 +95,7 @@ fn laced_frames_are_told_apart() {
     assert_eq!(sizes(0x04, &[2], 31), (vec![], 1), "a size that does not divide");
     assert_eq!(sizes(0x02, &[2, 255, 255, 9], 100), (vec![], 1), "more than there is");
     assert_eq!(sizes(0x04, &[255], 0), (vec![], 1), "frames of nothing");
+    assert_eq!(sizes(0x02, &[2, 0, 3], 30), (vec![], 1), "a frame of nothing");
 }
 
 #[test]

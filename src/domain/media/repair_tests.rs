@@ -124,6 +124,22 @@ fn what_looks_like_a_cluster_is_none_without_its_shape_a_known_track_and_a_later
 }
 
 #[test]
+fn a_fragment_older_than_the_last_is_none() {
+    let front = [ftyp(), moov(), fragment(5, 5000, true, &[50], None)].concat();
+    let tail = [fragment(4, 4000, true, &[50], None), fragment(6, 6000, true, &[50], None)].concat();
+    let done = repair(Container::Mp4, &[&front, &tail]);
+    assert_eq!(times(&done.events, 1), [5000, 6000]);
+}
+
+#[test]
+fn a_cluster_that_has_no_whole_block_is_left_out() {
+    let [first, second, _, fourth] = stream(live_cluster);
+    let front = [live_header(), first].concat();
+    let done = repair(Container::Matroska, &[&[front.as_slice(), &second[..40]].concat(), &fourth]);
+    assert_eq!(done.out, [front, fourth].concat());
+}
+
+#[test]
 fn nothing_can_be_passed_on_without_the_header() {
     let [first, second, ..] = stream(live_cluster);
     let front = live_header();
