@@ -13,6 +13,7 @@
 mod catalog_suite;
 mod chunk_suite;
 mod folders;
+mod killed;
 mod small_disk;
 mod sql;
 mod video_suite;
