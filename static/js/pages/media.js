@@ -128,12 +128,15 @@ export class LocalMedia extends EventTarget {
         video: { frameRate: { max: this.capture.screenFramesPerSecond } },
         audio: true,
       });
-      this.stopScreen();
+      // Without telling in between: whoever listens goes from one screen to the other.
+      this.#dropScreen();
       this.screen = stream.getVideoTracks()[0] ?? null;
       this.screenAudio = stream.getAudioTracks()[0] ?? null;
       if (this.screen) {
         this.screen.contentHint = 'detail';
-        this.screen.addEventListener('ended', () => {
+        const { screen } = this;
+        screen.addEventListener('ended', () => {
+          if (this.screen !== screen) return;
           this.stopScreen();
           this.dispatchEvent(new Event('screen-ended'));
         });
@@ -148,10 +151,7 @@ export class LocalMedia extends EventTarget {
   /** Ends screen sharing, if any. */
   stopScreen() {
     if (!this.screen && !this.screenAudio) return;
-    this.screen?.stop();
-    this.screenAudio?.stop();
-    this.screen = null;
-    this.screenAudio = null;
+    this.#dropScreen();
     this.#changed();
   }
 
@@ -277,6 +277,13 @@ export class LocalMedia extends EventTarget {
     const recovered = this.tracks[kind] !== null;
     this.#changed();
     this.dispatchEvent(new CustomEvent('lost', { detail: { kind, label: track.label, recovered } }));
+  }
+
+  #dropScreen() {
+    this.screen?.stop();
+    this.screenAudio?.stop();
+    this.screen = null;
+    this.screenAudio = null;
   }
 
   async #devicesChanged() {

@@ -67,6 +67,7 @@ class Studio {
     if (this.room) setText(need('[data-part=eyebrow]', HTMLElement), `New recording in room ${this.room}`);
     this.#show('setup');
     await Promise.all([this.offers.refresh(), this.sources.restore()]);
+    this.page.toggleAttribute('data-restored', true);
   }
 
   #listen() {

@@ -65,6 +65,9 @@ export class Scene extends EventTarget {
 
   /** Brings picture and sound in line with what is on. */
   sync() {
+    // Between two cameras there is none for a moment, and where nothing is left the recording is about to end:
+    // neither is a reason for another picture.
+    if (this.held && (this.media.asking || this.empty)) return;
     showIn(this.screen, this.screenTrack);
     showIn(this.camera, this.cameraTrack);
     if (this.#mustDraw()) this.#draw();

@@ -1,0 +1,418 @@
+/**
+ * The pages that record and show recordings, in a real browser, against a node whose recording side follows a script
+ * (`recordingnode.mjs`): what people press, what they are told, and what reaches the node.
+ */
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { skipReason, startBrowser, startNode, until } from './harness.mjs';
+import { RecordingNode } from './recordingnode.mjs';
+import { disperse, enterRoom, noticed, othersSeen } from './visitors.mjs';
+
+/** @typedef {import('playwright-core').Page} Page */
+
+const START = '.studio-form button[type=submit]';
+const READY = '#result[data-state=ready]';
+
+/** @param {Page} page @param {string} source @param {boolean} [on] */
+async function turn(page, source, on = true) {
+  const pressed = (/** @type {boolean} */ state) => `[data-source=${source}][aria-pressed=${state}]`;
+  await page.waitForSelector('[data-restored]');
+  if (await page.locator(pressed(!on)).count()) await page.click(pressed(!on));
+  await page.waitForSelector(pressed(on));
+}
+
+/** @param {Page} page @param {'recorded' | 'stored' | 'sent' | 'acked'} stage @param {number} count */
+async function counted(page, stage, count) {
+  await until(async () => Number(await page.innerText(`[data-count=${stage}] b`)) >= count, { what: `${count} pieces ${stage}` });
+}
+
+/** @param {Page} page @returns {Promise<boolean>} whether the player has a picture and can go to its end */
+function plays(page, selector = 'video') {
+  return page.evaluate(async (wanted) => {
+    const video = document.querySelector(wanted);
+    if (!(video instanceof HTMLVideoElement)) return false;
+    if (video.readyState < 2) await new Promise((resolve) => video.addEventListener('loadeddata', resolve, { once: true }));
+    return video.videoWidth > 0;
+  }, selector);
+}
+
+describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
+  /** @type {Awaited<ReturnType<typeof startNode>>} */ let node;
+  /** @type {Awaited<ReturnType<typeof startBrowser>>} */ let chromium;
+
+  before(async () => {
+    node = await startNode();
+    chromium = await startBrowser();
+  });
+  after(async () => {
+    await chromium?.stop();
+    await node?.stop();
+  });
+  afterEach(async () => {
+    await Promise.all(chromium.browser.contexts().map((context) => context.close()));
+    assert.deepEqual(chromium.complaints.splice(0), [], 'errors in the console');
+  });
+
+  /** @param {string} path @param {import('playwright-core').BrowserContextOptions} [options] */
+  const visit = async (path, options = {}) => {
+    const recorder = new RecordingNode();
+    const page = await chromium.open(undefined, options);
+    await recorder.attach(page);
+    await page.goto(node.url + path);
+    return { page, recorder };
+  };
+  /** Refusals that a test provokes are written to the console by the browser itself. */
+  const forgive = (/** @type {string} */ what) => chromium.complaints.splice(0, Infinity, ...chromium.complaints.filter((line) => !line.includes(what)));
+
+  test('screen, camera and microphone become one recording that plays, with its title and room', async () => {
+    const { page, recorder } = await visit('/recorder?room=design-review', { acceptDownloads: true });
+    await turn(page, 'microphone', false);
+    await page.locator(`${START}:disabled`).waitFor();
+    for (const source of ['screen', 'camera', 'microphone']) await turn(page, source);
+    await page.locator('.corners label:nth-of-type(1)').click();
+    await page.fill('#title', 'How the invoice works');
+    await page.press('#title', 'Enter');
+    await counted(page, 'acked', 3);
+    assert.match(await page.innerText('[data-part=connection]'), /safe on the server/);
+    assert.match(await page.title(), /^● 0:0\d/);
+    assert.equal(await page.evaluate(() => document.activeElement?.id), 'running-title', 'the focus goes where things happen');
+
+    await page.click('[data-act=pause]');
+    const time = await page.innerText('[data-part=time]');
+    const recorded = recorder.chunks.get('rec-1')?.size;
+    await page.locator('[data-part=state]', { hasText: 'Paused' }).waitFor();
+    await page.locator('[data-act=pause]', { hasText: 'Resume' }).click();
+    await until(async () => (await page.innerText('[data-part=time]')) !== time, { what: 'the time goes on' });
+    await until(() => (recorder.chunks.get('rec-1')?.size ?? 0) > Number(recorded), { what: 'more pieces after the pause' });
+
+    recorder.outcome = null;
+    await page.click('[data-act=stop]');
+    await page.waitForSelector('#result[data-state=finalising]');
+    recorder.progress('rec-1', 42);
+    await until(() => page.evaluate(() => document.querySelector('progress')?.value === 42), { what: 'the progress' });
+    recorder.finish('rec-1');
+    await page.waitForSelector(READY);
+    assert.equal(await page.innerText('#result-title'), 'How the invoice works');
+    assert.equal(await plays(page, '#result video'), true);
+    assert.deepEqual([recorder.starts[0].title, recorder.starts[0].roomName], ['How the invoice works', 'design-review']);
+    assert.deepEqual(recorder.segments.get('rec-1'), [0], 'one segment');
+    assert.equal(recorder.stops[0].chunks, recorder.chunks.get('rec-1')?.size);
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click('#result a[download]')]);
+    assert.match(download.suggestedFilename(), /\.webm$/);
+    await page.click('text=Record again');
+    await page.locator('.studio-head').waitFor();
+    assert.equal(await page.inputValue('#title'), '');
+  });
+
+  test('another screen is a new segment, another microphone is none; the end of sharing is said', async () => {
+    const { page, recorder } = await visit('/recorder');
+    await turn(page, 'microphone');
+    await turn(page, 'screen');
+    await page.click(START);
+    await counted(page, 'acked', 2);
+    await page.click('.another');
+    await until(() => (recorder.segments.get('rec-1')?.length ?? 0) === 2, { what: 'a second segment' });
+    await page.click('[data-part=devices] summary');
+    await page.selectOption('#microphone', { index: 1 });
+    const now = Number(await page.innerText('[data-count=acked] b'));
+    await counted(page, 'acked', now + 2);
+    assert.equal(recorder.segments.get('rec-1')?.length, 2, 'the mix stays when the microphone changes');
+
+    // As the bar of the browser does it.
+    await page.evaluate(() => /** @type {HTMLVideoElement} */ (document.querySelector('.stage-box video')).srcObject?.getVideoTracks()[0]?.dispatchEvent(new Event('ended')));
+    await page.locator('.toast', { hasText: 'You stopped sharing the screen; the recording goes on with the microphone.' }).waitFor();
+    await until(() => (recorder.segments.get('rec-1')?.length ?? 0) === 3, { what: 'a segment without the screen' });
+    await page.locator('[data-source=microphone]:disabled').waitFor();
+    await counted(page, 'acked', now + 4);
+    await page.click('[data-act=stop]');
+    await page.waitForSelector(READY);
+  });
+
+  test('when the only source ends, the recording ends and is kept', async () => {
+    const { page } = await visit('/recorder');
+    await turn(page, 'microphone', false);
+    await turn(page, 'screen');
+    await page.click(START);
+    await counted(page, 'acked', 2);
+    await page.evaluate(() => {
+      const stream = /** @type {MediaStream} */ (/** @type {HTMLVideoElement} */ (document.querySelector('.stage-box video')).srcObject);
+      for (const track of stream.getTracks()) track.dispatchEvent(new Event('ended'));
+    });
+    await page.locator('.toast', { hasText: 'Nothing was left to record, so the recording ended.' }).waitFor();
+    await page.waitForSelector(READY);
+  });
+
+  test('a lost network is said and nothing is lost', async () => {
+    const { page, recorder } = await visit('/recorder');
+    await turn(page, 'microphone');
+    await page.click(START);
+    await counted(page, 'acked', 1);
+    recorder.up = false;
+    recorder.cut();
+    await page.locator('.delivery[data-tone=warning]', { hasText: 'does not answer' }).waitFor();
+    const lost = Number(await page.innerText('[data-count=recorded] b'));
+    await counted(page, 'stored', lost + 2);
+    await page.click('[data-act=stop]');
+    await page.locator('#result[data-state=sending]', { hasText: 'cannot be reached' }).waitFor();
+    recorder.up = true;
+    await page.waitForSelector(READY, { timeout: 60_000 });
+    const indices = [...(recorder.chunks.get('rec-1')?.keys() ?? [])].sort((one, other) => one - other);
+    assert.deepEqual(indices, Array.from(indices, (_, place) => place), 'every piece is there');
+    forgive('WebSocket');
+  });
+
+  test('leaving is asked back, and who stays goes on; after a reload the same recording goes on', async () => {
+    const { page, recorder } = await visit('/recorder');
+    await turn(page, 'microphone');
+    await turn(page, 'screen');
+    await page.fill('#title', 'Cut in two');
+    await page.click(START);
+    await counted(page, 'acked', 1);
+    let asked = 0;
+    page.on('dialog', (dialog) => void ((asked += 1) === 1 ? dialog.dismiss() : dialog.accept()));
+    await page.goto(`${node.url}/library`).catch(() => {});
+    assert.equal(asked, 1);
+    const before = recorder.chunks.get('rec-1')?.size ?? 0;
+    await counted(page, 'acked', before + 2);
+
+    recorder.acks = false;
+    await counted(page, 'stored', before + 4);
+    await page.reload();
+    assert.equal(asked, 2);
+    recorder.acks = true;
+    await page.locator('.leftover', { hasText: '“Cut in two” is kept' }).waitFor();
+    await page.click('text=Go on recording');
+    await until(() => (recorder.segments.get('rec-1')?.length ?? 0) === 2, { what: 'a second segment of the same recording' });
+    assert.equal(recorder.recordings.length, 1);
+    assert.equal(await page.getAttribute('[data-source=screen]', 'aria-pressed'), 'true', 'what was recorded is recorded again');
+    await page.click('[data-act=stop]');
+    await page.waitForSelector(READY);
+    const indices = [...(recorder.chunks.get('rec-1')?.keys() ?? [])].sort((one, other) => one - other);
+    assert.deepEqual(indices, Array.from(indices, (_, place) => place), 'every piece is there');
+  });
+
+  test('what an earlier visit left is saved, sent or discarded', async () => {
+    const { page, recorder } = await visit('/recorder', { acceptDownloads: true });
+    const leave = async (/** @type {Page} */ tab, /** @type {string} */ title) => {
+      recorder.acks = false;
+      await turn(tab, 'microphone');
+      await tab.fill('#title', title);
+      await tab.click(START);
+      await counted(tab, 'stored', 2);
+      await tab.close();
+      recorder.acks = true;
+      const next = await page.context().newPage();
+      await recorder.attach(next);
+      await next.goto(`${node.url}/recorder`);
+      return next;
+    };
+    const second = await leave(page, 'First try');
+    const third = await leave(second, 'Second try');
+    await third.locator('.leftover').nth(1).waitFor();
+    const row = (/** @type {string} */ title) => third.locator('.leftover', { hasText: title });
+
+    const [download] = await Promise.all([third.waitForEvent('download'), row('First try').locator('text=Download').click()]);
+    assert.equal(download.suggestedFilename(), 'First try.webm');
+    await row('First try').locator('text=Discard').click();
+    await third.click('#confirm [value=no]');
+    assert.equal(await row('First try').count(), 1, 'Cancel keeps it');
+    await row('First try').locator('text=Discard').click();
+    await third.click('#confirm [value=yes]');
+    await row('First try').waitFor({ state: 'detached' });
+
+    await row('Second try').locator('text=Send').click();
+    await third.locator('.toast', { hasText: '“Second try” is in the library.' }).waitFor();
+    await third.locator('#leftovers').waitFor({ state: 'hidden' });
+    assert.equal(recorder.find('rec-2')?.state, 'ready');
+    await third.reload();
+    await third.waitForSelector('[data-source=microphone][aria-pressed=true]');
+    assert.equal(await third.locator('.leftover').count(), 0, 'gone for good');
+  });
+
+  test('refused devices, a refused format and a failed merge are explained', async () => {
+    const { page, recorder } = await visit('/recorder', { permissions: [] });
+    await page.evaluate(() => {
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied', 'NotAllowedError'));
+      navigator.permissions.query = async () => /** @type {any} */ ({ state: 'denied' });
+      navigator.mediaDevices.getDisplayMedia = () => Promise.reject(new DOMException('no', 'NotReadableError'));
+    });
+    await page.click('[data-source=camera]');
+    await page.locator('.note', { hasText: 'Camera is blocked' }).waitFor();
+    await page.click('[data-source=screen]');
+    await page.locator('.toast', { hasText: 'The screen could not be shared.' }).waitFor();
+    await disperse(page);
+
+    const tab = await chromium.open();
+    await recorder.attach(tab);
+    recorder.outcome = 'failed';
+    await tab.goto(`${node.url}/recorder`);
+    await turn(tab, 'microphone');
+    await tab.click(START);
+    await counted(tab, 'acked', 1);
+    await tab.click('[data-act=stop]');
+    await tab.locator('#result[data-state=failed]', { hasText: 'could not put them together' }).waitFor();
+  });
+
+  test('the library lists, searches, pages, plays, deletes and follows what changes', async () => {
+    const { page: maker, recorder } = await visit('/recorder');
+    await turn(maker, 'camera');
+    await maker.fill('#title', 'A sample');
+    await maker.click(START);
+    await counted(maker, 'acked', 2);
+    await maker.click('[data-act=stop]');
+    await maker.waitForSelector(READY);
+    const old = Array.from({ length: 30 }, (_, place) => ({ ...recorder.find('rec-1'), recordId: `old-${place}`, title: `Meeting ${place}`, startedAt: '2026-01-02T03:04:05Z' }));
+    const gappy = { ...recorder.find('rec-1'), recordId: 'gappy', title: 'With a hole', complete: false, gaps: [{ fromMs: 1000, toMs: 3000, chunks: [1, 2] }] };
+    const failed = { recordId: 'lost', state: 'failed', title: null, roomName: 'attic', startedAt: '2026-01-02T03:04:05Z', error: { code: 'merge_failed', message: '' }, gaps: null, complete: null };
+    recorder.recordings.push(gappy, failed, ...old);
+
+    const page = await chromium.open(undefined, { viewport: { width: 1000, height: 500 } });
+    await recorder.attach(page);
+    await page.goto(`${node.url}/library`);
+    await page.locator('.rec[data-id=gappy]', { hasText: '2 seconds missing from 0:01.' }).waitFor();
+    await page.locator('.rec[data-id=lost]', { hasText: 'Call in attic' }).waitFor();
+    await page.locator('.rec[data-id=lost]', { hasText: 'could not be put together' }).waitFor();
+    await page.locator('[data-act=more]').scrollIntoViewIfNeeded();
+    await until(async () => (await page.locator('.rec').count()) === 33, { what: 'the rest, when scrolled to' });
+
+    await page.fill('#q', 'hole');
+    await until(async () => (await page.locator('.rec').count()) === 1, { what: 'one found' });
+    await page.selectOption('#state', 'failed');
+    await page.locator('.shelf-empty', { hasText: 'Nothing found' }).waitFor();
+    assert.match(page.url(), /q=hole&state=failed/);
+    await page.click('text=Show all recordings');
+    await page.click('[data-id=gappy] .rec-title a');
+    assert.match(page.url(), /recording=gappy/);
+    await page.locator('#watch button', { hasText: '2 seconds missing from 0:01 to 0:03' }).waitFor();
+    recorder.chunks.set('gappy', /** @type {any} */ (recorder.chunks.get('rec-1')));
+    await page.keyboard.press('Escape');
+    await page.locator('#watch').waitFor({ state: 'hidden' });
+    await until(() => !page.url().includes('recording='), { what: 'the address of the list again' });
+
+    await page.click('[data-id=old-0] button[aria-label^=Delete]');
+    await page.click('#confirm [value=yes]');
+    await page.locator('[data-id=old-0]').waitFor({ state: 'detached' });
+    assert.equal(recorder.find('old-0'), undefined);
+
+    recorder.recordings.unshift({ recordId: 'fresh', state: 'recording', title: 'Going on', startedAt: new Date().toISOString() });
+    await page.reload();
+    await page.locator('.rec[data-id=fresh]', { hasText: 'Recording now' }).waitFor();
+    await page.click('[data-id=fresh] .rec-title a');
+    Object.assign(recorder.find('fresh'), { state: 'finalising', percent: 30 });
+    await page.locator('#watch', { hasText: 'putting it together' }).waitFor();
+    recorder.chunks.set('fresh', /** @type {any} */ (recorder.chunks.get('rec-1')));
+    Object.assign(recorder.find('fresh'), { state: 'ready', complete: true, downloadUrl: '/recordings/download/fresh.webm', mimeType: 'video/webm' });
+    await page.locator('#watch video').waitFor();
+    assert.equal(await plays(page, '#watch video'), true);
+    forgive('404');
+  });
+
+  test('a link opens its recording, a wrong one says so, and a server without an answer too', async () => {
+    const { page, recorder } = await visit('/library?recording=nothing');
+    await page.locator('#watch', { hasText: 'This recording is not here' }).waitFor();
+    await page.click('#watch [data-act=close]');
+    await page.locator('.shelf-empty', { hasText: 'No recordings yet' }).waitFor();
+    recorder.recordings.push({ recordId: 'one', state: 'finalising', title: 'By link', percent: 10 });
+    await page.goto(`${node.url}/library?recording=one`);
+    await page.locator('#watch h2', { hasText: 'By link' }).waitFor();
+    recorder.status = 503;
+    await page.goto(`${node.url}/library`);
+    await page.locator('[data-part=problem]', { hasText: 'could not be loaded' }).waitFor();
+    recorder.status = null;
+    await page.click('[data-act=again]');
+    await page.locator('.rec[data-id=one]').waitFor();
+    forgive('404');
+    forgive('503');
+  });
+
+  test('a call is recorded as it is seen: asked, shown, stopped by leaving, linked', async () => {
+    const [ada, bob] = [await chromium.open(), await chromium.open()];
+    const recorder = new RecordingNode();
+    await recorder.attach(ada);
+    await enterRoom(ada, `${node.url}/room/recorded`, 'Ada');
+    await enterRoom(bob, `${node.url}/room/recorded`, 'Bob');
+    await othersSeen(ada, 1);
+    await ada.keyboard.press('r');
+    await ada.locator('#confirm', { hasText: 'Everyone in the call will see that it is recorded' }).waitFor();
+    await ada.click('#confirm [value=no]');
+    await ada.locator('#confirm').waitFor({ state: 'hidden' });
+    assert.equal(recorder.starts.length, 0, 'nothing without a yes');
+    await ada.click('.bar [data-act=record]');
+    await ada.click('#confirm [value=yes]');
+    await until(() => (recorder.chunks.get('rec-1')?.size ?? 0) > 2, { what: 'pieces of the call' });
+    assert.equal(recorder.starts[0].roomName, 'recorded');
+    await ada.locator('.bar [data-act=record][aria-label="Stop recording"]', { hasText: /0:0\d/ }).waitFor();
+    await ada.locator('[data-badge=recording]', { hasText: 'Recording' }).waitFor();
+
+    await bob.click('.bar [data-act=leave]');
+    await othersSeen(ada, 0);
+    const alone = recorder.chunks.get('rec-1')?.size ?? 0;
+    await until(() => (recorder.chunks.get('rec-1')?.size ?? 0) > alone + 1, { what: 'pieces after somebody left' });
+    assert.deepEqual(recorder.segments.get('rec-1'), [0], 'people come and go within one segment');
+    await ada.click('.bar [data-act=leave]');
+    await noticed(ada, 'left');
+    await ada.locator('#after-recording[data-stage=ready]', { hasText: 'in the library' }).waitFor();
+    assert.match(String(await ada.getAttribute('#after-recording a', 'href')), /\/library\?recording=rec-1$/);
+    // The file holds picture and sound of the size that was drawn.
+    const size = await ada.evaluate(async (url) => {
+      const video = document.createElement('video');
+      video.src = url;
+      await new Promise((resolve) => video.addEventListener('loadeddata', resolve, { once: true }));
+      return [video.videoWidth, video.videoHeight];
+    }, '/recordings/download/rec-1.webm');
+    assert.deepEqual(size, [1280, 720]);
+  });
+
+  test('everyone is told that a recording runs and that it ended', async () => {
+    const bob = await chromium.open();
+    /** @type {import('playwright-core').WebSocketRoute | undefined} */
+    let socket;
+    let recording = true;
+    await bob.routeWebSocket('**/ws', (route) => {
+      socket = route;
+      const server = route.connectToServer();
+      server.onMessage((message) => route.send(String(message).replace(/"recording":(true|false)/, `"recording":${recording}`)));
+    });
+    await enterRoom(bob, `${node.url}/room/told`, 'Bob');
+    await bob.locator('.toast', { hasText: 'This call is being recorded.' }).waitFor();
+    await bob.locator('[aria-live] [data-badge=recording]').waitFor();
+    recording = false;
+    await bob.click('button[popovertarget=more-menu]');
+    await bob.click('#more-menu [data-act=lock]');
+    await bob.locator('.toast', { hasText: 'Nobody records this call any more.' }).waitFor();
+    await bob.locator('[data-badge=recording]').waitFor({ state: 'hidden' });
+    assert.ok(socket);
+  });
+
+  test('nothing scrolls sideways at 360 pixels, and what is pressed is large enough', async () => {
+    const { page, recorder } = await visit('/recorder', { viewport: { width: 360, height: 640 } });
+    const fits = async (/** @type {string} */ what) => {
+      const excess = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(excess <= 0, `${what} is ${excess} pixels too wide`);
+      for (const control of await page.locator('main button:visible, main a:visible, main summary:visible, dialog[open] button:visible').all()) {
+        if (!(await control.isVisible()) || (await control.getAttribute('tabindex')) === '-1') continue;
+        const box = await control.boundingBox();
+        const inText = await control.evaluate((node) => node.closest('.rec-title') !== null);
+        assert.ok(box && (inText || box.height >= 44), `${what}: “${await control.innerText()}” is ${box?.height} pixels high`);
+      }
+    };
+    await turn(page, 'microphone');
+    await turn(page, 'screen');
+    await turn(page, 'camera');
+    await page.fill('#title', 'W'.repeat(80));
+    await fits('the recorder');
+    await page.click(START);
+    await counted(page, 'acked', 1);
+    await fits('the recording');
+    await page.click('[data-act=stop]');
+    await page.waitForSelector(READY);
+    await fits('the result');
+    Object.assign(recorder.find('rec-1'), { complete: false, gaps: [{ fromMs: 3_600_000, toMs: 3_725_000 }] });
+    await page.goto(`${node.url}/library`);
+    await page.locator('.rec[data-id=rec-1]').waitFor();
+    await fits('the library');
+    await page.click('[data-id=rec-1] .rec-title a');
+    await page.locator('#watch .gap-list').waitFor();
+    await fits('the player');
+  });
+});
