@@ -34,7 +34,7 @@ use crate::{
         messages::DrainRooms,
         peer_session::RoomsLink,
         recorder_session::RecordingLink,
-        recording_supervisor::{RecordingPorts, RecordingSupervisor, Recovered, SupervisorLinks, recover},
+        recording_supervisor::{RecordingSupervisor, Recovered, SupervisorLinks, recover},
         room_manager::RoomManager,
     },
     adapters::{
@@ -44,7 +44,7 @@ use crate::{
         ffmpeg::{FfmpegConfig, FfmpegMerger},
         memory::MemoryRegistry,
         memory_ledger::MemoryLedger,
-        ports::Registry,
+        ports::{RecordingPorts, Registry},
         video_store::FolderVideos,
     },
     config::Config,

@@ -17,10 +17,9 @@ use tracing::warn;
 use super::{
     mailbox::{Mailbox, post},
     messages::{CancelMerge, MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
-    recording_supervisor::RecordingPorts,
 };
 use crate::{
-    adapters::ports::{FileProof, MergeError, MergeJob, Merged, VideoFacts},
+    adapters::ports::{FileProof, MergeError, MergeJob, Merged, RecordingPorts, StoreError, VideoFacts},
     domain::recording::Manifest,
     metrics::{Metrics, gauge},
     protocol::{Fence, RecordId, ids, recorder::VideoKey},
@@ -163,7 +162,7 @@ impl Making {
 
     async fn make(&self) -> Result<MergedVideo, MergeFault> {
         let id = &self.manifest.record_id;
-        let store = |error: crate::adapters::ports::StoreError| MergeFault::Store(error.to_string());
+        let store = |error: StoreError| MergeFault::Store(error.to_string());
         let chunks = self.ports.chunks.list(id).await.map_err(store)?;
         if chunks.is_empty() {
             return Err(MergeFault::Empty);
@@ -196,7 +195,7 @@ impl Making {
         })
     }
 
-    async fn store(&self, merged: Merged) -> Result<MergedVideo, crate::adapters::ports::StoreError> {
+    async fn store(&self, merged: Merged) -> Result<MergedVideo, StoreError> {
         let (id, version) = (&self.manifest.record_id, self.manifest.version);
         let key = VideoKey::new(id, version, merged.extension);
         self.ports.videos.put(&key, &merged.file, merged.proof).await?;

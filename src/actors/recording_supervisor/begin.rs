@@ -4,14 +4,14 @@ use actix::{ActorFutureExt as _, Message, ResponseActFuture, WrapFuture as _};
 use tracing::info;
 use uuid::Uuid;
 
-use super::{Attachment, RecordingPorts, RecordingSupervisor, at_once};
+use super::{Attachment, RecordingSupervisor, at_once};
 use crate::{
     actors::{
         mailbox::{Mailbox, post},
-        messages::{AbortRecording, BeginRecording, Begun, CancelMerge, StopRecording},
+        messages::{AbortRecording, BeginRecording, Begun, CancelMerge, DeleteRecording, StopRecording},
         secret,
     },
-    adapters::ports::{CatalogError, LedgerError, StoreError, VideoFacts},
+    adapters::ports::{CatalogError, LedgerError, RecordingPorts, StoreError, VideoFacts},
     domain::recording::{Attached, Manifest, StopRefused, StopTaken},
     protocol::{
         Code, Fence, RecordId, Refusal, UploadToken, limits,
@@ -176,10 +176,7 @@ impl RecordingSupervisor {
         }))
     }
 
-    pub(super) fn delete(
-        &mut self,
-        message: crate::actors::messages::DeleteRecording,
-    ) -> Answer<AbortRecording> {
+    pub(super) fn delete(&mut self, message: DeleteRecording) -> Answer<AbortRecording> {
         let (id, ports) = (message.id, self.ports.clone());
         let known = self.rows.get(&id).map(|row| row.state);
         let runs = matches!(known, Some(RecordingState::Recording | RecordingState::Finalising));

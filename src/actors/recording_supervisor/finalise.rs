@@ -14,7 +14,7 @@ use crate::{
         mailbox::{Mailbox, post},
         messages::{MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
     },
-    adapters::ports::{CatalogRow, ClaimEnd, MergeError, VideoFacts},
+    adapters::ports::{CatalogRow, ClaimEnd, MergeError, StoreError, VideoFacts},
     domain::recording::{Claim, ClaimedWork, Manifest},
     protocol::{Code, RecordId, Refusal, recorder::RecorderEvent},
 };
@@ -251,7 +251,7 @@ impl RecordingSupervisor {
         let forgotten = async move {
             ports.chunks.delete(&asked).await?;
             let _ = ports.ledger.close(&asked).await;
-            Ok::<_, crate::adapters::ports::StoreError>(())
+            Ok::<_, StoreError>(())
         };
         ctx.spawn(forgotten.into_actor(self).map(move |forgotten, supervisor, _| match forgotten {
             Ok(()) => {

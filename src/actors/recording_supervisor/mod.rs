@@ -16,7 +16,6 @@ mod rows;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
@@ -39,7 +38,7 @@ use super::{
 use crate::{
     adapters::{
         clock::Clock,
-        ports::{Catalog, ChunkStore, Ledger, LedgerError, Merger, VideoStore},
+        ports::{LedgerError, RecordingPorts, VideoFacts},
     },
     domain::recording::Manifest,
     metrics::{Metrics, gauge},
@@ -55,21 +54,6 @@ const SWEEP: Duration = Duration::from_millis(250);
 const KEEP: Duration = Duration::from_millis(500);
 /// How often space and kept bytes are measured.
 const MEASURE: Duration = Duration::from_secs(10);
-
-/// The ports that recording stands on.
-#[derive(Clone)]
-pub struct RecordingPorts {
-    /// Where chunks are.
-    pub chunks: Arc<dyn ChunkStore>,
-    /// Where videos are.
-    pub videos: Arc<dyn VideoStore>,
-    /// Who may do what.
-    pub ledger: Arc<dyn Ledger>,
-    /// What people look at.
-    pub catalog: Arc<dyn Catalog>,
-    /// Who merges.
-    pub merger: Arc<dyn Merger>,
-}
 
 /// What an operator has set.
 #[derive(Debug, Clone)]
@@ -246,7 +230,7 @@ impl RecordingSupervisor {
 
     /// Bytes that are in no video, and are kept because of that.
     fn measure_unmerged(&mut self, ctx: &mut Context<Self>) {
-        let incomplete = |video: &crate::adapters::ports::VideoFacts| !video.complete;
+        let incomplete = |video: &VideoFacts| !video.complete;
         let unmerged = self.rows.live().filter(|row| match row.state {
             RecordingState::Failed => true,
             RecordingState::Ready => row.video.as_ref().is_some_and(incomplete),

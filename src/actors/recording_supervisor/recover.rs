@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use tracing::{error, info, warn};
 
-use super::{RecordingPorts, rows::fresh_row};
+use super::rows::fresh_row;
 use crate::{
-    adapters::ports::{CatalogFilter, CatalogRow, StoreError},
+    adapters::ports::{CatalogFilter, CatalogRow, RecordingPorts, StoreError},
     protocol::{Code, RecordId, Refusal, recorder::RecordingState},
 };
 

@@ -3,7 +3,7 @@
 mod recording;
 mod video;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
     recording::{
@@ -41,6 +41,21 @@ pub trait Registry: Send + Sync + 'static {
 
     /// Mirrors a change. One by a writer that is out of date is dropped, which is no error (C-2).
     fn mirror(&self, change: Change) -> PortFuture<Result<(), RegistryError>>;
+}
+
+/// What recording stands on.
+#[derive(Clone)]
+pub struct RecordingPorts {
+    /// Where chunks are.
+    pub chunks: Arc<dyn ChunkStore>,
+    /// Where videos are.
+    pub videos: Arc<dyn VideoStore>,
+    /// Who may do what.
+    pub ledger: Arc<dyn Ledger>,
+    /// What people look at.
+    pub catalog: Arc<dyn Catalog>,
+    /// Who merges.
+    pub merger: Arc<dyn Merger>,
 }
 
 /// Why the registry gave no answer.
