@@ -69,10 +69,15 @@ impl SqlCatalog {
 
     async fn open_once(url: &str) -> Result<Self, CatalogError> {
         greet(url).await.map_err(|error| in_words(&error))?;
-        let manners = if is_sqlite(url) { SQLITE_MANNERS } else { "" };
+        let is_sqlite = is_sqlite(url);
         let options = AnyPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(TIMEOUT);
         let options = options.after_connect(move |connection, _| {
-            Box::pin(async move { sqlx::raw_sql(manners).execute(connection).await.map(|_| ()) })
+            Box::pin(async move {
+                if is_sqlite {
+                    sqlx::raw_sql(SQLITE_MANNERS).execute(connection).await?;
+                }
+                Ok(())
+            })
         });
         let pool = options.connect_lazy(url).map_err(|error| in_words(&error))?;
         match sqlx::migrate!("src/adapters/catalog/migrations").run(&pool).await {
