@@ -193,6 +193,17 @@ async fn a_note_of_another_file_is_no_mark_of_the_chunk() {
     assert_eq!(put(&store, &id("notes"), 0, b"lost").await.unwrap(), Committed::Taken(said));
 }
 
+#[tokio::test]
+async fn who_comes_second_leaves_nothing() {
+    let root = TempDir::new().unwrap();
+    let store = chunks(root.path());
+    put(&store, &id("second"), 0, b"first").await.unwrap();
+    assert_eq!(put(&store, &id("second"), 0, b"others").await.unwrap(), Committed::Taken(mark(b"first")));
+    let folder = root.path().join("chunks/second");
+    eventually("only the chunk and its mark", || listing(&folder).len() == 2).await;
+    assert!(listing(&folder)[1].starts_with("mark_00000000_5_"));
+}
+
 /// Died between the note and the place: the next to come with the same bytes goes on from there.
 #[tokio::test]
 async fn a_commit_goes_on_where_one_that_died_had_come_to() {
