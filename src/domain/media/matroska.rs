@@ -12,12 +12,12 @@
 //! file begins there is for those to say who know how the bytes were uploaded.
 
 use super::{
-    Event, Packet, ReadError, Sink, Unit, big_endian,
-    ebml::{self, BlockHead, Lacing, Parsed, Size},
+    Event, ReadError, Sink, Unit, big_endian,
+    ebml::{self, Lacing, Parsed, Size},
     hunt::{ClusterMustFit, Hunt, Judged, judge_cluster},
+    matroska_block::Block,
     matroska_header::{Header, TRACKS_MAX},
     matroska_schema::{Kind, kind},
-    track::Codec,
 };
 
 /// Most bytes of a block that are gathered to tell its laced frames apart.
@@ -84,16 +84,6 @@ struct Group {
     /// In ticks.
     duration: Option<u64>,
     refers: bool,
-}
-
-/// A block that is whole.
-#[derive(Debug, Clone)]
-struct Block {
-    head: BlockHead,
-    /// Of its frames.
-    sizes: Vec<u64>,
-    /// Its length as an Opus packet's first bytes tell it; means nothing for others.
-    sounds_us: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -423,7 +413,7 @@ impl Matroska {
         if self.position < end {
             return Ok(());
         }
-        let read = self.read_block(size);
+        let read = Block::read(&self.buffer, size);
         self.buffer.clear();
         let in_group = self.stack.last().is_some_and(|master| master.id == ebml::BLOCK_GROUP);
         match read {
@@ -440,38 +430,11 @@ impl Matroska {
         self.ended(start, sink)
     }
 
-    fn read_block(&self, size: u64) -> Option<Block> {
-        let head = ebml::block_head(&self.buffer)?;
-        let payload = self.buffer.get(head.length..)?;
-        let sizes = ebml::laces(head.lacing, payload, size.checked_sub(head.length as u64)?)?;
-        let sounds_us = (head.lacing == Lacing::None).then(|| ebml::opus_us(payload)).flatten();
-        Some(Block { head, sizes, sounds_us })
-    }
-
     /// Tells of each frame of a block.
     fn packets(&self, block: &Block, ticks: Option<u64>, position: u64, sink: &mut impl Sink) {
-        let mut damaged = |what| sink.event(Event::Damaged { position, what });
-        let Some(cluster_time) = self.cluster.time else {
-            return damaged("a block before its Cluster's time");
-        };
-        let Some(track) = self.header.track(block.head.track) else {
-            return damaged("a block of an unknown track");
-        };
-        let frames = block.sizes.len() as u64;
-        let time = i64::try_from(cluster_time).unwrap_or(i64::MAX).saturating_add(i64::from(block.head.time));
-        let delay = i64::try_from(track.codec_delay_us).unwrap_or(i64::MAX);
-        let first_us = self.header.us(time).saturating_sub(delay);
-        let said = ticks
-            .map(|ticks| self.header.us(i64::try_from(ticks).unwrap_or(i64::MAX)).unsigned_abs() / frames);
-        let sounds = block.sounds_us.filter(|_| track.codec == Codec::Opus);
-        let duration_us = said.or(track.default_duration_us).or(sounds);
-        let step = i64::try_from(duration_us.unwrap_or(0)).unwrap_or(i64::MAX);
-        let mut time_us = first_us;
-        for size in &block.sizes {
-            let bytes = u32::try_from(*size).unwrap_or(u32::MAX);
-            let keyframe = block.head.keyframe;
-            sink.event(Event::Packet(Packet { track: track.number, time_us, duration_us, keyframe, bytes }));
-            time_us = time_us.saturating_add(step);
+        match block.packets(self.cluster.time, ticks, &self.header) {
+            Ok(packets) => packets.for_each(|packet| sink.event(Event::Packet(packet))),
+            Err(what) => sink.event(Event::Damaged { position, what }),
         }
     }
 

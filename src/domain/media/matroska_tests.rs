@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    super::{Container, Reader, TrackKind, test_media::*},
+    super::{Codec, Container, Packet, Reader, TrackKind, test_media::*},
     *,
 };
 

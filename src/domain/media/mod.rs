@@ -15,6 +15,7 @@ mod ebml;
 mod fragment;
 mod hunt;
 mod matroska;
+mod matroska_block;
 mod matroska_header;
 mod matroska_schema;
 mod moov;

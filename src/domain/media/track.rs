@@ -111,7 +111,7 @@ pub struct Track {
     pub sample_rate: u32,
     /// Of audio.
     pub channels: u32,
-    /// What a decoder needs first; at most [`CODEC_PRIVATE_MAX`](super::matroska_header::CODEC_PRIVATE_MAX) bytes.
+    /// What a decoder needs first; at most 256 KiB.
     pub codec_private: Option<Box<[u8]>>,
     /// Whether pictures have an alpha channel beside them (Matroska's AlphaMode).
     pub alpha: bool,
