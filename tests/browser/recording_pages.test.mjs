@@ -36,6 +36,32 @@ function plays(page, selector = 'video') {
   }, selector);
 }
 
+/**
+ * Runs in a page: what the first picture of a recorded call shows where two people stand, and how loud it gets.
+ * @param {string} url
+ */
+async function watchCall(url) {
+  const bytes = await (await fetch(url)).arrayBuffer();
+  const video = document.createElement('video');
+  video.src = URL.createObjectURL(new Blob([bytes], { type: 'video/webm' }));
+  video.muted = true;
+  document.body.append(video);
+  const frame = new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+  await video.play();
+  await frame;
+  video.pause();
+  const size = [video.videoWidth, video.videoHeight];
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  const context = canvas.getContext('2d');
+  if (!context) throw new Error('no canvas');
+  context.drawImage(video, 0, 0);
+  const greens = [0.25, 0.75].map((part) => context.getImageData(video.videoWidth * part, video.videoHeight * 0.4, 1, 1).data[1] ?? 0);
+  const sound = await new AudioContext().decodeAudioData(bytes);
+  const loudest = sound.getChannelData(0).reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+  return { size, greens, loudest };
+}
+
 describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
   /** @type {Awaited<ReturnType<typeof startNode>>} */ let node;
   /** @type {Awaited<ReturnType<typeof startBrowser>>} */ let chromium;
@@ -229,7 +255,7 @@ describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
     assert.equal(await third.locator('.leftover').count(), 0, 'gone for good');
   });
 
-  test('refused devices, a refused format and a failed merge are explained', async () => {
+  test('refused devices, a storage nearly full and a failed merge are explained', async () => {
     const { page, recorder } = await visit('/recorder', { permissions: [] });
     await page.evaluate(() => {
       navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied', 'NotAllowedError'));
@@ -245,9 +271,11 @@ describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
     const tab = await chromium.open();
     await recorder.attach(tab);
     recorder.outcome = 'failed';
+    await tab.addInitScript(() => { navigator.storage.estimate = async () => ({ usage: 950_000_000, quota: 1_000_000_000 }); });
     await tab.goto(`${node.url}/recorder`);
     await turn(tab, 'microphone');
     await tab.click(START);
+    await tab.locator('.note', { hasText: 'storage is nearly full' }).waitFor();
     await counted(tab, 'acked', 1);
     await tab.click('[data-act=stop]');
     await tab.locator('#result[data-state=failed]', { hasText: 'could not put them together' }).waitFor();
@@ -332,6 +360,7 @@ describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
     await enterRoom(ada, `${node.url}/room/recorded`, 'Ada');
     await enterRoom(bob, `${node.url}/room/recorded`, 'Bob');
     await othersSeen(ada, 1);
+    await ada.keyboard.press('m');
     await ada.keyboard.press('r');
     await ada.locator('#confirm', { hasText: 'Everyone in the call will see that it is recorded' }).waitFor();
     await ada.click('#confirm [value=no]');
@@ -344,6 +373,8 @@ describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
     await ada.locator('.bar [data-act=record][aria-label="Stop recording"]', { hasText: /0:0\d/ }).waitFor();
     await ada.locator('[data-badge=recording]', { hasText: 'Recording' }).waitFor();
 
+    await bob.click('button[data-panel=people]');
+    await bob.locator('.roster-row', { hasText: 'Records the call' }).waitFor();
     await bob.click('.bar [data-act=leave]');
     await othersSeen(ada, 0);
     const alone = recorder.chunks.get('rec-1')?.size ?? 0;
@@ -353,14 +384,10 @@ describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
     await noticed(ada, 'left');
     await ada.locator('#after-recording[data-stage=ready]', { hasText: 'in the library' }).waitFor();
     assert.match(String(await ada.getAttribute('#after-recording a', 'href')), /\/library\?recording=rec-1$/);
-    // The file holds picture and sound of the size that was drawn.
-    const size = await ada.evaluate(async (url) => {
-      const video = document.createElement('video');
-      video.src = url;
-      await new Promise((resolve) => video.addEventListener('loadeddata', resolve, { once: true }));
-      return [video.videoWidth, video.videoHeight];
-    }, '/recordings/download/rec-1.webm');
+    const { size, greens, loudest } = await ada.evaluate(watchCall, '/recordings/download/rec-1.webm');
     assert.deepEqual(size, [1280, 720]);
+    assert.ok(greens.every((green) => green > 60), `both people are in the picture: ${greens}`);
+    assert.ok(loudest > 0.02, `the voice of the other is in the sound: ${loudest}`);
   });
 
   test('everyone is told that a recording runs and that it ended', async () => {
@@ -399,7 +426,7 @@ describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
     await turn(page, 'microphone');
     await turn(page, 'screen');
     await turn(page, 'camera');
-    await page.fill('#title', 'W'.repeat(80));
+    await page.fill('#title', 'W'.repeat(64));
     await fits('the recorder');
     await page.click(START);
     await counted(page, 'acked', 1);

@@ -18,6 +18,7 @@ import { shownName } from './names.js';
  * @property {boolean} audioOn
  * @property {boolean} videoOn
  * @property {boolean} screenOn
+ * @property {boolean} recording they record the call
  * @property {boolean} mirrored shown as in a mirror
  * @property {MediaStream | null} stream
  * @property {MediaStream | null} screen
@@ -83,6 +84,7 @@ export class People {
       audioOn: media.micOn,
       videoOn: media.cameraOn,
       screenOn: media.screen !== null,
+      recording: me?.metadata.recording === true,
       mirrored: media.tracks.video?.getSettings().facingMode !== 'environment',
       stream: this.ownStream,
       screen: this.ownScreen,
@@ -114,6 +116,7 @@ function personOf(participant) {
     audioOn: metadata?.audio === true,
     videoOn: metadata?.video === true,
     screenOn: metadata?.screen === true,
+    recording: metadata?.recording === true,
     mirrored: false,
     stream: participant.stream,
     screen: participant.screen,

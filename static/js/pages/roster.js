@@ -139,6 +139,7 @@ function notesOf(person) {
   const notes = [];
   if (person.me) notes.push('You');
   if (person.moderator) notes.push('Moderator');
+  if (person.recording) notes.push('Records the call');
   if (!person.me && person.condition !== 'fine') notes.push(conditionWords(person.condition));
   else if (person.quality === 'poor') notes.push('Poor connection');
   else if (person.quality === 'fair') notes.push('Fair connection');

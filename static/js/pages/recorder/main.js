@@ -64,7 +64,7 @@ class Studio {
 
   /** Shows the page as it is when it was opened. */
   async open() {
-    if (this.room) setText(need('[data-part=eyebrow]', HTMLElement), `New recording in room ${this.room}`);
+    if (this.room) setText(need('[data-part=eyebrow]', HTMLElement), `New recording in room ${this.room}: everyone there sees that it runs`);
     this.#show('setup');
     await Promise.all([this.offers.refresh(), this.sources.restore()]);
     this.page.toggleAttribute('data-restored', true);
@@ -98,8 +98,11 @@ class Studio {
     this.meter.watch(media.micOn ? media.tracks.audio : media.screenAudio);
     const words = media.micOn ? '' : media.screenAudio ? 'Screen' : 'No sound';
     setText(need('[data-part=sound]', HTMLElement), words);
-    this.start.disabled = scene.empty;
-    need('[data-part=start-hint]', HTMLElement).hidden = !scene.empty;
+    const able = typeof MediaRecorder === 'function';
+    this.start.disabled = scene.empty || !able;
+    const hint = need('[data-part=start-hint]', HTMLElement);
+    if (!able) setText(hint, 'This browser cannot record. Use a current Firefox, Chrome, Edge or Safari.');
+    hint.hidden = able && !scene.empty;
     need('[data-part=camera-field]', HTMLElement).hidden = !media.cameraOn;
     need('[data-part=microphone-field]', HTMLElement).hidden = !media.micOn;
     need('[data-part=devices]', HTMLElement).hidden = !media.cameraOn && !media.micOn;
@@ -177,6 +180,8 @@ class Studio {
     this.watch.run();
     this.letSleep = keepAwake();
     rememberInTab('recording-sources', this.sources.on().join(' '));
+    // So that a full disk does not make the browser clear what has not been sent.
+    void navigator.storage?.persist?.().catch(() => {});
     this.#show('recording');
     this.running.begin(this.watch);
     this.#renderDelivery();
