@@ -31,7 +31,7 @@ use crate::{
     actors::{
         intake::Intake,
         merge_worker::{MergeWorker, MergeWorkerConfig},
-        messages::DrainRooms,
+        messages::{DrainRecordings, DrainRooms},
         peer_session::RoomsLink,
         recorder_session::RecordingLink,
         recording_supervisor::{RecordingSupervisor, Recovered, SupervisorLinks, recover},
@@ -72,6 +72,7 @@ pub struct Running {
     draining: Arc<AtomicBool>,
     drain_deadline: Duration,
     rooms: Addr<RoomManager>,
+    supervisor: Addr<RecordingSupervisor>,
     server: ServerHandle,
     served: JoinHandle<std::io::Result<()>>,
     managers: [Arbiter; 2],
@@ -138,7 +139,7 @@ impl App {
             },
             recordings: supervisor.clone().recipient(),
             count_recordings: supervisor.clone().recipient(),
-            delete_recording: supervisor.recipient(),
+            delete_recording: supervisor.clone().recipient(),
             merges: worker.recipient(),
             catalog: recording.catalog,
             videos: recording.videos,
@@ -159,6 +160,7 @@ impl App {
             draining,
             drain_deadline: config.drain_deadline,
             rooms,
+            supervisor,
             server: handle,
             served,
             managers: [managers, recorders],
@@ -214,7 +216,7 @@ fn start_recording(
         let (ports, metrics) = (ports.clone(), metrics.clone());
         let config = MergeWorkerConfig {
             jobs: config.recording.merge_jobs,
-            folder: config.recording.temp_folder.clone(),
+            folder: config.recording.temp_folder.join(format!("merges-{}", config.node_id)),
         };
         let supervisor: Addr<RecordingSupervisor> = supervisor.clone();
         MergeWorker::start_in_arbiter(&arbiter.handle(), move |_| {
@@ -325,6 +327,8 @@ impl Running {
         if !matches!(drained, Ok(Ok(()))) {
             warn!("some connections did not end before the drain's deadline");
         }
+        // Their recorders go on with another node, or with the next life of this one; merges are begun anew.
+        let _ = self.supervisor.send(DrainRecordings).await;
         self.server.stop(true).await;
         // The server's own end; an error was a listener's, and there is nothing left to serve.
         let _ = self.served.await;

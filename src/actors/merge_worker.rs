@@ -22,7 +22,7 @@ use crate::{
     adapters::ports::{FileProof, MergeError, MergeJob, Merged, RecordingPorts, StoreError, VideoFacts},
     domain::recording::Manifest,
     metrics::{Metrics, gauge},
-    protocol::{Fence, RecordId, ids, recorder::VideoKey},
+    protocol::{Fence, RecordId, ids, limits, recorder::VideoKey},
 };
 
 /// How often a result that the supervisor had no room for is told again.
@@ -33,7 +33,7 @@ const TELL_AGAIN: Duration = Duration::from_millis(200);
 pub struct MergeWorkerConfig {
     /// Merges at once.
     pub jobs: usize,
-    /// Where merges have their folders.
+    /// Where merges have their folders; nothing else is in it.
     pub folder: PathBuf,
 }
 
@@ -115,6 +115,17 @@ impl MergeWorker {
 
 impl Actor for MergeWorker {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(limits::MERGE_WORKER_MAILBOX);
+        // What merges of an earlier life have left.
+        match std::fs::remove_dir_all(&self.config.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                warn!(%error, "the folders of earlier merges stay behind");
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Handler<MergeRecording> for MergeWorker {

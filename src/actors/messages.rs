@@ -210,8 +210,8 @@ pub struct RecordingCensus {
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<LiveRecording>")]
 pub struct ShowRecordings {
-    /// Only this one.
-    pub only: Option<RecordId>,
+    /// Which; those that are over are left out.
+    pub ids: Vec<RecordId>,
 }
 
 /// A recording that is not over.
@@ -286,6 +286,11 @@ pub enum MergeFault {
     /// A store failed.
     Store(String),
 }
+
+/// To the recording supervisor: the node is going away. Recorders are told to go on elsewhere, or later.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct DrainRecordings;
 
 /// To a recorder's connection.
 #[derive(Debug, Message)]

@@ -42,7 +42,8 @@ pub struct Wanted {
 pub async fn list(wanted: Query<Wanted>, state: Data<HttpState>) -> Result<HttpResponse, Problem> {
     let filter = filter(&wanted)?;
     let page = state.catalog.page(filter).await.map_err(|error| unreachable(&error))?;
-    let live = ask(&state.recordings, ShowRecordings { only: None }).await?;
+    let ids = page.rows.iter().map(|row| row.record_id.clone()).collect();
+    let live = ask(&state.recordings, ShowRecordings { ids }).await?;
     let mut live: HashMap<RecordId, LiveRecording> =
         live.into_iter().map(|live| (live.row.record_id.clone(), live)).collect();
     let views = page.rows.into_iter().map(|row| match live.remove(&row.record_id) {
@@ -58,7 +59,7 @@ pub async fn list(wanted: Query<Wanted>, state: Data<HttpState>) -> Result<HttpR
 /// One recording; 404 when there is none.
 pub async fn status(id: Path<String>, state: Data<HttpState>) -> Result<HttpResponse, Problem> {
     let id = uploads::record_id(&id)?;
-    let live = ask(&state.recordings, ShowRecordings { only: Some(id.clone()) }).await?;
+    let live = ask(&state.recordings, ShowRecordings { ids: vec![id.clone()] }).await?;
     if let Some(live) = live.first() {
         return Ok(HttpResponse::Ok().json(View::live(live, &state)));
     }

@@ -83,6 +83,8 @@ pub const UPLOAD_IDLE: Duration = Duration::from_secs(30);
 pub const STOP_PATIENCE: Duration = Duration::from_secs(60);
 /// Mailbox of the recording supervisor. Overflow act: the connection whose command does not fit is ended with 1013.
 pub const RECORDING_SUPERVISOR_MAILBOX: usize = 4 * 1024;
+/// Mailbox of the merge worker. Overflow act: what did not fit is due again a little later.
+pub const MERGE_WORKER_MAILBOX: usize = 1024;
 /// Events that wait for one recorder's socket. A recorder hears little; one that takes nothing is ended.
 pub const RECORDER_MAILBOX: usize = 256;
 

@@ -1,6 +1,6 @@
 //! Recorders that come, go on, stop, and think better of it.
 
-use actix::{ActorFutureExt as _, Message, ResponseActFuture, WrapFuture as _};
+use actix::{ActorFuture, ActorFutureExt as _, Message, ResponseActFuture, WrapFuture as _};
 use tracing::info;
 use uuid::Uuid;
 
@@ -161,50 +161,63 @@ impl RecordingSupervisor {
     }
 
     pub(super) fn abort(&mut self, token: UploadToken) -> Answer<AbortRecording> {
-        let ports = self.ports.clone();
         let id = token.record_id().clone();
-        let aborted = async move {
-            ports.authorise(&token).await?;
-            ports.discard(token.record_id()).await
-        };
-        Box::pin(aborted.into_actor(self).map(move |aborted, supervisor, ctx| {
-            if aborted.is_ok() {
-                supervisor.metrics.recordings_ended.with_label_values(&["aborted", "discarded"]).inc();
-                supervisor.forget(&id, "aborted", ctx);
-            }
-            aborted
+        Box::pin(self.remove(id, Some(token)).map(|removed, supervisor, ctx| {
+            let id = removed?;
+            supervisor.metrics.recordings_ended.with_label_values(&["aborted", "discarded"]).inc();
+            supervisor.forget(&id, "aborted", ctx);
+            Ok(())
         }))
     }
 
-    pub(super) fn delete(&mut self, message: DeleteRecording) -> Answer<AbortRecording> {
-        let (id, ports) = (message.id, self.ports.clone());
-        let known = self.rows.get(&id).map(|row| row.state);
-        let runs = matches!(known, Some(RecordingState::Recording | RecordingState::Finalising));
-        if runs && message.token.is_none() {
-            return at_once(Err(Code::RecordingActive.into()));
+    pub(super) fn delete(&mut self, message: DeleteRecording) -> Answer<DeleteRecording> {
+        let DeleteRecording { id, token } = message;
+        let state = self.rows.get(&id).map(|row| row.state);
+        let runs = matches!(state, Some(RecordingState::Recording | RecordingState::Finalising));
+        // What is over anybody may delete; then a token says no more than no token.
+        let token = if runs { token } else { None };
+        match token {
+            None if runs => at_once(Err(Code::RecordingActive.into())),
+            Some(token) if *token.record_id() != id => at_once(Err(Code::Unauthorised.into())),
+            token => Box::pin(self.remove(id, token).map(|removed, supervisor, ctx| {
+                let id = removed?;
+                let gone = RecorderEvent::RecordingError {
+                    record_id: Some(id.clone()),
+                    problem: (&Refusal::from(Code::RecordingUnknown)).into(),
+                    missing_chunks: None,
+                    total_expected: None,
+                };
+                supervisor.tell(&id, gone);
+                supervisor.forget(&id, "deleted", ctx);
+                Ok(())
+            })),
         }
-        let asked = id.clone();
-        let deleted = async move {
-            if let Some(token) = &message.token
-                && runs
-            {
+    }
+
+    /// Takes away a recording's account, chunks and videos, in this order: nothing can be added to it any more.
+    fn remove(
+        &self,
+        id: RecordId,
+        token: Option<UploadToken>,
+    ) -> impl ActorFuture<Self, Output = Result<RecordId, Refusal>> + use<> {
+        let ports = self.ports.clone();
+        let known = self.rows.get(&id).cloned();
+        let removed = async move {
+            if let Some(token) = &token {
                 ports.authorise(token).await?;
             }
-            let found = ports.catalog.get(&asked).await.map_err(|error| catalog_refusal(&error))?;
-            if found.is_none() && known.is_none() {
-                return Err(Code::RecordingUnknown.into());
-            }
-            for key in found.and_then(|row| row.video).iter().flat_map(VideoFacts::keys) {
+            let row = match known {
+                Some(row) => Some(row),
+                None => ports.catalog.get(&id).await.map_err(|error| catalog_refusal(&error))?,
+            };
+            let row = row.ok_or(Code::RecordingUnknown)?;
+            ports.discard(&id).await?;
+            for key in row.video.iter().flat_map(VideoFacts::keys) {
                 ports.videos.delete(key).await.map_err(|error| error.refusal())?;
             }
-            ports.discard(&asked).await
+            Ok(id)
         };
-        Box::pin(deleted.into_actor(self).map(move |deleted, supervisor, ctx| {
-            if deleted.is_ok() {
-                supervisor.forget(&id, "deleted", ctx);
-            }
-            deleted
-        }))
+        removed.into_actor(self)
     }
 
     /// Nothing of it is left: its room is told, its recorder's socket is free for another.

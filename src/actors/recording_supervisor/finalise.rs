@@ -136,7 +136,11 @@ impl RecordingSupervisor {
         ctx: &mut Context<Self>,
     ) {
         self.merging.remove(&manifest.record_id);
-        self.save_manifest(manifest.clone(), ctx);
+        let complete = outcome.as_ref().is_ok_and(|video| video.facts.complete);
+        if !(complete && manifest.stopped && self.config.cleanup_chunks) {
+            // Otherwise its folder goes in a moment; a node that dies before that makes the same video once more.
+            self.save_manifest(manifest.clone(), ctx);
+        }
         match outcome {
             Ok(video) => self.video_is_there(manifest, video),
             Err(fault) => self.video_is_not_there(manifest, &fault, end, ctx),

@@ -30,9 +30,9 @@ use self::rows::Rows;
 use super::{
     mailbox::{Mailbox, post},
     messages::{
-        AbortRecording, BeginRecording, CancelMerge, CountRecordings, DeleteRecording, Door, LiveRecording,
-        MergeEnded, MergeProgressed, MergeRecording, RecorderGone, RecordingCensus, RecordingWentOn,
-        ShowRecordings, StopRecording, TellRecording, ToRecorder,
+        AbortRecording, BeginRecording, CancelMerge, CountRecordings, DeleteRecording, Door, DrainRecordings,
+        LiveRecording, MergeEnded, MergeProgressed, MergeRecording, RecorderGone, RecordingCensus,
+        RecordingWentOn, ShowRecordings, StopRecording, TellRecording, ToRecorder,
     },
 };
 use crate::{
@@ -339,6 +339,16 @@ impl Handler<MergeEnded> for RecordingSupervisor {
     }
 }
 
+impl Handler<DrainRecordings> for RecordingSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: DrainRecordings, _: &mut Self::Context) {
+        for attachment in self.attached.values() {
+            self.close_door(attachment, Code::Draining);
+        }
+    }
+}
+
 impl Handler<CountRecordings> for RecordingSupervisor {
     type Result = MessageResult<CountRecordings>;
 
@@ -352,8 +362,7 @@ impl Handler<ShowRecordings> for RecordingSupervisor {
     type Result = ResponseActFuture<Self, Vec<LiveRecording>>;
 
     fn handle(&mut self, message: ShowRecordings, _: &mut Self::Context) -> Self::Result {
-        let wanted = |id: &RecordId| message.only.as_ref().is_none_or(|only| only == id);
-        let rows: Vec<_> = self.rows.live().filter(|row| wanted(&row.record_id)).cloned().collect();
+        let rows: Vec<_> = message.ids.iter().filter_map(|id| self.rows.get(id)).cloned().collect();
         let merging = self.merging.clone();
         let ledger = self.ports.ledger.clone();
         let shown = async move {

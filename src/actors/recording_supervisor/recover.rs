@@ -52,7 +52,7 @@ pub async fn recover(ports: &RecordingPorts) -> Result<Recovered, StoreError> {
 
 async fn recover_one(ports: &RecordingPorts, id: &RecordId) -> Result<Option<CatalogRow>, StoreError> {
     let chunks = ports.chunks.list(id).await?;
-    let Some(manifest) = ports.chunks.manifest(id).await? else {
+    let Some(mut manifest) = ports.chunks.manifest(id).await? else {
         if chunks.is_empty() {
             // The node died before it told anybody of this recording.
             ports.chunks.delete(id).await?;
@@ -69,6 +69,11 @@ async fn recover_one(ports: &RecordingPorts, id: &RecordId) -> Result<Option<Cat
             fresh_row(&manifest)
         }
     };
+    // The last claim may have reached the catalog and not the manifest: what comes now must be newer than both.
+    if row.version >= manifest.version {
+        manifest.fence = manifest.fence.max(row.fence);
+    }
+    manifest.version = manifest.version.max(row.version);
     row.state = manifest.state;
     row.version = manifest.version;
     row.fence = manifest.fence;

@@ -163,7 +163,10 @@ impl RecordingSupervisor {
         ctx: &mut Context<Self>,
     ) {
         match (written, pending) {
-            (Ok(_), Pending::Put(row)) if row.state == RecordingState::Ready => {
+            (Ok(false), Pending::Put(row)) => {
+                warn!(recording = %id, fence = row.fence.0, "the catalog knows a newer state");
+            }
+            (Ok(true), Pending::Put(row)) if row.state == RecordingState::Ready => {
                 self.drop_superseded(&id, ctx);
                 self.clean_up(&row, ctx);
             }
