@@ -8,7 +8,12 @@ mod row;
 mod search;
 mod statements;
 
-use std::{path::Path, str::FromStr as _, sync::Once, time::Duration};
+use std::{
+    path::Path,
+    str::FromStr as _,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use sqlx::{
     AnyConnection, AnyPool, Connection as _,
@@ -16,7 +21,7 @@ use sqlx::{
     migrate::MigrateError,
     sqlite::SqliteConnectOptions,
 };
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     disk,
@@ -45,6 +50,8 @@ const SQLITE_JOURNAL: &str = "PRAGMA journal_mode = WAL";
 #[derive(Debug, Clone)]
 pub struct SqlCatalog {
     pool: AnyPool,
+    /// SQLite has one writer at a time and lets those who wait try again by chance; here they come in turn.
+    writers: Arc<Semaphore>,
 }
 
 impl SqlCatalog {
@@ -81,7 +88,10 @@ impl SqlCatalog {
         });
         let pool = options.connect_lazy(url).map_err(|error| in_words(&error))?;
         match sqlx::migrate!("src/adapters/catalog/migrations").run(&pool).await {
-            Ok(()) => Ok(Self { pool }),
+            Ok(()) => {
+                let writers = if is_sqlite { 1 } else { CONNECTIONS_MAX as usize };
+                Ok(Self { pool, writers: Arc::new(Semaphore::new(writers)) })
+            }
             Err(error) => {
                 pool.close().await;
                 Err(migration_in_words(&error))
@@ -102,6 +112,20 @@ impl SqlCatalog {
         Box::pin(async move {
             let late = |_| CatalogError::Unavailable(format!("no answer within {} s", TIMEOUT.as_secs()));
             timeout(TIMEOUT, work(pool)).await.map_err(late)?
+        })
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(AnyPool) -> Answer<T> + Send + 'static,
+    ) -> PortFuture<Result<T, CatalogError>> {
+        let writers = self.writers.clone();
+        self.run(move |pool| {
+            Box::pin(async move {
+                // Never closed; without a turn it would be the database that says when.
+                let _turn = writers.acquire().await.ok();
+                work(pool).await
+            })
         })
     }
 
@@ -173,7 +197,7 @@ fn make_folder(file: &Path) -> Result<(), CatalogError> {
 
 impl Catalog for SqlCatalog {
     fn put(&self, row: CatalogRow) -> PortFuture<Result<bool, CatalogError>> {
-        self.run(move |pool| {
+        self.write(move |pool| {
             Box::pin(async move {
                 let put = row::bind(sqlx::query(statements::PUT), row).execute(&pool).await;
                 put.map(|done| done.rows_affected() > 0).map_err(|error| in_words(&error))
@@ -191,7 +215,7 @@ impl Catalog for SqlCatalog {
 
     fn delete(&self, id: &RecordId) -> PortFuture<Result<(), CatalogError>> {
         let id = id.to_string();
-        self.run(move |pool| {
+        self.write(move |pool| {
             Box::pin(async move {
                 let deleted = sqlx::query(statements::DELETE).bind(id).execute(&pool).await;
                 deleted.map(|_| ()).map_err(|error| in_words(&error))
