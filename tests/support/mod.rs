@@ -10,19 +10,23 @@
 )]
 
 mod http;
+mod media;
 mod node;
 mod peer;
 mod process;
 mod raw;
+mod recorder;
 
 use std::time::{Duration, Instant};
 
 pub use self::{
-    http::{Answer, get, metric, request, roster, try_request},
+    http::{Answer, Download, get, metric, request, roster, send, try_download, try_request},
+    media::{Chance, cut, cut_at, mp4, packets, probe, sha256, webm},
     node::Node,
     peer::{Closed, Heard, Peer, resume},
     process::{Process, greenroom, signal},
     raw::{Raw, frame, header, knock, masked},
+    recorder::{Recorder, Upload, chunk_frame, frame_of, ready, status, video},
 };
 
 /// Longest that anything awaited here may take. Generous: two loaded processors run these tests in the dev profile.

@@ -41,6 +41,12 @@ impl Process {
         Self::run(command, folder)
     }
 
+    /// Starts a node on this storage, which outlives it, with these flags.
+    pub fn start_on(storage: &Path, flags: &[&str]) -> Self {
+        let storage = format!("--storage-local-path={}", storage.display());
+        Self::start(&[&[storage.as_str()], flags].concat())
+    }
+
     /// Starts a node by this command, which lives in this folder.
     pub fn run(mut command: Command, folder: TempDir) -> Self {
         let mut child =
@@ -83,6 +89,17 @@ impl Process {
         let ticks: u32 =
             fields.split(' ').skip(11).take(2).map(|field| field.parse::<u32>().expect("a number")).sum();
         TICK * ticks
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a power cut ends the program: without a word. It is gone when this returns.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("a child of ours");
     }
 
     /// Sends it a signal, such as `TERM`.

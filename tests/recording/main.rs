@@ -1,0 +1,80 @@
+//! Recording on one node with real ffmpeg: what each message and request brings, and that the video is what was
+//! recorded.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod aborts;
+mod chunks;
+mod comings;
+mod downloads;
+mod late;
+mod library;
+mod rooms;
+mod stops;
+mod watching;
+mod ways;
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use self::support::{Node, packets, sha256, video};
+
+/// Where the chunks of a recording are while it is made.
+fn chunk_folder(node: &Node, id: &str) -> PathBuf {
+    node.folder().join("chunks").join(id)
+}
+
+/// The stored bytes of a chunk.
+fn stored(node: &Node, id: &str, index: u32) -> Option<Vec<u8>> {
+    std::fs::read(chunk_folder(node, id).join(format!("chunk_{index:08}"))).ok()
+}
+
+/// Names of files and folders that no recording should leave behind.
+fn left_behind(node: &Node) -> Vec<String> {
+    let mut left = Vec::new();
+    for folder in ["chunks", "tmp", "recordings"] {
+        for entry in std::fs::read_dir(node.folder().join(folder)).into_iter().flatten() {
+            left.push(format!("{folder}/{}", entry.expect("an entry").file_name().display()));
+        }
+    }
+    left
+}
+
+/// Waits until these files and folders are left, and no others.
+async fn only_left(node: &Node, names: &[&str]) {
+    let until = std::time::Instant::now() + support::DEADLINE;
+    loop {
+        let mut left = left_behind(node);
+        left.sort();
+        if left == names {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "{left:?} is left, and not {names:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// The video that can be downloaded is what was recorded, packet by packet, and what was told of it is true.
+async fn check_video(node: &Node, linked: &Value, recorded: &[u8]) {
+    let bytes = video(node.address(), linked).await;
+    assert_eq!(linked["sizeBytes"], bytes.len(), "{linked}");
+    assert_eq!(linked["sha256"], sha256(&bytes), "{linked}");
+    assert_eq!((&linked["complete"], &linked["gaps"]), (&Value::Bool(true), &Value::Array(vec![])));
+    assert_same_packets(recorded, &bytes);
+}
+
+/// The same packets at the same times, but for a millisecond of rounding.
+fn assert_same_packets(recorded: &[u8], made: &[u8]) {
+    for (kind, (recorded, made)) in ["video", "sound"].iter().zip(packets(recorded).iter().zip(packets(made)))
+    {
+        assert_eq!(recorded.len(), made.len(), "packets of {kind}");
+        for (at, (one, other)) in recorded.iter().zip(made).enumerate() {
+            assert_eq!(one.1, other.1, "packet {at} of {kind}");
+            assert!((one.0 - other.0).abs() <= 1, "packet {at} of {kind} is at {} for {}", other.0, one.0);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Media as recorders make it, by ffmpeg, once for each test program; and what can be seen in a file.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// Three seconds of VP8 and Opus in WebM, written as a browser does: live, without duration and index, a cluster a
+/// second.
+pub fn webm() -> &'static [u8] {
+    static MEDIA: OnceLock<Vec<u8>> = OnceLock::new();
+    MEDIA.get_or_init(|| {
+        let codecs = "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 200k -g 15 -c:a libopus -b:a 32k";
+        make(&format!("{codecs} -f webm -live 1 -cluster_time_limit 1000"))
+    })
+}
+
+/// The same seconds as H.264 and AAC in fragmented MP4.
+pub fn mp4() -> &'static [u8] {
+    static MEDIA: OnceLock<Vec<u8>> = OnceLock::new();
+    MEDIA.get_or_init(|| {
+        let codecs =
+            "-c:v libx264 -preset ultrafast -bf 0 -pix_fmt yuv420p -b:v 200k -g 15 -c:a aac -b:a 32k";
+        make(&format!("{codecs} -f mp4 -movflags +frag_keyframe+empty_moov+default_base_moof"))
+    })
+}
+
+fn make(output: &str) -> Vec<u8> {
+    let sources =
+        "-f lavfi -i testsrc2=size=160x120:rate=15 -f lavfi -i sine=frequency=440:sample_rate=48000";
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args("-v error -nostdin".split(' ')).args(sources.split(' ')).args(["-t", "3"]);
+    ffmpeg.args(output.split(' ')).arg("-");
+    run(ffmpeg)
+}
+
+/// What a file's container says, and each packet of it (`ffprobe -show_format -show_streams`).
+pub fn probe(file: &Path) -> Value {
+    let mut ffprobe = Command::new("ffprobe");
+    ffprobe.args(["-v", "error", "-show_format", "-show_streams", "-of", "json"]).arg(file);
+    serde_json::from_slice(&run(ffprobe)).expect("ffprobe speaks JSON")
+}
+
+/// Every packet of media: for video and for sound, in order, the time since the first and a hash of its bytes.
+pub fn packets(media: &[u8]) -> [Vec<(i64, String)>; 2] {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("media");
+    fs::write(&file, media).expect("written");
+    ["v", "a"].map(|kind| {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-v", "error", "-nostdin", "-i"]).arg(&file);
+        ffmpeg.args(["-map", &format!("0:{kind}"), "-c", "copy", "-f", "framehash", "-hash", "md5", "-"]);
+        timed(&String::from_utf8(run(ffmpeg)).expect("text"))
+    })
+}
+
+/// Lines of framehash: stream, dts, pts, duration, size, hash; times in units that the head names.
+fn timed(listing: &str) -> Vec<(i64, String)> {
+    let unit = listing.lines().find_map(|line| line.strip_prefix("#tb 0: 1/")).expect("a unit");
+    let unit: i64 = unit.trim().parse().expect("a number");
+    let rows = listing.lines().filter(|line| !line.starts_with('#'));
+    let rows: Vec<_> = rows
+        .map(|line| {
+            let fields: Vec<_> = line.split(',').map(str::trim).collect();
+            (fields[2].parse::<i64>().expect("a time"), fields[5].to_owned())
+        })
+        .collect();
+    let first = rows.first().map_or(0, |row| row.0);
+    rows.into_iter().map(|(pts, hash)| ((pts - first) * 1000 / unit, hash)).collect()
+}
+
+/// In hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn run(mut command: Command) -> Vec<u8> {
+    let output = command.stdin(Stdio::null()).output().expect("ffmpeg is installed");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Cuts media into so many chunks, none empty, by chance; a seed always makes the same.
+pub fn cut(media: &[u8], chunks: usize, seed: u64) -> Vec<Vec<u8>> {
+    let mut chance = Chance(seed);
+    let mut borders = std::collections::BTreeSet::new();
+    while borders.len() + 1 < chunks {
+        borders.insert(1 + chance.below(media.len() - 1));
+    }
+    cut_at(media, &borders.into_iter().collect::<Vec<_>>())
+}
+
+/// Cuts media at these places.
+pub fn cut_at(media: &[u8], borders: &[usize]) -> Vec<Vec<u8>> {
+    let ends = borders.iter().copied().chain([media.len()]);
+    let begins = [0].into_iter().chain(borders.iter().copied());
+    begins.zip(ends).map(|(begin, end)| media[begin..end].to_vec()).collect()
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): a seed's whole future in one number.
+pub struct Chance(pub u64);
+
+impl Chance {
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("below a usize")
+    }
+
+    /// Puts things into any order.
+    pub fn shuffle<T>(&mut self, things: &mut [T]) {
+        for last in (1..things.len()).rev() {
+            things.swap(last, self.below(last + 1));
+        }
+    }
+}
