@@ -56,7 +56,7 @@ async function watchCall(url) {
   const context = canvas.getContext('2d');
   if (!context) throw new Error('no canvas');
   context.drawImage(video, 0, 0);
-  const greens = [0.25, 0.75].map((part) => context.getImageData(video.videoWidth * part, video.videoHeight * 0.4, 1, 1).data[1] ?? 0);
+  const greens = [0.08, 0.58].map((part) => context.getImageData(video.videoWidth * part, video.videoHeight * 0.3, 1, 1).data[1] ?? 0);
   const sound = await new AudioContext().decodeAudioData(bytes);
   const loudest = sound.getChannelData(0).reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
   return { size, greens, loudest };
@@ -292,16 +292,18 @@ describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
     const old = Array.from({ length: 30 }, (_, place) => ({ ...recorder.find('rec-1'), recordId: `old-${place}`, title: `Meeting ${place}`, startedAt: '2026-01-02T03:04:05Z' }));
     const gappy = { ...recorder.find('rec-1'), recordId: 'gappy', title: 'With a hole', complete: false, gaps: [{ fromMs: 1000, toMs: 3000, chunks: [1, 2] }] };
     const failed = { recordId: 'lost', state: 'failed', title: null, roomName: 'attic', startedAt: '2026-01-02T03:04:05Z', error: { code: 'merge_failed', message: '' }, gaps: null, complete: null };
-    recorder.recordings.push(gappy, failed, ...old);
+    const short = { ...recorder.find('rec-1'), recordId: 'short', title: 'Without its end', complete: false, gaps: null };
+    recorder.recordings.push(gappy, short, failed, ...old);
 
     const page = await chromium.open(undefined, { viewport: { width: 1000, height: 500 } });
     await recorder.attach(page);
     await page.goto(`${node.url}/library`);
     await page.locator('.rec[data-id=gappy]', { hasText: '2 seconds missing from 0:01.' }).waitFor();
+    await page.locator('.rec[data-id=short]', { hasText: 'Something at the end is missing.' }).waitFor();
     await page.locator('.rec[data-id=lost]', { hasText: 'Call in attic' }).waitFor();
     await page.locator('.rec[data-id=lost]', { hasText: 'could not be put together' }).waitFor();
     await page.locator('[data-act=more]').scrollIntoViewIfNeeded();
-    await until(async () => (await page.locator('.rec').count()) === 33, { what: 'the rest, when scrolled to' });
+    await until(async () => (await page.locator('.rec').count()) === 34, { what: 'the rest, when scrolled to' });
 
     await page.fill('#q', 'hole');
     await until(async () => (await page.locator('.rec').count()) === 1, { what: 'one found' });
