@@ -56,7 +56,7 @@ pub fn run(program: &str, args: &[&str]) -> Vec<u8> {
 /// Media as a live recorder makes it, by ffmpeg: moving pictures and a tone, in the format that `args` end with.
 pub fn media(args: &str) -> Vec<u8> {
     static MADE: Mutex<BTreeMap<String, Arc<Vec<u8>>>> = Mutex::new(BTreeMap::new());
-    let mut made = MADE.lock().unwrap();
+    let mut made = MADE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(bytes) = made.get(args) {
         return bytes.to_vec();
     }
@@ -80,7 +80,7 @@ pub fn both(size: &str, seconds: &str) -> String {
 
 pub const VP8: &str = "-c:v libvpx -b:v 300k -g 45 -deadline realtime -cpu-used 8";
 pub const VP9: &str = "-c:v libvpx-vp9 -b:v 300k -g 45 -deadline realtime -cpu-used 8";
-pub const AV1: &str = "-c:v libaom-av1 -b:v 300k -g 45 -usage realtime -cpu-used 9";
+pub const AV1: &str = "-c:v libsvtav1 -preset 12 -g 45 -pix_fmt yuv420p";
 pub const H264: &str = "-c:v libx264 -preset ultrafast -bf 0 -g 45 -pix_fmt yuv420p";
 pub const OPUS: &str = "-c:a libopus -b:a 48k -ac 1";
 pub const AAC: &str = "-c:a aac -b:a 64k -ac 1";
@@ -122,18 +122,6 @@ impl Recording {
         self
     }
 
-    /// The chunk in which this byte of the (only) segment is.
-    pub fn chunk_of(&self, byte: usize) -> u32 {
-        let mut end = 0;
-        for (index, chunk) in &self.chunks {
-            end += chunk.payload.len();
-            if byte < end {
-                return *index;
-            }
-        }
-        panic!("byte {byte} of {end}");
-    }
-
     pub fn id() -> RecordId {
         RecordId::parse("tested").unwrap()
     }
@@ -142,7 +130,7 @@ impl Recording {
 /// A chunk store in memory, whose bytes can be changed behind everybody's back.
 pub struct Shelf {
     pub chunks: BTreeMap<u32, Bytes>,
-    /// Reading these fails, with `true` for good.
+    /// Reading these fails so many times.
     pub failing: Mutex<BTreeMap<u32, u32>>,
     /// Called before each reading.
     pub before: Box<dyn Fn(u32) + Send + Sync>,
@@ -210,7 +198,8 @@ impl ChunkStore for Shelf {
 pub struct Done {
     pub merged: Merged,
     pub percents: Vec<u8>,
-    pub folder: tempfile::TempDir,
+    /// Holds the files.
+    _folder: tempfile::TempDir,
 }
 
 /// The merger of this machine.
@@ -259,7 +248,7 @@ pub async fn merge_in(
     };
     let merged = merger.merge(job).await?;
     let percents = percents.lock().unwrap().clone();
-    Ok(Done { merged, percents, folder })
+    Ok(Done { merged, percents, _folder: folder })
 }
 
 /// A packet or a frame as ffmpeg reads it.
@@ -285,7 +274,12 @@ pub fn frames(file: &Path) -> Vec<Item> {
 
 fn listing(file: &Path, args: &[&str]) -> Streams {
     let name = file.to_str().unwrap();
-    let mut words = vec!["-v", "error", "-nostdin", "-copyts", "-i", name, "-map", "0:v?", "-map", "0:a?"];
+    let mut words = vec!["-v", "error", "-nostdin", "-copyts"];
+    if std::fs::read(file).unwrap().get(4..8) == Some(b"ftyp") {
+        // All that is stored, also what an edit list would not show.
+        words.extend(["-ignore_editlist", "1"]);
+    }
+    words.extend(["-i", name, "-map", "0:v?", "-map", "0:a?"]);
     words.extend(args);
     words.push("-");
     // Damaged sources are read too, so only what can be read counts.
@@ -331,9 +325,14 @@ pub fn assert_same(what: &str, wanted: &[Item], found: &[Item]) {
     assert_eq!(wanted.len(), found.len(), "{what}: how many");
 }
 
+/// The earliest time of all streams.
+pub fn first_ms(streams: &Streams) -> i64 {
+    streams.iter().flatten().map(|item| item.time_ms).min().unwrap_or(0)
+}
+
 /// Begins at 0, as the video does: by the earliest of all streams.
 pub fn from_zero(mut streams: Streams) -> Streams {
-    let first = streams.iter().flatten().map(|item| item.time_ms).min().unwrap_or(0);
+    let first = first_ms(&streams);
     streams.iter_mut().flatten().for_each(|item| item.time_ms -= first);
     streams
 }

@@ -8,4 +8,7 @@
 )]
 
 mod copied;
+mod damaged;
+mod joined;
 mod kit;
+mod programs;

@@ -74,15 +74,27 @@ pub fn concat_list<'a>(parts: impl Iterator<Item = (&'a str, i64)>) -> String {
     std::iter::once("ffconcat version 1.0\n".to_owned()).chain(parts.map(line)).collect()
 }
 
+/// An intermediate that does not fit the others.
+pub struct Odd<'a> {
+    /// In the folder.
+    pub name: &'a str,
+    /// What is done with its tracks.
+    pub plan: &'a SegmentPlan,
+    /// From its first packet to the end of its last. Unit: microseconds.
+    pub length_us: i64,
+    /// What a player takes off of its sound's time. Unit: microseconds.
+    pub audio_delay_us: u64,
+}
+
 /// Makes an intermediate fit the others: encodes again what is coded otherwise, and adds what is not there.
-pub fn adapt(name: &str, plan: &SegmentPlan, whole: &MergePlan, length_us: i64, output: &str) -> Vec<String> {
+pub fn adapt(odd: &Odd<'_>, whole: &MergePlan, output: &str) -> Vec<String> {
     let mut args = strings(COMMON);
     let mut maps = Vec::new();
     let mut coding = Vec::new();
     let mut ranks = [0_usize; 2];
     let mut inputs = 0;
-    args.extend(strings(&["-protocol_whitelist", "file", "-f", "matroska", "-i", name]));
-    for (at, (track, target)) in plan.tracks.iter().zip(&whole.tracks).enumerate() {
+    args.extend(strings(&["-protocol_whitelist", "file", "-f", "matroska", "-i", odd.name]));
+    for (at, (track, target)) in odd.plan.tracks.iter().zip(&whole.tracks).enumerate() {
         let (letter, rank) = match target.kind {
             TrackKind::Video => ("v", &mut ranks[0]),
             TrackKind::Audio | TrackKind::Other => ("a", &mut ranks[1]),
@@ -91,7 +103,7 @@ pub fn adapt(name: &str, plan: &SegmentPlan, whole: &MergePlan, length_us: i64, 
         let source = if *track == TrackPlan::Fill {
             inputs += 1;
             args.extend(strings(&["-f", "lavfi", "-t"]));
-            args.extend([seconds(length_us), "-i".into(), nothing(target)]);
+            args.extend([seconds(odd.length_us), "-i".into(), nothing(target)]);
             format!("{inputs}:{letter}:0")
         } else {
             *rank += 1;
@@ -99,7 +111,11 @@ pub fn adapt(name: &str, plan: &SegmentPlan, whole: &MergePlan, length_us: i64, 
         };
         maps.extend(["-map".to_owned(), source]);
         coding.extend(match track {
-            TrackPlan::Copy { .. } => vec![format!("-c:{at}"), "copy".into()],
+            TrackPlan::Copy { .. } => {
+                let delay_us = if target.kind == TrackKind::Audio { odd.audio_delay_us } else { 0 };
+                let coding = [format!("-c:{at}"), "copy".to_owned()].into_iter();
+                coding.chain(late(&format!("-bsf:{at}"), delay_us)).collect()
+            }
             TrackPlan::Fill | TrackPlan::Encode { .. } => encode(at, target),
         });
     }
@@ -160,7 +176,7 @@ fn nothing(target: &TargetTrack) -> String {
     match target.kind {
         TrackKind::Video => {
             let (width, height) = size(&target.model);
-            format!("color=c=black:s={width}x{height}:r=5")
+            format!("color=c=black:s={width}x{height}:r=10")
         }
         TrackKind::Audio | TrackKind::Other => {
             let channels = target.model.channels.clamp(1, 8);
@@ -236,17 +252,22 @@ fn written(output: &OutputFile<'_>) -> Vec<String> {
         if let Some(bytes) = output.index_bytes {
             args.extend(["-reserve_index_space".to_owned(), bytes.to_string()]);
         }
-        if output.audio_delay_us > 0 {
-            // ffmpeg takes the delay off when it reads and does not put it back when it copies.
-            let late = format!("round({}/TB)", seconds(i64::try_from(output.audio_delay_us).unwrap_or(0)));
-            args.extend(["-bsf:a".to_owned(), format!("setts=pts=PTS+{late}:dts=DTS+{late}")]);
-        }
+        args.extend(late("-bsf:a", output.audio_delay_us));
         if output.alpha {
             args.extend(strings(&["-metadata:s:v:0", "alpha_mode=1"]));
         }
     }
     args.extend(strings(&["-f", muxer, output.name]));
     args
+}
+
+/// ffmpeg takes an encoder's delay off when it reads, and when it copies does not put it back, while the header goes on
+/// to announce it: sound would come too early. Packets on their way into Matroska count milliseconds.
+fn late(option: &str, delay_us: u64) -> Vec<String> {
+    match (delay_us + 500) / 1000 {
+        0 => Vec::new(),
+        ms => vec![option.to_owned(), format!("setts=pts=PTS+{ms}:dts=DTS+{ms}")],
+    }
 }
 
 fn demuxer(container: Container) -> &'static str {

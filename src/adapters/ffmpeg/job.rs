@@ -65,18 +65,24 @@ pub struct Made {
 impl Attempt<'_> {
     async fn run(&self) -> Result<Merged, Trouble> {
         let (parts, made) = match &self.layout.segments[..] {
-            [only] => self.direct(only).await?,
+            [only] => match self.direct(only).await? {
+                Some(made) => made,
+                None => self.joined(&self.layout.segments).await?,
+            },
             segments => self.joined(segments).await?,
         };
         Ok(self.report(&parts, made).await)
     }
 
-    /// One segment: its packets go straight into the video.
-    async fn direct(&self, segment: &Segment) -> Result<(Vec<Part>, Made), Trouble> {
+    /// One segment: its packets go straight into the video. `None` where its tracks are known only at its end.
+    async fn direct(&self, segment: &Segment) -> Result<Option<(Vec<Part>, Made)>, Trouble> {
         // Room for the index in front, as the number of keyframes is not known before they have passed.
         let mut index_bytes = Some(segment.bytes() / 2048 + segment.chunks().count() as u64 * 80 + 4096);
         loop {
             let ahead = self.look_ahead(segment).await?;
+            if ahead.needs_seeking() {
+                return Ok(None);
+            }
             let plan = MergePlan::of(&[ahead.facts()]);
             let name = format!("video.{}", plan.family.extension());
             let output = super::segment::written(&name, &plan, index_bytes, ahead.delay_us());
@@ -85,7 +91,7 @@ impl Attempt<'_> {
             has_content(&parts)?;
             let expected = super::joined::expected(&plan, &parts, &[]);
             match self.check(&name, &expected).await? {
-                Ok(found) => return Ok((parts, Made { name, plan, found })),
+                Ok(found) => return Ok(Some((parts, Made { name, plan, found }))),
                 // Keyframes came closer together than there was room for: written behind the media there is always.
                 Err(Difference::NoIndex) if index_bytes.take().is_some() => {}
                 Err(difference) => return Err(MergeError::NotProven(difference.to_string()).into()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     check, commands,
-    commands::OutputFile,
+    commands::{Odd, OutputFile},
     job::{Attempt, Made, has_content},
     segment::{Part, disk, remove, written},
     source::Trouble,
@@ -67,7 +67,8 @@ impl Attempt<'_> {
             };
             let output = format!("adapted_{at:05}.mkv");
             let length_us = part.fed.tally.length_us();
-            let args = commands::adapt(&name, own, plan, length_us, &output);
+            let odd = Odd { name: &name, plan: own, length_us, audio_delay_us: part.delay_us() };
+            let args = commands::adapt(&odd, plan, &output);
             let seconds = u32::try_from(length_us / 1_000_000).unwrap_or(u32::MAX);
             let encoding = Duration::from_secs(seconds.saturating_mul(ENCODE_SECONDS_PER_SECOND).into());
             let tell = |us| step.reach(us, length_us.unsigned_abs());

@@ -40,6 +40,11 @@ impl Ahead {
         }
     }
 
+    /// Whether a pipe is not enough for it.
+    pub fn needs_seeking(&self) -> bool {
+        self.source.needs_seeking()
+    }
+
     /// What a player takes off of its sound's time once it is in Matroska.
     pub fn delay_us(&self) -> u64 {
         self.source.tally().map_or(0, |tally| delay_us(&tally.summary.tracks, self.container))
