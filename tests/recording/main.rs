@@ -35,13 +35,14 @@ fn stored(node: &Node, id: &str, index: u32) -> Option<Vec<u8>> {
 
 /// Names of files and folders that no recording should leave behind.
 fn left_behind(node: &Node) -> Vec<String> {
-    let mut left = Vec::new();
-    for folder in ["chunks", "tmp", "recordings"] {
-        for entry in std::fs::read_dir(node.folder().join(folder)).into_iter().flatten() {
-            left.push(format!("{folder}/{}", entry.expect("an entry").file_name().display()));
-        }
-    }
-    left
+    let names = |folder: &str| {
+        let entries = std::fs::read_dir(node.folder().join(folder)).into_iter().flatten();
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+        entries.map(|entry| format!("{folder}/{}", name(entry).display())).collect::<Vec<_>>()
+    };
+    // Merges have their folders in one that stays.
+    let merges = names("tmp").iter().flat_map(|folder| names(folder)).collect();
+    [names("chunks"), merges, names("recordings")].concat()
 }
 
 /// Waits until these files and folders are left, and no others.
