@@ -1,0 +1,242 @@
+/**
+ * Recording from end to end: real pages, a real node, real ffmpeg. Whatever is cut, reloaded or killed on the way, one
+ * file comes out that is whole, plays and seeks, and holds everything that was acknowledged.
+ */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { skipReason, startBrowser, startNode, startWire, until } from './harness.mjs';
+import { enterRoom, noticed, othersSeen } from './visitors.mjs';
+
+/** @typedef {import('playwright-core').Page} Page */
+
+const run = promisify(execFile);
+const START = '.studio-form button[type=submit]';
+const READY = '#result[data-state=ready]';
+/** A video made of what was cut, reloaded and killed is waited for a little longer. */
+const RESULT_MS = 60_000;
+/** Longest step between two pictures that is no hole: the fake screen changes several times a second. */
+const HOLE_S = 0.8;
+
+/** @param {Page} page @param {string} source */
+async function turnOn(page, source) {
+  await page.waitForSelector('[data-restored]');
+  const off = page.locator(`[data-source=${source}][aria-pressed=false]`);
+  if (await off.count()) await off.click();
+  await page.waitForSelector(`[data-source=${source}][aria-pressed=true]`);
+}
+
+/** @param {Page} page @param {number} count */
+async function safe(page, count) {
+  await until(async () => Number(await page.innerText('[data-count=acked] b')) >= count, {
+    what: `${count} pieces safe`, timeoutMs: RESULT_MS,
+  });
+}
+
+/** @param {string} url */
+async function json(url) {
+  const answer = await fetch(url);
+  assert.equal(answer.status, 200, url);
+  return /** @type {any} */ (await answer.json());
+}
+
+/** @param {string} url @returns {Promise<any>} the one recording of this node */
+async function onlyRecording(url) {
+  const { recordings } = await json(`${url}/recordings`);
+  assert.equal(recordings.length, 1);
+  return recordings[0];
+}
+
+/** @param {string} url @param {string} series */
+async function metric(url, series) {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
+  return Number(line?.split(' ')[1] ?? 0);
+}
+
+/**
+ * Looks into a finished video as a stranger would: with ffprobe and a whole decode.
+ * @param {string} url
+ * @param {string} folder
+ */
+async function examine(url, folder) {
+  const file = path.join(folder, 'result');
+  await writeFile(file, Buffer.from(await (await fetch(url)).arrayBuffer()));
+  const { stdout } = await run('ffprobe', [
+    '-v', 'error', '-show_entries', 'format=duration:stream=codec_type:packet=stream_index,pts_time', '-of', 'json', file,
+  ], { maxBuffer: 64 << 20 });
+  const { format, streams, packets } = JSON.parse(stdout);
+  const decoded = await run('ffmpeg', ['-v', 'error', '-i', file, '-fps_mode', 'vfr', '-enc_time_base', '-1', '-f', 'null', '-']);
+  const kinds = streams.map((/** @type {any} */ stream) => stream.codec_type).sort();
+  const video = streams.findIndex((/** @type {any} */ stream) => stream.codec_type === 'video');
+  const times = packets.filter((/** @type {any} */ packet) => packet.stream_index === video)
+    .map((/** @type {any} */ packet) => Number(packet.pts_time));
+  const steps = times.slice(1).map((/** @type {number} */ time, /** @type {number} */ at) => time - times[at]);
+  return {
+    duration: Number(format.duration), kinds, complaints: decoded.stderr,
+    backwards: steps.filter((/** @type {number} */ step) => step <= 0).length,
+    holes: steps.filter((/** @type {number} */ step) => step > HOLE_S),
+  };
+}
+
+/**
+ * Runs in a page: plays a moment of a video, then seeks to its last third; what the player says of itself.
+ * @param {string} url
+ */
+async function playAndSeek(url) {
+  const video = document.createElement('video');
+  video.muted = true;
+  video.src = url;
+  document.body.append(video);
+  const happens = (/** @type {string} */ name) => new Promise((resolve, reject) => {
+    video.addEventListener(name, () => resolve(undefined), { once: true });
+    video.addEventListener('error', () => reject(new Error(video.error?.message)), { once: true });
+  });
+  await happens('loadedmetadata');
+  await video.play();
+  await new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+  video.pause();
+  const wanted = video.duration * 0.7;
+  const sought = happens('seeked');
+  video.currentTime = wanted;
+  await sought;
+  const off = Math.abs(video.currentTime - wanted);
+  const shown = { duration: video.duration, width: video.videoWidth, off, readyState: video.readyState };
+  video.remove();
+  return shown;
+}
+
+describe('a recording from end to end', { skip: skipReason(), timeout: 600_000 }, () => {
+  /** @type {Awaited<ReturnType<typeof startBrowser>>} */ let chromium;
+  /** @type {string} */ let folder;
+  /** @type {(() => Promise<unknown>)[]} */ let ends = [];
+
+  before(async () => { chromium = await startBrowser(); });
+  after(async () => { await chromium?.stop(); });
+  afterEach(async () => {
+    await Promise.all(chromium.browser.contexts().map((context) => context.close()));
+    for (const end of ends.splice(0).reverse()) await end();
+    // What is cut and killed here makes the browser itself write of lost connections.
+    const complaints = chromium.complaints.splice(0);
+    assert.deepEqual(complaints.filter((line) => !/WebSocket|ERR_CONNECTION|Failed to load resource/.test(line)), []);
+  });
+
+  /** @param {Record<string, string>} [env] */
+  const node = async (env = {}) => {
+    const started = await startNode({ env: { STORAGE_LOCAL_PATH: path.join(folder, 'recordings'), ...env } });
+    ends.push(() => started.stop());
+    return started;
+  };
+  const scratch = async () => {
+    folder = await mkdtemp(path.join(os.tmpdir(), 'greenroom-story-'));
+    ends.push(() => rm(folder, { recursive: true, force: true }));
+  };
+  /** @param {string} url @param {Page} page @param {number} atLeast seconds */
+  const whole = async (url, page, atLeast) => {
+    const row = await onlyRecording(url);
+    assert.deepEqual([row.state, row.complete, row.gaps, row.missingChunks], ['ready', true, [], []]);
+    const seen = await examine(url + row.downloadUrl, folder);
+    assert.deepEqual(seen.kinds, ['audio', 'video']);
+    assert.equal(seen.complaints, '', 'every packet decodes');
+    assert.equal(seen.backwards, 0, 'times rise');
+    assert.deepEqual(seen.holes, [], 'no hole in the pictures');
+    assert.ok(seen.duration > atLeast, `${seen.duration} s of at least ${atLeast}`);
+    assert.ok(Math.abs(seen.duration * 1000 - row.durationMs) < 100, 'as long as the node says');
+    const player = await page.evaluate(playAndSeek, row.downloadUrl);
+    assert.ok(Number.isFinite(player.duration) && player.width > 0 && player.readyState >= 2, JSON.stringify(player));
+    assert.ok(player.off < 0.5, 'it seeks where it is told to');
+    return row;
+  };
+
+  test('half a minute of screen and microphone, the network cut once, the page reloaded once', async () => {
+    await scratch();
+    const { url, port } = await node();
+    const wire = await startWire(port);
+    ends.push(() => wire.stop());
+    const page = await chromium.open(`${wire.url}/recorder`);
+    page.on('dialog', (dialog) => void dialog.accept());
+    await turnOn(page, 'microphone');
+    await turnOn(page, 'screen');
+    await page.fill('#title', 'Cut and reloaded');
+    const began = Date.now();
+    const recorded = (/** @type {number} */ seconds) => until(() => Date.now() - began > seconds * 1000, {
+      what: `${seconds} s of recording`, timeoutMs: 60_000,
+    });
+    await page.click(START);
+    await safe(page, 5);
+
+    wire.down();
+    await page.locator('[data-part=connection]', { hasText: /does not answer|Connecting again/ }).waitFor();
+    const stored = Number(await page.innerText('[data-count=stored] b'));
+    await until(async () => Number(await page.innerText('[data-count=stored] b')) > stored + 2, { what: 'it records without a network' });
+    wire.up();
+    await safe(page, stored + 3);
+
+    await recorded(16);
+    await page.reload();
+    await page.click('text=Go on recording');
+    await recorded(32);
+    await page.click('[data-act=stop]');
+    await page.waitForSelector(READY, { timeout: RESULT_MS });
+    const row = await whole(url, page, 26);
+    assert.equal(row.title, 'Cut and reloaded');
+    const segments = new Set(row.work.map((/** @type {any} */ work) => work.segment));
+    assert.equal(segments.size, 2, 'a reload begins a segment');
+    assert.ok(row.work.every((/** @type {any} */ work) => work.did === 'copied'), JSON.stringify(row.work));
+    assert.equal(await metric(url, 'greenroom_chunks_total{result="acked",way="socket"}'), row.chunks, 'each is stored once');
+  });
+
+  test('the node is killed while it records, and again while it merges', async () => {
+    await scratch();
+    const slow = path.join(folder, 'slow-ffmpeg');
+    await writeFile(slow, '#!/bin/sh\n[ "$1" = -version ] || sleep 3\nexec ffmpeg "$@"\n');
+    await chmod(slow, 0o755);
+    const first = await node({ FFMPEG: slow });
+    const page = await chromium.open(`${first.url}/recorder`);
+    await turnOn(page, 'microphone');
+    await turnOn(page, 'screen');
+    await page.click(START);
+    await safe(page, 4);
+    await first.kill('SIGKILL');
+    const stored = Number(await page.innerText('[data-count=stored] b'));
+    await until(async () => Number(await page.innerText('[data-count=stored] b')) > stored + 1, { what: 'it records without a node' });
+
+    const second = await node({ FFMPEG: slow, PORT: String(first.port) });
+    await safe(page, stored + 2);
+    await page.click('[data-act=stop]');
+    await until(async () => (await onlyRecording(second.url)).state === 'finalising', { what: 'the merge', timeoutMs: RESULT_MS });
+    await second.kill('SIGKILL');
+
+    const third = await node({ PORT: String(first.port) });
+    await page.waitForSelector(READY, { timeout: RESULT_MS });
+    await whole(third.url, page, 5);
+  });
+
+  test('somebody records a call: everyone sees it, and after leaving it is in the library', async () => {
+    await scratch();
+    const { url } = await node();
+    const [ada, bob] = [await chromium.open(), await chromium.open()];
+    await enterRoom(ada, `${url}/room/blue`, 'Ada');
+    await enterRoom(bob, `${url}/room/blue`, 'Bob', { muted: true });
+    await othersSeen(ada, 1);
+    await ada.click('.bar [data-act=record]');
+    await ada.click('#confirm [value=yes]');
+    await bob.locator('.toast', { hasText: 'Ada is recording this call.' }).waitFor();
+    await bob.locator('[data-badge=recording]').first().waitFor();
+    await until(async () => (await onlyRecording(url)).chunks >= 5, { what: 'five pieces of the call', timeoutMs: RESULT_MS });
+    await ada.click('.bar [data-act=leave]');
+    await noticed(ada, 'left');
+    await ada.locator('#after-recording[data-stage=ready]').waitFor({ timeout: RESULT_MS });
+    await bob.locator('.toast', { hasText: 'Nobody records this call any more.' }).waitFor();
+
+    const row = await whole(url, ada, 3);
+    assert.equal(row.roomName, 'blue');
+    await ada.goto(`${url}/library?recording=${row.recordId}`);
+    await ada.waitForSelector('video');
+    await until(() => ada.evaluate(() => (document.querySelector('video')?.readyState ?? 0) >= 2), { what: 'it plays in the library' });
+  });
+});
