@@ -9,6 +9,7 @@
     clippy::panic,
     reason = "this is how a test fails, also in what tests share"
 )]
+#![allow(clippy::print_stdout, reason = "a test says what it skips")]
 
 mod catalog_suite;
 mod chunk_suite;
