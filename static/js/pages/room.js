@@ -99,6 +99,7 @@ class RoomPage {
     const metadata = { audio: media.micOn, video: media.cameraOn, screen: false };
     const call = new Call({ room, username, userId: userIdFor(room), metadata });
     window.greenroomCall = call;
+    this.recordings.forget();
     const screen = new CallScreen(SCREENS.call, call, this.stage);
     screen.prepare();
     try {

@@ -18,19 +18,26 @@ export class Recordings extends EventTarget {
     super();
     /** The one that records, or the last one that did. @type {CallRecording | null} */
     this.last = null;
+    /** Those that could still lose something with this page. @type {Set<CallRecording>} */
+    this.open = new Set();
     /** A question or a start is under way. */
     this.busy = false;
     addEventListener('beforeunload', (event) => {
-      if (!this.last?.unsafe) return;
-      this.last.flush();
-      event.preventDefault();
+      const unsafe = [...this.open].filter((recording) => recording.unsafe);
+      for (const recording of unsafe) recording.flush();
+      if (unsafe.length > 0) event.preventDefault();
     });
-    document.addEventListener('visibilitychange', () => document.hidden && this.last?.flush());
+    document.addEventListener('visibilitychange', () => document.hidden && this.running?.flush());
   }
 
   /** @returns {CallRecording | null} the one that records now */
   get running() {
     return this.last?.running ? this.last : null;
+  }
+
+  /** A call begins: what was said about the recording of an earlier one is said. */
+  forget() {
+    if (!this.last?.unsafe) this.last = null;
   }
 
   /**
@@ -103,13 +110,17 @@ export class Recordings extends EventTarget {
   async #begin(scene, tiles, earlier) {
     const { call, room, media, people, toasts } = scene;
     const recording = new CallRecording({ room, title: earlier?.title ?? titleFor(room), tiles, media });
-    recording.addEventListener('change', () => this.#changed());
+    recording.addEventListener('change', () => {
+      if (!recording.unsafe) this.open.delete(recording);
+      this.#changed();
+    });
     recording.addEventListener('trouble', (event) => this.#troubled(scene, recording, /** @type {CustomEvent<Trouble>} */ (event).detail));
     try {
       // Told first, so that the others know who it is when the node says that somebody records.
       void call.update({ recording: true }).catch(() => {});
       await recording.start(people.list(), earlier);
       this.last = recording;
+      this.open.add(recording);
       this.#changed();
     } catch (error) {
       void call.update({ recording: null }).catch(() => {});
