@@ -268,7 +268,7 @@ describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
     await page.locator('.toast', { hasText: 'The screen could not be shared.' }).waitFor();
     await disperse(page);
 
-    const tab = await chromium.open();
+    const tab = await chromium.open(undefined, { acceptDownloads: true });
     await recorder.attach(tab);
     recorder.outcome = 'failed';
     await tab.addInitScript(() => { navigator.storage.estimate = async () => ({ usage: 950_000_000, quota: 1_000_000_000 }); });
@@ -279,6 +279,13 @@ describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
     await counted(tab, 'acked', 1);
     await tab.click('[data-act=stop]');
     await tab.locator('#result[data-state=failed]', { hasText: 'could not put them together' }).waitFor();
+    recorder.refusal = 'not_media';
+    await tab.click('text=Record again');
+    await turn(tab, 'microphone');
+    await tab.click(START);
+    await tab.locator('#result[data-state=failed]', { hasText: 'does not recognise what this browser records' }).waitFor();
+    const [saved] = await Promise.all([tab.waitForEvent('download'), tab.click('text=Download what is left')]);
+    assert.match(saved.suggestedFilename(), /\.webm$/);
   });
 
   test('the library lists, searches, pages, plays, deletes and follows what changes', async () => {

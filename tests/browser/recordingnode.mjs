@@ -25,6 +25,8 @@ export class RecordingNode {
   acks = true;
   /** Stops that came meanwhile. @type {(() => void)[]} */
   held = [];
+  /** Pieces are refused for good with this code, where it is set. @type {string | null} */
+  refusal = null;
   /** Where false, sockets are closed as soon as they open. */
   up = true;
   /** What comes after a stop; the test calls `finish` itself where it is null. @type {'ready' | 'failed' | null} */
@@ -124,6 +126,7 @@ export class RecordingNode {
   /** @param {{ route: WebSocketRoute, recordId: string }} socket @param {Buffer} frame */
   #take({ route, recordId }, frame) {
     const [flags, index] = [frame.readUInt8(3), frame.readUInt32BE(4)];
+    if (this.refusal) return this.#say(route, { type: 'chunkError', recordId, index, code: this.refusal, error: 'no', retryable: false });
     this.chunks.get(recordId)?.set(index, Buffer.from(frame.subarray(HEADER_BYTES)));
     if (flags & 1) this.segments.set(recordId, [...new Set([...(this.segments.get(recordId) ?? []), index])]);
     if (this.acks) this.#ack(route, recordId, index);

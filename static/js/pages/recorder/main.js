@@ -65,6 +65,11 @@ class Studio {
   /** Shows the page as it is when it was opened. */
   async open() {
     if (this.room) setText(need('[data-part=eyebrow]', HTMLElement), `New recording in room ${this.room}: everyone there sees that it runs`);
+    await this.#setUp();
+  }
+
+  async #setUp() {
+    this.page.toggleAttribute('data-restored', false);
     this.#show('setup');
     await Promise.all([this.offers.refresh(), this.sources.restore()]);
     this.page.toggleAttribute('data-restored', true);
@@ -299,9 +304,9 @@ class Studio {
   async #again() {
     this.trouble = '';
     this.title.value = '';
-    this.#show('setup');
+    const ready = this.#setUp();
     need('.studio-head h1', HTMLElement).focus();
-    await Promise.all([this.offers.refresh(), this.sources.restore()]);
+    await ready;
   }
 
   /** @param {string} link */
