@@ -20,6 +20,7 @@ use ipnet::IpNet;
 
 use crate::{
     actors::recording_supervisor::RecordingConfig,
+    adapters::catalog,
     domain::ice::{IceServers, Turn},
     protocol::{NodeId, limits::Limits},
 };
@@ -316,7 +317,7 @@ impl Settings {
             return Err(ConfigError::new("API_BASE_URL", what));
         }
         let database_url = match &self.database_url {
-            None => format!("sqlite://{}", folder.join("recordings.db").display()),
+            None => catalog::sqlite_url(&folder.join("recordings.db")),
             Some(url) if url.starts_with("sqlite:") => url.clone(),
             Some(_) => {
                 let what = "is not like sqlite:///var/lib/greenroom/recordings.db: this version keeps its catalog in SQLite";

@@ -161,6 +161,10 @@ impl Intake {
             let index = self.ledger_said("number", self.ledger.number(token.clone(), may_begin).await)??;
             match self.commit_numbered(&*staged, id, index, &chunk).await? {
                 Committed::Stored => return self.note(id, index, &chunk, patience).await,
+                // It is there: an earlier try has got as far as that, and was not acknowledged.
+                Committed::Taken(stored) if stored.same_bytes(&chunk.mark) => {
+                    return self.note(id, index, &chunk, patience).await;
+                }
                 // The counter was behind the store: note what is there, and take the next.
                 Committed::Taken(stored) => {
                     let noted = self.ledger.note(id.clone(), index, stored, patience).await;

@@ -47,7 +47,7 @@ impl RecordingSupervisor {
     fn take_up(&mut self, claim: Claim, ctx: &mut Context<Self>) {
         match claim.work {
             ClaimedWork::Finalise { expected } => self.merge(claim.manifest, expected, ctx),
-            ClaimedWork::Forget => self.forget_chunks(claim.manifest.record_id, ctx),
+            ClaimedWork::Forget => self.forget_finished(&claim.manifest, ctx),
         }
     }
 
@@ -248,7 +248,28 @@ impl RecordingSupervisor {
         }));
     }
 
-    /// A finished recording whose recorder did not come back, or one without a chunk: the account is closed.
+    /// A finished recording whose recorder did not come back: once its row is in the catalog, the rest goes (M-4).
+    fn forget_finished(&mut self, manifest: &Manifest, ctx: &mut Context<Self>) {
+        let id = manifest.record_id.clone();
+        if self.rows.is_written(&id) {
+            return if self.config.cleanup_chunks {
+                self.forget_chunks(id, ctx)
+            } else {
+                self.close(id, ctx)
+            };
+        }
+        let later = ClaimEnd::Ready { keep: FIRST_PAUSE };
+        let again = self.ports.ledger.settle(id, manifest.fence, later);
+        ctx.spawn(again.into_actor(self).map(|_, _, _| ()));
+    }
+
+    /// The account alone is closed; the operator wants the chunks to stay.
+    fn close(&mut self, id: RecordId, ctx: &mut Context<Self>) {
+        let closed = self.ports.ledger.close(&id);
+        ctx.spawn(closed.into_actor(self).map(move |_, supervisor, _| supervisor.rows.release(&id)));
+    }
+
+    /// A finished recording, or one without a chunk: its chunks are taken away and its account is closed.
     fn forget_chunks(&mut self, id: RecordId, ctx: &mut Context<Self>) {
         let ports = self.ports.clone();
         let asked = id.clone();

@@ -28,7 +28,8 @@ pub struct Rows {
     /// The latest of each; written in the order in which they first changed.
     pending: HashMap<RecordId, Pending>,
     order: VecDeque<RecordId>,
-    writing: bool,
+    /// The one that is being written.
+    writing: Option<RecordId>,
     pause_until: Duration,
     /// Videos of earlier versions: they go when the row names the new one.
     superseded: HashMap<RecordId, Vec<VideoKey>>,
@@ -68,6 +69,11 @@ impl Rows {
     /// The recording is over: its row stays in the catalog.
     pub fn release(&mut self, id: &RecordId) {
         self.live.remove(id);
+    }
+
+    /// Whether the catalog knows how the recording stands.
+    pub fn is_written(&self, id: &RecordId) -> bool {
+        !self.pending.contains_key(id) && self.writing.as_ref() != Some(id)
     }
 
     /// A video that the row no longer names once it is written.
@@ -136,11 +142,11 @@ impl RecordingSupervisor {
 
     /// Writes the next row, unless one is being written.
     pub(super) fn write_rows(&mut self, ctx: &mut Context<Self>) {
-        if self.rows.writing || self.clock.now().mono < self.rows.pause_until {
+        if self.rows.writing.is_some() || self.clock.now().mono < self.rows.pause_until {
             return;
         }
         let Some((id, pending)) = self.rows.next() else { return };
-        self.rows.writing = true;
+        self.rows.writing = Some(id.clone());
         let written: PortFuture<Result<bool, CatalogError>> = match &pending {
             Pending::Put(row) => self.ports.catalog.put(CatalogRow::clone(row)),
             Pending::Delete => {
@@ -149,7 +155,7 @@ impl RecordingSupervisor {
             }
         };
         ctx.spawn(written.into_actor(self).map(move |written, supervisor, ctx| {
-            supervisor.rows.writing = false;
+            supervisor.rows.writing = None;
             supervisor.row_written(id, pending, written, ctx);
             supervisor.write_rows(ctx);
         }));
