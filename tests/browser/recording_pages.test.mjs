@@ -1,11 +1,11 @@
 /**
  * The pages that record and show recordings, in a real browser, against a node whose recording side follows a script
- * (`recordingnode.mjs`): what people press, what they are told, and what reaches the node.
+ * (`page-recordings.mjs`): what people press, what they are told, and what reaches the node.
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { skipReason, startBrowser, startNode, until } from './harness.mjs';
-import { RecordingNode } from './recordingnode.mjs';
+import { RecordingNode } from './page-recordings.mjs';
 import { disperse, enterRoom, noticed, othersSeen } from './visitors.mjs';
 
 /** @typedef {import('playwright-core').Page} Page */

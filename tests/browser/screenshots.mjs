@@ -9,7 +9,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { loseMedia, startBrowser, startNode, startWire, until } from './harness.mjs';
-import { RecordingNode } from './recordingnode.mjs';
+import { RecordingNode } from './page-recordings.mjs';
 import { SMALL_WINDOW, disperse, enterRoom, inCall, noticed, othersSeen, say } from './visitors.mjs';
 
 const SIZES = /** @type {const} */ ({ phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } });
