@@ -42,6 +42,12 @@ impl Seeded {
     }
 }
 
+/// A setting of the test run itself.
+#[expect(clippy::disallowed_methods, reason = "settings of the tests are none of the node's")]
+pub fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Runs a program to its end; fails with what it complains of.
 pub fn run(program: &str, args: &[&str]) -> Vec<u8> {
     let Output { status, stdout, stderr } = Command::new(program)
@@ -266,10 +272,27 @@ pub fn packets(file: &Path) -> Streams {
     listing(file, &["-c", "copy", "-f", "framehash", "-hash", "md5"])
 }
 
-/// The decoded frames of a file's pictures.
+/// The decoded frames of a file's pictures; times from the first packet of the file on.
 pub fn frames(file: &Path) -> Vec<Item> {
-    let args = ["-an", "-fps_mode", "passthrough", "-pix_fmt", "yuv420p", "-f", "framehash", "-hash", "md5"];
-    listing(file, &args).into_iter().next().unwrap_or_default()
+    let args = [
+        "-an",
+        "-enc_time_base",
+        "1:1000",
+        "-autoscale",
+        "0",
+        "-fps_mode",
+        "passthrough",
+        "-pix_fmt",
+        "yuv420p",
+        "-f",
+        "framehash",
+        "-hash",
+        "md5",
+    ];
+    let first = first_ms(&packets(file));
+    let mut frames = listing(file, &args).into_iter().next().unwrap_or_default();
+    frames.iter_mut().for_each(|frame| frame.time_ms -= first);
+    frames
 }
 
 fn listing(file: &Path, args: &[&str]) -> Streams {

@@ -12,3 +12,4 @@ mod damaged;
 mod joined;
 mod kit;
 mod programs;
+mod recorded;

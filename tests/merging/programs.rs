@@ -11,7 +11,9 @@ use std::{
 
 use greenroom::adapters::ports::{MergeError, Merger};
 
-use crate::kit::{LIVE, OPUS, Recording, Shelf, VP8, both, media, merge_in, run, try_merge, with_programs};
+use crate::kit::{
+    LIVE, OPUS, Recording, Shelf, VP8, both, media, merge_in, run, setting, try_merge, with_programs,
+};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -154,11 +156,6 @@ async fn a_node_that_is_about_to_be_killed() {
     let recording = recording();
     let merger = with_programs(script, Duration::from_secs(600));
     let _ = try_merge(&recording, Shelf::of(&recording), &merger).await;
-}
-
-#[expect(clippy::disallowed_methods, reason = "settings of the tests are none of the node's")]
-fn setting(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 #[test]

@@ -146,7 +146,9 @@ pub fn decode(name: &str) -> Vec<String> {
     let mut args = strings(COMMON);
     args.extend(strings(FILE));
     args.extend(strings(&["-t", "1", "-i", name, "-map", "0:v?", "-map", "0:a?"]));
-    args.extend(strings(&["-fps_mode", "vfr", "-f", "null", "-"]));
+    // Numbered anew: ffmpeg complains of times that a recorder's clock made, and those are none of a decoder's.
+    args.extend(strings(&["-filter:v", "setpts=N/25/TB", "-filter:a", "asetpts=N/SR/TB"]));
+    args.extend(strings(&["-enc_time_base:v", "1:1000", "-fps_mode", "passthrough", "-f", "null", "-"]));
     args
 }
 

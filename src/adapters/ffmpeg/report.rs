@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     adapters::ports::Merged,
+    domain::media::TrackKind,
     domain::merge::{Layout, MergePlan, PlannedChunk, Timeline, TimelineSegment, mime_type},
     protocol::recorder::{Did, SegmentWork},
 };
@@ -46,7 +47,10 @@ impl Attempt<'_> {
 }
 
 fn times(part: &Part) -> TimelineSegment {
+    let tracks = part.fed.tally.summary.tracks.iter();
+    let video = tracks.filter(|track| track.kind == TrackKind::Video).map(|track| track.number);
     TimelineSegment {
+        video: video.collect(),
         first_us: part.fed.tally.summary.first_us(),
         length_us: part.fed.tally.length_us(),
         gaps: part.fed.gaps.clone(),

@@ -110,6 +110,8 @@ pub enum TrackPlan {
         number: u32,
         /// How it came.
         from: Codec,
+        /// Whether it has an alpha channel, which is lost.
+        alpha: bool,
     },
     /// It has nothing: silence or black.
     Fill,
@@ -167,9 +169,9 @@ impl MergePlan {
             let codec = target.codec.name();
             match (plan, target.kind) {
                 (TrackPlan::Copy { .. }, _) => format!("{codec} copied"),
-                (TrackPlan::Encode { from, .. }, _) => {
+                (TrackPlan::Encode { from, alpha, .. }, _) => {
                     did = Did::ReEncoded;
-                    let loss = if target.alpha { ", opaque" } else { "" };
+                    let loss = if *alpha { ", opaque" } else { "" };
                     let into = if *from == target.codec {
                         "encoded again".into()
                     } else {
@@ -253,7 +255,9 @@ fn track_plan(segment: &SegmentFacts, target: &TargetTrack) -> TrackPlan {
         Some((track, _)) if target.codec == target.model.codec && continues(track, &target.model) => {
             TrackPlan::Copy { number: track.number }
         }
-        Some((track, _)) => TrackPlan::Encode { number: track.number, from: track.codec.clone() },
+        Some((track, _)) => {
+            TrackPlan::Encode { number: track.number, from: track.codec.clone(), alpha: track.alpha }
+        }
     }
 }
 

@@ -10,10 +10,25 @@ pub struct TimelineSegment {
     pub first_us: i64,
     /// From its first packet to the end of its last; 0 for one without packets.
     pub length_us: i64,
+    /// The numbers of its tracks of pictures.
+    pub video: Vec<u32>,
     /// What the repair says of its gaps.
     pub gaps: Vec<GapReport>,
     /// For each of its holes, in order, which of the gaps it is; `None`: nothing was passed on around it.
     pub holes: Vec<Option<usize>>,
+}
+
+impl TimelineSegment {
+    /// Where everything goes on behind a gap; `None`: nowhere. Pictures that found no keyframe before the next gap, or
+    /// the end, did not go on at all.
+    fn resumes_us(&self, gap: usize) -> Option<i64> {
+        let report = self.gaps.get(gap)?;
+        let back = |track: &u32| report.resumed.iter().any(|(other, _)| other == track);
+        if report.dropped > 0 && !self.video.iter().all(back) {
+            return self.gaps.get(gap + 1).and_then(|next| next.from_us);
+        }
+        report.to_us
+    }
 }
 
 /// The segments of a layout, with their times.
@@ -59,9 +74,10 @@ impl Timeline {
             let us = begins_us.saturating_add(us.clamp(times.first_us, end_us) - times.first_us);
             u64::try_from(us / 1000).unwrap_or(0)
         };
-        let place = |report: Option<&GapReport>, chunks| {
-            let from_us = report.map_or(end_us, |gap| gap.from_us.unwrap_or(times.first_us));
-            let to_us = report.and_then(|gap| gap.to_us).unwrap_or(end_us);
+        let place = |report: Option<usize>, chunks| {
+            let gap = report.and_then(|at| times.gaps.get(at));
+            let from_us = gap.map_or(end_us, |gap| gap.from_us.unwrap_or(times.first_us));
+            let to_us = report.and_then(|at| times.resumes_us(at)).unwrap_or(end_us);
             Gap { from_ms: in_video(from_us), to_ms: in_video(to_us.max(from_us)), chunks }
         };
         let mut listed: Vec<(usize, Gap)> = Vec::new();
@@ -72,13 +88,13 @@ impl Timeline {
                 Some((same, gap)) if Some(*same) == report => gap.chunks.extend(chunks),
                 _ => {
                     let order = report.unwrap_or(times.gaps.len());
-                    listed.push((order, place(report.and_then(|at| times.gaps.get(at)), chunks)));
+                    listed.push((order, place(report, chunks)));
                 }
             }
         }
         let told: Vec<_> = listed.iter().map(|(order, _)| *order).collect();
         let untold = times.gaps.iter().enumerate().filter(|(order, _)| !told.contains(order));
-        listed.extend(untold.map(|(order, gap)| (order, place(Some(gap), Vec::new()))));
+        listed.extend(untold.map(|(order, _)| (order, place(Some(order), Vec::new()))));
         listed.sort_by_key(|(order, _)| *order);
         gaps.extend(listed.into_iter().map(|(_, gap)| gap));
     }
