@@ -10,6 +10,7 @@ mod connections;
 mod cost;
 mod fragments;
 mod frames;
+mod recorder;
 mod resumes;
 
 use std::net::SocketAddr;

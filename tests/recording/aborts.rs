@@ -18,7 +18,7 @@ async fn nothing_is_left(node: &Node) {
 
 #[tokio::test]
 async fn an_abort_leaves_nothing_and_frees_the_socket_and_the_name() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 3, 40);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     let upload = Upload::of(node.address(), &recorder.token());
@@ -43,7 +43,7 @@ async fn an_abort_leaves_nothing_and_frees_the_socket_and_the_name() {
 
 #[tokio::test]
 async fn chunks_on_their_way_do_not_outlive_an_abort() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunk = [webm(), &vec![0; 300_000]].concat();
     for round in 0..10 {
         let id = format!("r{round}");
@@ -66,7 +66,7 @@ async fn chunks_on_their_way_do_not_outlive_an_abort() {
 
 #[tokio::test]
 async fn who_has_no_token_leaves_nothing_either() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let stranger = format!("Bearer ghost.{}", "ab".repeat(32));
     for line in ["POST /recordings/ghost/chunks", "PUT /recordings/ghost/chunks/0"] {
         let refused = send(node.address(), line, &[("Authorization", &stranger)], webm()).await;
@@ -77,7 +77,7 @@ async fn who_has_no_token_leaves_nothing_either() {
 
 #[tokio::test]
 async fn an_abort_ends_a_merge_and_leaves_nothing_of_it() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 3, 41);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;

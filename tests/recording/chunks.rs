@@ -18,7 +18,7 @@ fn files(node: &Node, begin: &str) -> usize {
 
 #[tokio::test]
 async fn what_is_acknowledged_is_on_disk_byte_for_byte() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = recorder(&node).await;
     for (index, chunk) in (0u32..).zip(cut(webm(), 20, 20)) {
         recorder.store(index, &chunk).await;
@@ -28,7 +28,7 @@ async fn what_is_acknowledged_is_on_disk_byte_for_byte() {
 
 #[tokio::test]
 async fn a_chunk_that_comes_again_is_acknowledged_again_and_stored_once() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = recorder(&node).await;
     let upload = Upload::of(node.address(), &recorder.token());
     let chunks = cut(webm(), 3, 21);
@@ -54,7 +54,7 @@ async fn a_chunk_that_comes_again_is_acknowledged_again_and_stored_once() {
 
 #[tokio::test]
 async fn other_bytes_at_the_same_place_are_a_conflict_and_the_first_stand() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = recorder(&node).await;
     let upload = Upload::of(node.address(), &recorder.token());
     let first = &cut(webm(), 2, 22)[0];
@@ -75,7 +75,7 @@ async fn other_bytes_at_the_same_place_are_a_conflict_and_the_first_stand() {
 
 #[tokio::test]
 async fn two_that_want_one_place_at_once_do_not_both_get_it() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = recorder(&node).await;
     let upload = Upload::of(node.address(), &recorder.token());
     for index in 0..8u32 {
@@ -94,7 +94,7 @@ async fn two_that_want_one_place_at_once_do_not_both_get_it() {
 
 #[tokio::test]
 async fn a_frame_that_is_wrong_is_refused_by_its_code() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = recorder(&node).await;
     let good = &cut(webm(), 2, 23)[0];
     let (length, crc) = (u32::try_from(good.len()).unwrap(), crc32c::crc32c(good));
@@ -144,7 +144,7 @@ async fn a_frame_that_is_wrong_is_refused_by_its_code() {
 
 #[tokio::test]
 async fn a_request_that_is_wrong_is_refused_by_its_code() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let (upload, _) = Upload::start(node.address(), json!({ "recordId": "talk" })).await;
     let good = &cut(webm(), 2, 24)[0];
     let crc = format!("{:08x}", crc32c::crc32c(good));
@@ -178,7 +178,7 @@ async fn a_request_that_is_wrong_is_refused_by_its_code() {
 
 #[tokio::test]
 async fn nothing_comes_before_a_start_or_after_a_stop() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = Recorder::connect(node.address()).await;
     recorder.chunk(0, webm()).await;
     let error = recorder.expect_chunk_error("not_started").await;
@@ -215,7 +215,7 @@ async fn nothing_comes_before_a_start_or_after_a_stop() {
 
 #[tokio::test]
 async fn the_first_chunk_may_come_late_but_must_be_media() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = recorder(&node).await;
     recorder.store(1, b"anything").await;
     recorder.chunk(0, b"no media at all").await;
@@ -232,7 +232,7 @@ async fn the_first_chunk_may_come_late_but_must_be_media() {
 
 #[tokio::test]
 async fn a_recorder_that_does_not_wait_for_acks_is_held_back_and_loses_nothing() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = recorder(&node).await;
     // 200 chunks of 200 KiB, and nothing is heard until all are sent.
     let mut chunk = webm().to_vec();
@@ -252,7 +252,7 @@ async fn a_recorder_that_does_not_wait_for_acks_is_held_back_and_loses_nothing()
 
 #[tokio::test]
 async fn the_largest_chunk_is_taken_and_a_larger_one_is_not() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = recorder(&node).await;
     let upload = Upload::of(node.address(), &recorder.token());
     let mut chunk = webm().to_vec();

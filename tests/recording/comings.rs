@@ -4,12 +4,12 @@ use serde_json::json;
 
 use crate::{
     check_video,
-    support::{Node, Recorder, Upload, cut, eventually, metric, ready, send, status, webm},
+    support::{Recorder, Upload, cut, eventually, metric, ready, send, status, webm},
 };
 
 #[tokio::test]
 async fn somebody_elses_token_opens_nothing() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 2, 50);
     let mut ada = Recorder::start(node.address(), json!({ "recordId": "ada" })).await;
     let bob = Recorder::start(node.address(), json!({ "recordId": "bob" })).await;
@@ -55,7 +55,7 @@ async fn somebody_elses_token_opens_nothing() {
 
 #[tokio::test]
 async fn who_comes_back_within_the_grace_goes_on() {
-    let node = Node::start(&["--recording-grace-secs=60"]);
+    let node = crate::node(&["--recording-grace-secs=60"]);
     let chunks = cut(webm(), 8, 51);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     for index in [0, 1, 4] {
@@ -79,7 +79,7 @@ async fn who_comes_back_within_the_grace_goes_on() {
 
 #[tokio::test]
 async fn whose_recorder_does_not_come_back_is_finalised_without_it() {
-    let node = Node::start(&["--recording-grace-secs=1"]);
+    let node = crate::node(&["--recording-grace-secs=1"]);
     let chunks = cut(webm(), 4, 52);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
@@ -93,7 +93,7 @@ async fn whose_recorder_does_not_come_back_is_finalised_without_it() {
 
 #[tokio::test]
 async fn a_newer_socket_takes_over_from_the_older() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 4, 53);
     let mut older = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     older.store_all(0, &chunks[..2]).await;
@@ -113,7 +113,7 @@ async fn a_newer_socket_takes_over_from_the_older() {
 
 #[tokio::test]
 async fn the_framing_is_a_matter_of_each_socket() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 4, 54);
     let mut raw = Recorder::start(node.address(), json!({ "framing": "raw" })).await;
     raw.send_bytes(chunks[0].clone()).await;
@@ -130,7 +130,7 @@ async fn the_framing_is_a_matter_of_each_socket() {
 
 #[tokio::test]
 async fn a_name_is_given_once() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 2, 55);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     let mut other = Recorder::connect(node.address()).await;
@@ -153,7 +153,7 @@ async fn a_name_is_given_once() {
 
 #[tokio::test]
 async fn a_start_that_is_wrong_is_refused_by_its_code() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     for (fields, code, status) in [
         (json!({ "mimeType": "text/html" }), "unsupported_type", 415),
         (json!({ "mimeType": "video/ogg" }), "unsupported_type", 415),

@@ -6,7 +6,7 @@ use crate::support::{Download, Node, Upload, ready, send, webm};
 
 /// A node with one recording of this title, and its bytes.
 async fn recorded(title: &str) -> (Node, Vec<u8>) {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let (upload, _) = Upload::start(node.address(), json!({ "recordId": "talk", "title": title })).await;
     assert_eq!(upload.put(0, webm()).await.status, 200);
     assert_eq!(upload.stop(json!({})).await.status, 202);

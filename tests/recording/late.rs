@@ -15,7 +15,7 @@ async fn finalised_without_recorder(node: &Node, chunks: &[Vec<u8>]) -> String {
 
 #[tokio::test]
 async fn a_late_return_makes_a_second_version_and_the_first_is_there_until_then() {
-    let node = Node::start(&["--recording-grace-secs=1"]);
+    let node = crate::node(&["--recording-grace-secs=1"]);
     let chunks = cut(webm(), 6, 60);
     let token = finalised_without_recorder(&node, &chunks[..4]).await;
     let first = ready(node.address(), "talk").await;
@@ -44,7 +44,7 @@ async fn a_late_return_makes_a_second_version_and_the_first_is_there_until_then(
 
 #[tokio::test]
 async fn a_late_chunk_over_http_re_opens_as_well() {
-    let node = Node::start(&["--recording-grace-secs=1"]);
+    let node = crate::node(&["--recording-grace-secs=1"]);
     let chunks = cut(webm(), 4, 61);
     let token = finalised_without_recorder(&node, &chunks[..3]).await;
     ready(node.address(), "talk").await;
@@ -62,7 +62,7 @@ async fn a_late_chunk_over_http_re_opens_as_well() {
 
 #[tokio::test]
 async fn where_the_tail_never_came_the_video_says_so_when_the_end_was_announced() {
-    let node = Node::start(&["--recording-grace-secs=1"]);
+    let node = crate::node(&["--recording-grace-secs=1"]);
     let chunks = cut(webm(), 6, 62);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     for index in [0, 1, 2, 4] {
@@ -79,7 +79,7 @@ async fn where_the_tail_never_came_the_video_says_so_when_the_end_was_announced(
 
 #[tokio::test]
 async fn without_time_to_come_back_a_late_return_is_told_that_it_is_over() {
-    let node = Node::start(&["--recording-grace-secs=1", "--reopen-secs=0"]);
+    let node = crate::node(&["--recording-grace-secs=1", "--reopen-secs=0"]);
     let chunks = cut(webm(), 4, 63);
     let token = finalised_without_recorder(&node, &chunks).await;
     let row = ready(node.address(), "talk").await;
@@ -97,7 +97,7 @@ async fn without_time_to_come_back_a_late_return_is_told_that_it_is_over() {
 
 #[tokio::test]
 async fn a_link_to_a_version_that_was_deleted_leads_nowhere() {
-    let node = Node::start(&["--recording-grace-secs=1"]);
+    let node = crate::node(&["--recording-grace-secs=1"]);
     let chunks = cut(webm(), 2, 64);
     finalised_without_recorder(&node, &chunks).await;
     ready(node.address(), "talk").await;

@@ -36,7 +36,7 @@ async fn seven(node: &Node) -> Vec<Upload> {
 
 #[tokio::test]
 async fn pages_follow_one_another_the_newest_first() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     seven(&node).await;
     assert_eq!(ids(&list(&node, "").await), ["r6", "r5", "r4", "r3", "r2", "r1", "r0"]);
     let mut seen = Vec::new();
@@ -58,7 +58,7 @@ async fn pages_follow_one_another_the_newest_first() {
 
 #[tokio::test]
 async fn filters_choose() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let uploads = seven(&node).await;
     assert_eq!(uploads[2].put(0, webm()).await.status, 200);
     assert_eq!(uploads[2].stop(json!({})).await.status, 202);
@@ -102,7 +102,7 @@ async fn filters_choose() {
 
 #[tokio::test]
 async fn deleting_takes_the_video_and_the_row() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 2, 80);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     let delete = async || send(node.address(), "DELETE /recordings/talk", &[], b"").await;
@@ -126,12 +126,13 @@ async fn deleting_takes_the_video_and_the_row() {
     assert_eq!(delete().await.refusal(), (404, "recording_unknown".into()));
     assert_eq!(send(node.address(), "DELETE /recordings/%2e%2e", &[], b"").await.status, 404);
     // The name is free again.
-    recorder.begin(json!({ "recordId": "talk" })).await;
+    recorder.ask_to_begin(json!({ "recordId": "talk" })).await;
+    recorder.wait_for("started").await;
 }
 
 #[tokio::test]
 async fn who_has_the_token_may_delete_what_still_runs() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store(0, webm()).await;
     let bearer = format!("Bearer {}", recorder.token());

@@ -23,6 +23,11 @@ use serde_json::Value;
 
 use self::support::{Node, packets, sha256, video};
 
+/// A node that ends at once when it is dropped: sockets that the test has just lost are not waited for.
+fn node(flags: &[&str]) -> Node {
+    Node::start(&[&["--drain-deadline-secs=0"], flags].concat())
+}
+
 /// Where the chunks of a recording are while it is made.
 fn chunk_folder(node: &Node, id: &str) -> PathBuf {
     node.folder().join("chunks").join(id)

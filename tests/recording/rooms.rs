@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Node, Peer, Recorder, cut, webm};
+use crate::support::{Peer, Recorder, cut, webm};
 
 async fn expect_recording(peer: &mut Peer, recording: bool) {
     let news = peer.expect("RoomState").await;
@@ -11,7 +11,7 @@ async fn expect_recording(peer: &mut Peer, recording: bool) {
 
 #[tokio::test]
 async fn a_room_is_told_when_recording_begins_and_ends() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 2, 70);
     let mut ada = Peer::join(node.address(), "blue", "ada").await;
     assert_eq!(ada.welcome["recording"], false);
@@ -41,7 +41,7 @@ async fn a_room_is_told_when_recording_begins_and_ends() {
 
 #[tokio::test]
 async fn a_room_is_told_when_its_recorder_is_gone_or_gives_up() {
-    let node = Node::start(&["--recording-grace-secs=1"]);
+    let node = crate::node(&["--recording-grace-secs=1"]);
     let mut ada = Peer::join(node.address(), "blue", "ada").await;
     let mut recorder =
         Recorder::start(node.address(), json!({ "roomName": "blue", "recordId": "one" })).await;
@@ -60,7 +60,7 @@ async fn a_room_is_told_when_its_recorder_is_gone_or_gives_up() {
 
 #[tokio::test]
 async fn a_room_that_is_recorded_before_anybody_is_in_it_is_told_too() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let _recorder = Recorder::start(node.address(), json!({ "roomName": "empty" })).await;
     let mut ada = Peer::join(node.address(), "empty", "ada").await;
     if ada.welcome["recording"] != true {

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use crate::{
     check_video,
-    support::{Node, Recorder, Upload, cut, ready, status, webm},
+    support::{Recorder, Upload, cut, ready, status, webm},
 };
 
 #[tokio::test]
 async fn a_stop_before_everything_has_come_says_what_is_missing() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 6, 30);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     for index in [0, 2, 3] {
@@ -35,7 +35,7 @@ async fn a_stop_before_everything_has_come_says_what_is_missing() {
 
 #[tokio::test]
 async fn a_stop_that_does_not_count_right_is_refused() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 3, 31);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
@@ -57,7 +57,7 @@ async fn a_stop_that_does_not_count_right_is_refused() {
 
 #[tokio::test]
 async fn a_stop_right_after_the_last_chunk_waits_for_it() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 8, 32);
     let mut recorder = Recorder::start(node.address(), json!({})).await;
     for (index, chunk) in (0u32..).zip(&chunks) {
@@ -72,7 +72,7 @@ async fn a_stop_right_after_the_last_chunk_waits_for_it() {
 
 #[tokio::test]
 async fn stopping_twice_is_stopping_once() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 3, 33);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     let upload = Upload::of(node.address(), &recorder.token());
@@ -99,7 +99,7 @@ async fn stopping_twice_is_stopping_once() {
 
 #[tokio::test]
 async fn a_second_socket_may_stop_what_the_first_one_has() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 3, 34);
     let mut first = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     first.store_all(0, &chunks).await;
@@ -116,7 +116,7 @@ async fn a_second_socket_may_stop_what_the_first_one_has() {
 
 #[tokio::test]
 async fn a_stop_without_a_chunk_is_told_and_leaves_no_video() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "nothing" })).await;
     recorder.stop(json!({ "chunks": 0 })).await;
     recorder.expect("finished").await;
@@ -136,7 +136,7 @@ async fn a_stop_without_a_chunk_is_told_and_leaves_no_video() {
 
 #[tokio::test]
 async fn a_first_chunk_that_is_not_the_rest_of_a_file_fails_and_is_kept() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "broken" })).await;
     let broken = [vec![0x1a, 0x45, 0xdf, 0xa3, 0x80], vec![0x55; 3000]].concat();
     recorder.store(0, &broken).await;

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::support::{Node, Recorder, Upload, cut, eventually, get, metric, webm};
+use crate::support::{Recorder, Upload, cut, eventually, get, metric, webm};
 
 #[tokio::test]
 async fn metrics_follow_a_recording() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let address = node.address();
     let chunks = cut(webm(), 3, 90);
     let mut recorder = Recorder::start(address, json!({ "recordId": "talk" })).await;
@@ -71,7 +71,7 @@ async fn metrics_follow_a_recording() {
 
 #[tokio::test]
 async fn no_id_of_a_recording_is_in_a_metric() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let (upload, _) =
         Upload::start(node.address(), json!({ "recordId": "secretname", "roomName": "secretroom" })).await;
     upload.put(0, webm()).await;
@@ -83,7 +83,7 @@ async fn no_id_of_a_recording_is_in_a_metric() {
 
 #[tokio::test]
 async fn health_names_what_recording_needs() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let health = get(node.address(), "/health").await;
     assert_eq!(health.status, 200);
     let health = health.json();
@@ -97,7 +97,7 @@ async fn health_names_what_recording_needs() {
 
 #[tokio::test]
 async fn without_ffmpeg_the_node_is_degraded_and_ready() {
-    let node = Node::start(&["--ffmpeg=/nonexistent/ffmpeg"]);
+    let node = crate::node(&["--ffmpeg=/nonexistent/ffmpeg"]);
     let health = get(node.address(), "/health").await;
     assert_eq!((health.status, &health.json()["status"]), (200, &json!("degraded")));
     assert_eq!(health.json()["checks"]["ffmpeg"], "down");
@@ -106,7 +106,7 @@ async fn without_ffmpeg_the_node_is_degraded_and_ready() {
 
 #[tokio::test]
 async fn the_pages_of_recording_are_served() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     for page in ["/recorder", "/recorder?room=blue", "/library"] {
         let answer = get(node.address(), page).await;
         assert_eq!(answer.status, 200, "{page}");

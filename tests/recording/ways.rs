@@ -4,14 +4,12 @@ use serde_json::{Value, json};
 
 use crate::{
     check_video, only_left,
-    support::{
-        Chance, Node, Recorder, Upload, cut, cut_at, get, mp4, probe, ready, send, status, video, webm,
-    },
+    support::{Chance, Recorder, Upload, cut, cut_at, get, mp4, probe, ready, send, status, video, webm},
 };
 
 #[tokio::test]
 async fn indexed_chunks_on_a_socket_become_a_video() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 12, 1);
     let mut recorder = Recorder::start(
         node.address(),
@@ -92,7 +90,7 @@ async fn indexed_chunks_on_a_socket_become_a_video() {
 
 #[tokio::test]
 async fn raw_chunks_are_numbered_by_the_node() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 7, 2);
     let mut recorder = Recorder::start(node.address(), json!({ "framing": "raw" })).await;
     assert!(recorder.id().len() > 10, "a name of its own: {}", recorder.started);
@@ -106,7 +104,7 @@ async fn raw_chunks_are_numbered_by_the_node() {
 
 #[tokio::test]
 async fn a_recording_can_be_uploaded_over_http_alone() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 5, 3);
     let (upload, started) = Upload::start(node.address(), json!({ "recordId": "posted" })).await;
     assert_eq!((&started["state"], &started["nextIndex"]), (&json!("recording"), &json!(0)));
@@ -127,7 +125,7 @@ async fn a_recording_can_be_uploaded_over_http_alone() {
 
 #[tokio::test]
 async fn a_stop_over_http_needs_no_body() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let (upload, _) = Upload::start(node.address(), json!({ "recordId": "plain" })).await;
     assert_eq!(upload.put(0, webm()).await.status, 200);
     let line = "POST /recordings/plain/stop";
@@ -138,7 +136,7 @@ async fn a_stop_over_http_needs_no_body() {
 
 #[tokio::test]
 async fn chunks_of_one_recording_may_come_by_any_way_in_any_order() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 24, 4);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "mixed" })).await;
     let upload = Upload::of(node.address(), &recorder.token());
@@ -159,7 +157,7 @@ async fn chunks_of_one_recording_may_come_by_any_way_in_any_order() {
 
 #[tokio::test]
 async fn fragmented_mp4_becomes_mp4() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(mp4(), 9, 5);
     let start = json!({ "recordId": "boxes", "mimeType": "video/mp4" });
     let mut recorder = Recorder::start(node.address(), start).await;
@@ -171,7 +169,7 @@ async fn fragmented_mp4_becomes_mp4() {
 
 #[tokio::test]
 async fn a_recorder_that_begins_anew_makes_one_video_of_both_segments() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let (first, second) = (cut(webm(), 3, 6), cut(webm(), 4, 7));
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "twice" })).await;
     recorder.store_all(0, &first).await;
@@ -194,7 +192,7 @@ async fn a_recorder_that_begins_anew_makes_one_video_of_both_segments() {
 
 #[tokio::test]
 async fn borders_of_chunks_mean_nothing() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     // Single bytes at the beginning, in the middle and at the end.
     let end = webm().len();
     let chunks = cut_at(webm(), &[1, 2, 3, 4, 5, 40, 41, end / 2, end / 2 + 1, end - 1]);
@@ -206,7 +204,7 @@ async fn borders_of_chunks_mean_nothing() {
 
 #[tokio::test]
 async fn one_socket_makes_one_recording_after_the_other() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 3, 8);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "one" })).await;
     recorder.store_all(0, &chunks).await;
@@ -222,7 +220,7 @@ async fn one_socket_makes_one_recording_after_the_other() {
 
 #[tokio::test]
 async fn who_looks_back_at_a_finished_recording_does_not_end_the_next() {
-    let node = Node::start(&[]);
+    let node = crate::node(&[]);
     let chunks = cut(webm(), 2, 9);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "one" })).await;
     let token = recorder.token();
@@ -239,7 +237,7 @@ async fn who_looks_back_at_a_finished_recording_does_not_end_the_next() {
 
 #[tokio::test]
 async fn with_a_base_url_links_begin_with_it() {
-    let node = Node::start(&["--api-base-url=https://rooms.example/"]);
+    let node = crate::node(&["--api-base-url=https://rooms.example/"]);
     let chunks = cut(webm(), 2, 10);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "linked" })).await;
     recorder.store_all(0, &chunks).await;

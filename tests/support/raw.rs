@@ -71,6 +71,13 @@ impl Raw {
         Self::upgrade_by(stream, &handshake_with(address, headers)).await
     }
 
+    /// Connects and upgrades as a recorder.
+    pub async fn recorder(address: SocketAddr) -> Self {
+        let stream = within("a connection", TcpStream::connect(address)).await;
+        let handshake = handshake(address).replacen("/ws", "/recording", 1);
+        Self::upgrade_by(stream.expect("the node accepts connections"), &handshake).await
+    }
+
     /// Upgrades a connection that somebody has made.
     pub async fn upgrade_on(stream: TcpStream, address: SocketAddr) -> Self {
         Self::upgrade_by(stream, &handshake(address)).await
