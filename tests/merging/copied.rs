@@ -65,8 +65,8 @@ async fn the_result_says_its_length_and_has_its_index_in_front() {
     let bytes = std::fs::read(file).unwrap();
     let find =
         |id: [u8; 4]| bytes.windows(4).enumerate().filter(move |(_, four)| *four == id).map(|(at, _)| at);
-    let cues = find([0x1c, 0x53, 0xbb, 0x6b]).last().unwrap();
-    assert!(cues < find([0x1f, 0x43, 0xb6, 0x75]).last().unwrap(), "Cues stand behind the last Cluster");
+    let cues = find([0x1c, 0x53, 0xbb, 0x6b]).next_back().unwrap();
+    assert!(cues < find([0x1f, 0x43, 0xb6, 0x75]).next_back().unwrap(), "Cues stand behind the last Cluster");
 }
 
 #[tokio::test]

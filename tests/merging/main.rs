@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "this is how a test fails, also in what tests share"
 )]
 
@@ -13,3 +14,4 @@ mod joined;
 mod kit;
 mod programs;
 mod recorded;
+mod table;

@@ -54,7 +54,7 @@ fn record() -> Option<PathBuf> {
 }
 
 /// What was recorded under this name: the chunks, and each segment's bytes.
-fn recorded(name: &str) -> Option<(Recording, Vec<Vec<u8>>)> {
+pub fn recorded(name: &str) -> Option<(Recording, Vec<Vec<u8>>)> {
     let folder = folder()?;
     let all: Value = serde_json::from_slice(&fs::read(folder.join("recorded.json")).unwrap()).unwrap();
     let chunks = all[name]["chunks"].as_array().unwrap_or_else(|| panic!("no {name}")).clone();

@@ -38,14 +38,12 @@ impl Family {
 
     /// The family that came in is kept: MP4 where all is MP4 and may stay in it, otherwise Matroska, as WebM where
     /// every codec may be in WebM.
-    fn of<'a>(
-        mut containers: impl Iterator<Item = Container>,
-        codecs: impl Iterator<Item = &'a Codec> + Clone,
-    ) -> Self {
+    fn of(mut containers: impl Iterator<Item = Container>, tracks: &[TargetTrack]) -> Self {
         let all_mp4 = containers.all(|container| container == Container::Mp4);
-        if all_mp4 && codecs.clone().all(fits_mp4) {
+        let all = |fits: fn(&Codec) -> bool| tracks.iter().all(|track| fits(&track.codec));
+        if all_mp4 && all(fits_mp4) {
             Self::Mp4
-        } else if codecs.clone().all(Codec::fits_webm) {
+        } else if all(Codec::fits_webm) {
             Self::Webm
         } else {
             Self::Matroska
@@ -153,7 +151,7 @@ impl MergePlan {
         let kinds = [TrackKind::Video, TrackKind::Audio];
         let tracks: Vec<_> = kinds.into_iter().flat_map(|kind| targets(segments, kind, mp4)).collect();
         let containers = segments.iter().map(|segment| segment.container);
-        let family = Family::of(containers, tracks.iter().map(|track| &track.codec));
+        let family = Family::of(containers, &tracks);
         let plan = |segment: &SegmentFacts| SegmentPlan {
             tracks: tracks.iter().map(|target| track_plan(segment, target)).collect(),
         };
