@@ -13,7 +13,7 @@ use crate::{
 
 /// What a person did, and under which name it was recorded.
 const CASES: [(&str, &str); 24] = [
-    ("camera and microphone, VP8 and Opus", "vp8"),
+    ("pictures and sound, VP8 and Opus", "vp8"),
     ("VP9 and Opus", "vp9"),
     ("AV1 and Opus", "av1"),
     ("H.264 and Opus, asked for as WebM", "h264"),
