@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    fuzz,
+    LONGER, fuzz,
     support::{Chance, Heard, Node, Recorder, Upload, frame_of, get, status, webm},
 };
 
@@ -131,7 +131,7 @@ fn stored(node: &Node, id: &str, index: u32) -> Option<Vec<u8>> {
 fn what_is_acknowledged_is_stored_whatever_comes() {
     let node = Node::start(&["--recording-grace-secs=600", "--drain-deadline-secs=0"]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    fuzz("a running node", |seed| {
+    fuzz("a running node", LONGER, |seed| {
         runtime.block_on(async {
             let start = json!({ "recordId": format!("f{seed}") });
             let (upload, _) = Upload::start(node.address(), start).await;
@@ -145,7 +145,7 @@ fn what_is_acknowledged_is_stored_whatever_comes() {
                 sent: BTreeMap::new(),
                 acked: BTreeMap::new(),
             };
-            for _ in 0..60 {
+            for _ in 0..50 {
                 session.step().await;
             }
             session.end().await;

@@ -11,7 +11,7 @@ use greenroom::protocol::{
 };
 
 use crate::{
-    FIRST_SEED, fuzz,
+    FIRST_SEED, SHORT, fuzz,
     support::{Chance, chunk_frame},
 };
 
@@ -152,7 +152,7 @@ fn check_text(text: &str) -> &'static str {
 
 #[test]
 fn frames_are_taken_or_refused_whatever_comes() {
-    fuzz("frames", |seed| {
+    fuzz("frames", SHORT, |seed| {
         let mut chance = Chance(seed);
         for _ in 0..50 {
             check_frame(frame(&mut chance));
@@ -162,7 +162,7 @@ fn frames_are_taken_or_refused_whatever_comes() {
 
 #[test]
 fn texts_are_taken_or_refused_whatever_comes() {
-    fuzz("texts", |seed| {
+    fuzz("texts", SHORT, |seed| {
         let mut chance = Chance(seed);
         for _ in 0..50 {
             check_text(&text(&mut chance));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use greenroom::protocol::limits;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -179,7 +180,9 @@ async fn bodies_that_lie_about_their_length_store_nothing() {
     let mut endless = b"100000\r\n".to_vec();
     endless.extend(vec![0x55; 0x10_0000]);
     endless.extend(b"\r\n");
-    let refused = refusal(&put("Transfer-Encoding: chunked\r\n", &endless.repeat(17))).await;
+    let refused =
+        refusal(&put("Transfer-Encoding: chunked\r\n", &[&endless.repeat(17)[..], b"0\r\n\r\n"].concat()))
+            .await;
     assert_eq!(refused, (413, "too_large".into()));
     studio.unharmed("long bodies").await;
 
@@ -208,7 +211,8 @@ async fn a_body_that_drips_holds_up_nobody() {
     let address = studio.node.address();
     let (upload, _) = Upload::start(address, json!({ "recordId": "slow" })).await;
     let mut slow = Vec::new();
-    for index in 0..20 {
+    // More than the node reads at one time.
+    for index in 0..limits::UPLOADS_MAX + 8 {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!(
             "PUT /recordings/slow/chunks/{index} HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\nContent-Length: 1000000\r\n\r\n",
