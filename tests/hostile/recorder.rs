@@ -63,7 +63,8 @@ async fn garbage_and_floods_of_text_end_the_socket_that_sent_them() {
     // Bytes that are no frame of ours are refused one by one.
     let mut mallory = Recorder::start(address, json!({ "recordId": "mallory" })).await;
     for length in [0, 1, 19, 20, 21, 1000, 100_000] {
-        mallory.send_bytes((0..length).map(|at: usize| (at.wrapping_mul(31) >> 3) as u8).collect()).await;
+        let garbage = (0..length).map(|at: u32| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]);
+        mallory.send_bytes(garbage.collect()).await;
         mallory.expect_chunk_error("bad_chunk").await;
     }
     studio.unharmed("garbage").await;

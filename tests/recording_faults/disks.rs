@@ -19,6 +19,7 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     /// `None`, with a word about it, where the test may not mount. Where tools are required and the user may everything,
     /// that is a failure.
+    #[expect(clippy::print_stdout, reason = "who reads the test's output learns why it did nothing")]
     fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let options = format!("size={size}");
