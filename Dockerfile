@@ -13,8 +13,8 @@ WORKDIR /src
 # The dependencies are a layer of their own: it stays until Cargo.toml or Cargo.lock change.
 COPY Cargo.toml Cargo.lock ./
 # Every target that the manifest names must have a file.
-RUN mkdir -p src benches/signaling \
-    && echo 'fn main() {}' | tee src/main.rs > benches/signaling/main.rs \
+RUN mkdir -p src benches/recording benches/signaling \
+    && echo 'fn main() {}' | tee src/main.rs benches/recording/main.rs > benches/signaling/main.rs \
     && touch src/lib.rs \
     && cargo build --release --locked \
     && rm -r src benches

@@ -1,0 +1,72 @@
+//! What recording costs: `cargo bench --bench recording` (about seven minutes and 10 GB of disk, Linux).
+//!
+//! The node is the release binary as a process of its own, on loopback and on a folder of the disk that the build is
+//! on. Times on a shared machine say little by themselves: what the node does is measured in turns with something bare
+//! that does the same to the same disk, and the ratios are the result. `docs/PERFORMANCE.md` reads the figures;
+//! [`ack`] (chunks until they are acknowledged), [`ready`] (from `stop` to the video) and [`memory`] make them.
+//!
+//! What it is not: a load generator. One thread drives all clients, on the cores that the node uses too.
+
+#![expect(clippy::print_stdout, reason = "a bench reports to whoever runs it")]
+
+mod ack;
+mod disk;
+mod figures;
+mod http;
+mod media;
+mod memory;
+mod node;
+mod process;
+mod ready;
+mod recorder;
+mod stretch;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{runtime::Builder, task::LocalSet};
+
+/// The whole bench gives up after this long; making its media once comes on top.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+fn main() -> anyhow::Result<ExitCode> {
+    // `cargo test --all-targets` starts this too, without `--bench`; there is nothing to test.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return Ok(ExitCode::SUCCESS);
+    }
+    rlimit::increase_nofile_limit(u64::MAX).context("the limit of open files is unknown")?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async { tokio::time::timeout(PATIENCE, measure()).await })??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything is wanted unless something is named: `cargo bench --bench recording -- ack memory`.
+fn wanted(part: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
+    named.peek().is_none() || named.any(|name| name == part)
+}
+
+async fn measure() -> anyhow::Result<()> {
+    let cores = std::thread::available_parallelism()?;
+    println!(
+        "greenroom {} on loopback, {cores} cores shared by node and clients; load average {}",
+        env!("CARGO_PKG_VERSION"),
+        process::load()
+    );
+    if wanted("ack") {
+        ack::measure().await.context("acknowledgements")?;
+    }
+    if wanted("ready") {
+        ready::measure().await.context("stop to ready")?;
+    }
+    if wanted("memory") {
+        memory::measure().await.context("memory")?;
+    }
+    println!(
+        "\nload average at the end {}\n\
+         not measured: networks, TLS and proxies; NFS and other disks; several nodes; several merges at once;\n\
+         re-encoding; downloads; a disk that is nearly full; hours.",
+        process::load()
+    );
+    Ok(())
+}
