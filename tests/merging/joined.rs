@@ -4,8 +4,8 @@
 use greenroom::protocol::recorder::Did;
 
 use crate::kit::{
-    Done, FRAGMENTS, H264, Item, LIVE, OPUS, Recording, Streams, VP8, VP9, both, file_of, frames, from_zero,
-    media, merge, packets,
+    AAC, AV1, Done, FRAGMENTS, H264, Item, LIVE, LIVE_MKV, OPUS, Recording, Streams, VP8, VP9, both, file_of,
+    frames, from_zero, media, merge, packets,
 };
 
 fn recording(sources: &[&[u8]]) -> Recording {
@@ -239,4 +239,50 @@ async fn a_segment_without_a_frame_holds_up_nobody() {
     assert_all_there(&done, &[&first, &second]);
     assert_eq!(done.merged.work[1].detail, "nothing in it but a header");
     assert_eq!(done.merged.work.len(), 3);
+}
+
+#[tokio::test]
+async fn a_single_picture_is_a_segment_too() {
+    let still = media(&format!("-f lavfi -i testsrc2=s=160x120:r=30:d=0.03 {VP8} {LIVE}"));
+    let done = merge(&Recording::default().segment(&still, 1, 1)).await;
+    assert_plays(&done, 1);
+    let whole = vp8_alone("1");
+    let done = merge(&recording(&[&still, &whole, &still])).await;
+    assert_all_there(&done, &[&still, &whole, &still]);
+    assert_plays(&done, 32);
+}
+
+#[tokio::test]
+async fn every_codec_that_stays_can_be_encoded_to_and_filled() {
+    let black_and_silence = [(vp8_alone("1"), "black"), (opus_alone("1"), "silence")];
+    let targets = [
+        (format!("{AV1} {OPUS} {LIVE}"), "webm", ["av1", "opus"]),
+        (format!("{H264} {AAC} {LIVE_MKV}"), "mkv", ["h264", "aac"]),
+        (format!("{VP9} -c:a pcm_f32le {LIVE_MKV}"), "mkv", ["vp9", "pcm"]),
+    ];
+    let odd = both_with(&format!("{VP8} {OPUS} {LIVE}"), "160x120", "1");
+    for (coders, extension, codecs) in targets {
+        let most = both_with(&coders, "160x120", "3");
+        let done =
+            merge(&recording(&[&most, &odd, &black_and_silence[0].0, &most, &black_and_silence[1].0])).await;
+        assert_eq!(
+            (done.merged.extension, &done.merged.codecs[..]),
+            (extension, &codecs.map(str::to_owned)[..])
+        );
+        let details: Vec<_> = done.merged.work.iter().map(|work| work.detail.as_str()).collect();
+        assert_eq!(did(&done)[1], Did::ReEncoded, "{details:?}");
+        assert!(details[2].ends_with(&format!("silence added as {}", codecs[1])), "{details:?}");
+        assert!(details[4].starts_with(&format!("black added as {}", codecs[0])), "{details:?}");
+        // Each segment lasts until its last packet of sound ends.
+        assert!(
+            (9000..9300).contains(&done.merged.duration_ms),
+            "{codecs:?}: {} ms",
+            done.merged.duration_ms
+        );
+        let pictures = packets(&done.merged.file)[0].len();
+        let recorded = 90 + 30 + 30 + 90;
+        let black = pictures - recorded;
+        assert!((10..=11).contains(&black), "{codecs:?}: {pictures} pictures, {recorded} of them recorded");
+        assert_plays(&done, pictures);
+    }
 }

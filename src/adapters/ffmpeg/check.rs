@@ -129,8 +129,10 @@ impl Attempt<'_> {
         let task = self.task(commands::decode(name), LOOK).await;
         let output = program::run(task, Listen::Keep).await.map_err(not_proven)?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let reached = text.lines().filter_map(|line| line.strip_prefix("out_time_us=")).next_back();
-        let decoded = reached.and_then(|us| us.trim().parse::<i64>().ok()).is_some_and(|us| us > 0);
+        // Frames of pictures, or a time that sound has reached.
+        let counted =
+            text.lines().filter_map(|line| line.strip_prefix("frame=").or(line.strip_prefix("out_time_us=")));
+        let decoded = counted.filter_map(|count| count.trim().parse::<i64>().ok()).any(|count| count > 0);
         match (decoded, output.stderr.is_empty()) {
             (true, true) => Ok(()),
             (_, false) => {

@@ -199,7 +199,6 @@ fn encode(at: usize, target: &TargetTrack) -> Vec<String> {
         Codec::H264 => &["libx264", "-preset", "veryfast", "-bf", "0", "-crf", "21"],
         Codec::Aac => &["aac", "-b", "128k"],
         Codec::Pcm => &["pcm_f32le"],
-        Codec::Flac => &["flac"],
         Codec::Opus => &["libopus", "-b", "96k"],
         _ => &["libvpx", "-deadline", "realtime", "-cpu-used", "4", "-lag-in-frames", "0"],
     };

@@ -144,9 +144,12 @@ impl Attempt<'_> {
         } else {
             self.through_pipe(&mut source, pieces, container, output, &tell).await
         };
-        if let Err(error @ (Trouble::Unusable(..) | Trouble::Merge(MergeError::Interrupted(_)))) = ran {
-            return Err(error);
-        }
+        let refused = match ran {
+            Ok(()) => None,
+            // Of nothing it makes nothing, and says that this is an error.
+            Err(Trouble::Merge(error @ MergeError::Impossible(_))) => Some(error),
+            Err(error) => return Err(error),
+        };
         // What ffmpeg did not take is read all the same: only then is it known what there was.
         while source.next().await?.is_some() {}
         let bad = source.bad().to_vec();
@@ -154,10 +157,9 @@ impl Attempt<'_> {
         if !fed.tally.knows_tracks {
             return Err(useless(segment, &fed));
         }
-        match ran {
-            // Of nothing it makes nothing, and says that this is an error.
-            Err(error) if !fed.tally.is_empty() => Err(error),
-            _ => Ok(Part { fed, container, file: None, bad, bytes: total }),
+        match refused.filter(|_| !fed.tally.is_empty()) {
+            Some(error) => Err(error.into()),
+            None => Ok(Part { fed, container, file: None, bad, bytes: total }),
         }
     }
 

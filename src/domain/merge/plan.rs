@@ -59,8 +59,8 @@ fn fits_mp4(codec: &Codec) -> bool {
 
 /// Whether a segment can be given a track of this codec that goes with the others' packets.
 fn can_be_encoded(codec: &Codec) -> bool {
-    use Codec::{Aac, Av1, Flac, H264, Opus, Pcm, Vp8, Vp9};
-    matches!(codec, Aac | Av1 | Flac | H264 | Opus | Pcm | Vp8 | Vp9)
+    use Codec::{Aac, Av1, H264, Opus, Pcm, Vp8, Vp9};
+    matches!(codec, Aac | Av1 | H264 | Opus | Pcm | Vp8 | Vp9)
 }
 
 /// What has been read of a segment.
@@ -240,9 +240,10 @@ fn continues(track: &Track, model: &Track) -> bool {
     let same_sound = (track.sample_rate, track.channels) == (model.sample_rate, model.channels);
     track.codec == model.codec
         && match track.codec {
-            Codec::Pcm | Codec::Aac | Codec::Flac => same_sound,
+            // Recorders make uncompressed sound of 32-bit floats only.
+            Codec::Pcm | Codec::Aac => same_sound,
             // Its packets mean nothing without the very header they were made with.
-            Codec::Vorbis | Codec::Other(_) => track.codec_private == model.codec_private,
+            Codec::Vorbis | Codec::Flac | Codec::Other(_) => track.codec_private == model.codec_private,
             Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::H264 | Codec::H265 | Codec::Opus => true,
         }
 }
