@@ -2,7 +2,8 @@
 //!
 //! Arguments are a list, never a shell's line. The program is in a group of its own, so that a terminal's Ctrl-C ends
 //! the node and not the merge first; it dies with its future, and with the node however that ends: `setpriv` asks the
-//! kernel for it, because a closed standard input alone does not end a step that reads files.
+//! kernel for it, because a closed standard input alone does not end a step that reads files. The kernel does so when
+//! the *thread* that started it ends, so merges run on threads that live as long as the node.
 
 use std::{
     path::{Path, PathBuf},
