@@ -29,6 +29,7 @@ use tracing::{info, warn};
 
 use crate::{
     actors::{
+        chunk_gate::ChunkGates,
         intake::Intake,
         merge_worker::{MergeWorker, MergeWorkerConfig},
         messages::{DrainRecordings, DrainRooms},
@@ -111,9 +112,18 @@ impl App {
 
         let managers = Arbiter::new();
         let recorders = Arbiter::new();
+        let gates = ChunkGates::default();
         let rooms = start_room_manager(config, &node, registry, clock, &metrics, &managers);
-        let (supervisor, worker) =
-            start_recording(config, &recording, recovered, &rooms, clock, &metrics, &recorders);
+        let (supervisor, worker) = Recording {
+            config,
+            ports: &recording,
+            recovered,
+            rooms: &rooms,
+            gates: &gates,
+            clock,
+            metrics: &metrics,
+        }
+        .start(&recorders);
         let draining = Arc::new(AtomicBool::new(false));
         let state = HttpState {
             node,
@@ -121,22 +131,11 @@ impl App {
             ice: config.ice.clone(),
             allowed_origins: Arc::new(config.allowed_origins.clone()),
             connections: Connections::new(config.trusted_proxies.clone(), config.limits.connections_per_ip),
-            rooms: RoomsLink {
-                open: rooms.clone().recipient(),
-                ask: rooms.clone().recipient(),
-                post: rooms.clone().recipient(),
-            },
+            rooms: rooms_link(&rooms),
             count: rooms.clone().recipient(),
             list: rooms.clone().recipient(),
             show: rooms.clone().recipient(),
-            recording: RecordingLink {
-                begin: supervisor.clone().recipient(),
-                stop: supervisor.clone().recipient(),
-                abort: supervisor.clone().recipient(),
-                gone: supervisor.clone().recipient(),
-                went_on: supervisor.clone().recipient(),
-                intake: Intake::new(recording.chunks.clone(), recording.ledger.clone(), metrics.clone()),
-            },
+            recording: recording_link(&supervisor, Intake::new(&recording, gates, metrics.clone())),
             recordings: supervisor.clone().recipient(),
             count_recordings: supervisor.clone().recipient(),
             delete_recording: supervisor.clone().recipient(),
@@ -144,7 +143,7 @@ impl App {
             catalog: recording.catalog,
             videos: recording.videos,
             api_base_url: Arc::from(config.recording.rules.api_base_url.as_str()),
-            uploads: Arc::new(Semaphore::new(limits::UPLOADS_MAX)),
+            uploads: Arc::new(Semaphore::new(limits::UPLOADS_BYTES_MAX)),
             metrics,
             clock,
             started,
@@ -165,6 +164,25 @@ impl App {
             served,
             managers: [managers, recorders],
         })
+    }
+}
+
+fn rooms_link(rooms: &Addr<RoomManager>) -> RoomsLink {
+    RoomsLink {
+        open: rooms.clone().recipient(),
+        ask: rooms.clone().recipient(),
+        post: rooms.clone().recipient(),
+    }
+}
+
+fn recording_link(supervisor: &Addr<RecordingSupervisor>, intake: Intake) -> RecordingLink {
+    RecordingLink {
+        begin: supervisor.clone().recipient(),
+        stop: supervisor.clone().recipient(),
+        abort: supervisor.clone().recipient(),
+        gone: supervisor.clone().recipient(),
+        went_on: supervisor.clone().recipient(),
+        intake,
     }
 }
 
@@ -199,43 +217,51 @@ impl Ports {
     }
 }
 
-/// The supervisor and its worker, each knowing the other's address before it is built.
-fn start_recording(
-    config: &Config,
-    ports: &RecordingPorts,
+/// What the actors of recording are built from.
+struct Recording<'a> {
+    config: &'a Config,
+    ports: &'a RecordingPorts,
     recovered: Recovered,
-    rooms: &Addr<RoomManager>,
+    rooms: &'a Addr<RoomManager>,
+    gates: &'a ChunkGates,
     clock: Clock,
-    metrics: &Metrics,
-    arbiter: &Arbiter,
-) -> (Addr<RecordingSupervisor>, Addr<MergeWorker>) {
-    let (supervisor_sender, supervisor_inbox) =
-        address_channel::channel(limits::RECORDING_SUPERVISOR_MAILBOX);
-    let supervisor = Addr::new(supervisor_sender);
-    let worker = {
-        let (ports, metrics) = (ports.clone(), metrics.clone());
-        let config = MergeWorkerConfig {
-            jobs: config.recording.merge_jobs,
-            folder: config.recording.temp_folder.join(format!("merges-{}", config.node_id)),
+    metrics: &'a Metrics,
+}
+
+impl Recording<'_> {
+    /// Starts the supervisor and its worker, each knowing the other's address before it is built.
+    fn start(self, arbiter: &Arbiter) -> (Addr<RecordingSupervisor>, Addr<MergeWorker>) {
+        let (sender, inbox) = address_channel::channel(limits::RECORDING_SUPERVISOR_MAILBOX);
+        let supervisor: Addr<RecordingSupervisor> = Addr::new(sender);
+        let worker = self.start_worker(&supervisor, arbiter);
+        let links = SupervisorLinks {
+            rooms: self.rooms.clone().recipient(),
+            merge: worker.clone().recipient(),
+            cancel: worker.clone().recipient(),
+            gates: self.gates.clone(),
         };
-        let supervisor: Addr<RecordingSupervisor> = supervisor.clone();
+        let (ports, metrics, rules) =
+            (self.ports.clone(), self.metrics.clone(), self.config.recording.rules.clone());
+        let (clock, recovered) = (self.clock, self.recovered);
+        arbiter.spawn_fn(move || {
+            let supervisor = RecordingSupervisor::new(ports, rules, links, clock, metrics, recovered);
+            Context::with_receiver(inbox).run(supervisor);
+        });
+        (supervisor, worker)
+    }
+
+    fn start_worker(&self, supervisor: &Addr<RecordingSupervisor>, arbiter: &Arbiter) -> Addr<MergeWorker> {
+        let (ports, metrics, supervisor) = (self.ports.clone(), self.metrics.clone(), supervisor.clone());
+        let settings = &self.config.recording;
+        let config = MergeWorkerConfig {
+            jobs: settings.merge_jobs,
+            folder: settings.temp_folder.join(format!("merges-{}", self.config.node_id)),
+        };
         MergeWorker::start_in_arbiter(&arbiter.handle(), move |_| {
             let (progressed, ended) = (supervisor.clone().recipient(), supervisor.recipient());
             MergeWorker::new(ports, config, progressed, ended, metrics)
         })
-    };
-    let links = SupervisorLinks {
-        rooms: rooms.clone().recipient(),
-        merge: worker.clone().recipient(),
-        cancel: worker.clone().recipient(),
-    };
-    let (ports, metrics, rules) = (ports.clone(), metrics.clone(), config.recording.rules.clone());
-    let built = move || {
-        let supervisor = RecordingSupervisor::new(ports, rules, links, clock, metrics, recovered);
-        Context::with_receiver(supervisor_inbox).run(supervisor);
-    };
-    arbiter.spawn_fn(built);
-    (supervisor, worker)
+    }
 }
 
 fn start_room_manager(

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  indexed   place? ─► stage ─► commit ─► note ─► ack          refused, duplicate, taken by other bytes: told at once
-//!  raw                 stage ─► number ─► commit ─► note ─► ack
+//!  raw       admit? ─► stage ─► number ─► commit ─► note ─► ack
 //! ```
 //! It is no actor: many chunks are on their way at once, each in its own task, and none of them holds anything but its
 //! bytes. Those are bounded over the whole node; what comes then waits in its socket (Q-1).
@@ -12,8 +12,11 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 
+use super::chunk_gate::ChunkGates;
 use crate::{
-    adapters::ports::{ChunkStore, Committed, Ledger, LedgerError, Patience, StagedChunk, StoreError},
+    adapters::ports::{
+        ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, StagedChunk, StoreError,
+    },
     domain::recording::{Noted, Placed},
     metrics::{Metrics, gauge},
     protocol::{
@@ -31,6 +34,7 @@ const COMMIT_TRIES: u32 = 3;
 pub struct Intake {
     chunks: Arc<dyn ChunkStore>,
     ledger: Arc<dyn Ledger>,
+    gates: ChunkGates,
     budget: Arc<Semaphore>,
     metrics: Metrics,
 }
@@ -52,8 +56,19 @@ enum Outcome {
 impl Intake {
     /// An intake into this store and this ledger.
     #[must_use]
-    pub fn new(chunks: Arc<dyn ChunkStore>, ledger: Arc<dyn Ledger>, metrics: Metrics) -> Self {
-        Self { chunks, ledger, budget: Arc::new(Semaphore::new(limits::INTAKE_BYTES_MAX)), metrics }
+    pub fn new(ports: &RecordingPorts, gates: ChunkGates, metrics: Metrics) -> Self {
+        let (chunks, ledger) = (ports.chunks.clone(), ports.ledger.clone());
+        Self { chunks, ledger, gates, budget: Arc::new(Semaphore::new(limits::INTAKE_BYTES_MAX)), metrics }
+    }
+
+    /// Whether a token is the one of its recording.
+    ///
+    /// # Errors
+    /// [`Code::RecordingUnknown`], [`Code::Unauthorised`].
+    pub async fn authorise(&self, token: &UploadToken) -> Result<(), Refusal> {
+        let shown = self.ledger_said("show", self.ledger.show(token.record_id()).await)?;
+        let manifest = shown.ok_or(Code::RecordingUnknown)?.manifest;
+        if manifest.token.matches(token) { Ok(()) } else { Err(Code::Unauthorised.into()) }
     }
 
     /// Takes a chunk, at the place its recorder gave it or at the next one.
@@ -109,6 +124,7 @@ impl Intake {
         let length = gauge(chunk.payload.len());
         count.inc();
         bytes.add(length);
+        let _passing = self.gates.pass(token.record_id()).await;
         let outcome = match place {
             Some(index) => self.take_placed(token, index, chunk, patience).await,
             None => self.take_next(token, chunk, patience).await,
@@ -156,6 +172,7 @@ impl Intake {
     ) -> Result<Outcome, Refusal> {
         let id = token.record_id();
         let may_begin = chunk.check_first().is_ok();
+        self.ledger_said("admit", self.ledger.admit(token.clone(), may_begin).await)??;
         let staged = self.stage(id, &chunk).await?;
         loop {
             let index = self.ledger_said("number", self.ledger.number(token.clone(), may_begin).await)??;

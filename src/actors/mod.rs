@@ -8,6 +8,7 @@
 //! to the domain and performs each effect; it never blocks, awaits or serialises for a crowd. Every mailbox has a
 //! bound, and [`mailbox`] says what happens at it.
 
+pub mod chunk_gate;
 pub mod frame_guard;
 pub mod intake;
 pub mod mailbox;

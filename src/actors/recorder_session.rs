@@ -335,6 +335,7 @@ impl RecorderSession {
     fn told(&mut self, event: &RecorderEvent) {
         let id = match event {
             RecorderEvent::RecordingReady(ready) => Some(&ready.record_id),
+            RecorderEvent::RecordingError { record_id, .. } => record_id.as_ref(),
             _ => None,
         };
         if self.recording.as_ref().is_some_and(|recording| Some(recording.id()) == id) {

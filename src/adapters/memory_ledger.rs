@@ -84,6 +84,14 @@ impl Ledger for MemoryLedger {
         at_once(self.with_token(&token, |record| record.attach(&token, self.now_ms(), self.times)))
     }
 
+    fn admit(
+        &self,
+        token: UploadToken,
+        may_begin: bool,
+    ) -> PortFuture<Result<Result<(), Refusal>, LedgerError>> {
+        at_once(self.with_token(&token, |record| record.admit(&token, may_begin)))
+    }
+
     fn place(
         &self,
         token: UploadToken,
@@ -162,6 +170,15 @@ impl Ledger for MemoryLedger {
             ClaimEnd::Failed => record.settle_failed(fence),
         });
         at_once(settled.flatten())
+    }
+
+    fn release(&self, id: RecordId, fence: Fence) -> PortFuture<Result<bool, LedgerError>> {
+        let mut records = self.records();
+        let holds = records.get(&id).is_some_and(|record| record.holds(fence));
+        if holds {
+            records.remove(&id);
+        }
+        at_once(holds)
     }
 
     fn restore(&self, manifest: Manifest, chunks: Vec<StoredChunk>) -> PortFuture<Result<(), LedgerError>> {

@@ -85,6 +85,10 @@ impl ResponseError for Problem {
         if let Some((name, value)) = &self.0.header {
             response.insert_header((name.clone(), value.as_str()));
         }
+        if self.0.refusal.code == Code::TooLarge {
+            // What was announced is on its way; nobody will read it.
+            response.force_close();
+        }
         let mut members = self.0.more.clone();
         let common = json!({
             "type": "about:blank",

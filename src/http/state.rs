@@ -71,7 +71,7 @@ pub struct HttpState {
     pub videos: Arc<dyn VideoStore>,
     /// In front of every link; may be empty.
     pub api_base_url: Arc<str>,
-    /// Uploads over HTTP that are being read.
+    /// Bytes that bodies over HTTP may take.
     pub uploads: Arc<Semaphore>,
     /// Everything that is counted.
     pub metrics: Metrics,

@@ -37,7 +37,7 @@ pub async fn start(
     if state.is_draining() {
         return Err(Code::Draining.into());
     }
-    let body = read_body(&request, payload, limits::RECORDER_TEXT_BYTES_MAX).await?;
+    let (body, _held) = read_body(&request, payload, limits::RECORDER_TEXT_BYTES_MAX, &state).await?;
     let text = std::str::from_utf8(&body).map_err(|_| Refusal::because(Code::Malformed, "not UTF-8"))?;
     let start = recorder::parse_start(text)?;
     let begun = ask(&state.recording.begin, BeginRecording { start, socket: None }).await??;
@@ -76,9 +76,11 @@ pub async fn stop(
     state: Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     let token = token_for(&request, &id)?;
-    let made = match read_body(&request, payload, limits::RECORDER_TEXT_BYTES_MAX).await {
-        Ok(body) if body.iter().any(|byte| !byte.is_ascii_whitespace()) => serde_json::from_slice(&body)
-            .map_err(|_| Refusal::because(Code::Malformed, "the body is not {\"chunks\",\"bytes\"}"))?,
+    let made = match read_body(&request, payload, limits::RECORDER_TEXT_BYTES_MAX, &state).await {
+        Ok((body, _held)) if body.iter().any(|byte| !byte.is_ascii_whitespace()) => {
+            serde_json::from_slice(&body)
+                .map_err(|_| Refusal::because(Code::Malformed, "the body is not {\"chunks\",\"bytes\"}"))?
+        }
         // Nothing is said, and nothing is checked.
         Ok(_) => Made::default(),
         Err(problem) if problem.code() == Code::LengthRequired => Made::default(),
@@ -107,8 +109,9 @@ async fn take(
     state: &HttpState,
 ) -> Result<HttpResponse, Problem> {
     let token = token_for(request, id)?;
-    let _permit = may_upload(state).await?;
-    let body = read_body(request, payload, limits::UPLOAD_BYTES_MAX).await?;
+    // Before anything is read: a stranger's bytes are no concern of ours.
+    state.recording.intake.authorise(&token).await?;
+    let (body, _held) = read_body(request, payload, limits::UPLOAD_BYTES_MAX, state).await?;
     let chunk = described(request.headers(), body)?;
     let taken = state.recording.intake.take(&token, place, chunk, Patience::Http).await?;
     if taken.outdated_claim {
@@ -121,15 +124,6 @@ async fn take(
         "index": taken.index,
         "status": "success",
     })))
-}
-
-/// Bodies that are being read take memory; there are only so many at a time, the others wait in their sockets.
-async fn may_upload(state: &HttpState) -> Result<OwnedSemaphorePermit, Problem> {
-    let permit = tokio::time::timeout(limits::INTAKE_TIMEOUT, state.uploads.clone().acquire_owned());
-    match permit.await {
-        Ok(Ok(permit)) => Ok(permit),
-        Ok(Err(_)) | Err(_) => Err(Refusal::from(Code::Overloaded).retry_after_ms(1000).into()),
-    }
 }
 
 /// The token that the request shows, if it is one of this recording.
@@ -164,32 +158,65 @@ fn described(headers: &HeaderMap, body: Bytes) -> Result<Chunk, Refusal> {
     let chunk = Chunk::described(body, begins_segment, timecode_ms)?;
     match said("x-checksum-crc32c") {
         None => Ok(chunk),
-        Some(hex) if hex.len() == 8 => {
+        Some(hex) if hex.len() == 8 && hex.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
             chunk.check(u32::from_str_radix(hex, 16).map_err(|_| bad("X-Checksum-Crc32c"))?)
         }
         Some(_) => Err(bad("X-Checksum-Crc32c")),
     }
 }
 
-/// Reads a body of at most so many bytes. One that announces more is refused unread.
-async fn read_body(request: &HttpRequest, mut payload: Payload, bytes_max: usize) -> Result<Bytes, Problem> {
-    let headers = request.headers();
-    let announced = headers.get(CONTENT_LENGTH).map(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match announced {
-        None if !headers.contains_key(TRANSFER_ENCODING) => return Err(Code::LengthRequired.into()),
-        Some(None) => return Err(Refusal::because(Code::Malformed, "Content-Length is no number").into()),
-        Some(Some(bytes)) if bytes > bytes_max as u64 => return Err(Code::TooLarge.into()),
-        _ => {}
-    }
+/// Reads a body of at most so many bytes. One that announces more is refused unread. The memory that it takes is counted
+/// until the permit is dropped.
+async fn read_body(
+    request: &HttpRequest,
+    mut payload: Payload,
+    bytes_max: usize,
+    state: &HttpState,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
+    check_length(request.headers(), bytes_max)?;
     let mut body = BytesMut::new();
-    while let Some(piece) = payload.next().await {
-        // A body that ends early is a chunk that never came.
-        let piece =
-            piece.map_err(|_| Refusal::because(Code::BadChunk, "the body ended before its length"))?;
+    let mut held = None;
+    while let Some(piece) = next_piece(&mut payload).await? {
         if body.len() + piece.len() > bytes_max {
             return Err(Code::TooLarge.into());
         }
+        hold(state, &mut held, piece.len()).await?;
         body.extend_from_slice(&piece);
     }
-    Ok(body.freeze())
+    Ok((body.freeze(), held))
+}
+
+fn check_length(headers: &HeaderMap, bytes_max: usize) -> Result<(), Refusal> {
+    let announced = headers.get(CONTENT_LENGTH).map(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match announced {
+        None if !headers.contains_key(TRANSFER_ENCODING) => Err(Code::LengthRequired.into()),
+        Some(None) => Err(Refusal::because(Code::Malformed, "Content-Length is no number")),
+        Some(Some(bytes)) if bytes > bytes_max as u64 => Err(Code::TooLarge.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A body that ends early, or comes to a standstill, is a chunk that never came.
+async fn next_piece(payload: &mut Payload) -> Result<Option<Bytes>, Refusal> {
+    let stopped = |_| Refusal::because(Code::BadChunk, "the body came to a standstill");
+    let piece = tokio::time::timeout(limits::BODY_IDLE_TIMEOUT, payload.next()).await.map_err(stopped)?;
+    piece.transpose().map_err(|_| Refusal::because(Code::BadChunk, "the body ended before its length"))
+}
+
+/// Counts what has come against what the node may hold; waits while there is no room.
+async fn hold(
+    state: &HttpState,
+    held: &mut Option<OwnedSemaphorePermit>,
+    bytes: usize,
+) -> Result<(), Refusal> {
+    let overloaded = || Refusal::from(Code::Overloaded).retry_after_ms(1000);
+    let bytes = u32::try_from(bytes).map_err(|_| overloaded())?;
+    let more = state.uploads.clone().acquire_many_owned(bytes);
+    let more = tokio::time::timeout(limits::INTAKE_TIMEOUT, more).await;
+    let more = more.map_err(|_| overloaded())?.map_err(|_| overloaded())?;
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(more),
+    }
+    Ok(())
 }

@@ -65,8 +65,11 @@ pub const CHUNKS_MISSING_MAX: u32 = 4096;
 pub const CHUNKS_IN_FLIGHT_MAX: usize = 8;
 /// Bytes of chunks that a whole node is storing at one time. What comes then waits in its socket.
 pub const INTAKE_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// Bodies of chunks over HTTP that a whole node reads at one time; each may take [`UPLOAD_BYTES_MAX`].
-pub const UPLOADS_MAX: usize = 32;
+/// Bytes of bodies over HTTP that a whole node has read and not yet passed on. A body takes of it what has come of it, so
+/// one that drips holds up nobody. What does not fit waits in its socket.
+pub const UPLOADS_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// How long a body may make a pause.
+pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a chunk may wait for the others before it is refused as `overloaded`.
 pub const INTAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest `title` of a recording. Unit: bytes of UTF-8.

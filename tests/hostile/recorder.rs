@@ -212,8 +212,8 @@ async fn a_body_that_drips_holds_up_nobody() {
     let address = studio.node.address();
     let (upload, _) = Upload::start(address, json!({ "recordId": "slow" })).await;
     let mut slow = Vec::new();
-    // More than the node reads at one time.
-    for index in 0..limits::UPLOADS_MAX + 8 {
+    // More whole bodies than the node would hold at one time.
+    for index in 0..limits::UPLOADS_BYTES_MAX / limits::UPLOAD_BYTES_MAX + 8 {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!(
             "PUT /recordings/slow/chunks/{index} HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\nContent-Length: 1000000\r\n\r\n",

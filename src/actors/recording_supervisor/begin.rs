@@ -1,5 +1,7 @@
 //! Recorders that come, go on, stop, and think better of it.
 
+use std::time::Duration;
+
 use actix::{ActorFuture, ActorFutureExt as _, Message, ResponseActFuture, WrapFuture as _};
 use tracing::info;
 use uuid::Uuid;
@@ -7,6 +9,7 @@ use uuid::Uuid;
 use super::{Attachment, RecordingSupervisor, at_once};
 use crate::{
     actors::{
+        chunk_gate::ChunkGates,
         mailbox::{Mailbox, post},
         messages::{AbortRecording, BeginRecording, Begun, CancelMerge, DeleteRecording, StopRecording},
         secret,
@@ -41,7 +44,10 @@ impl RecordingSupervisor {
         Box::pin(attached.into_actor(self).map(move |attached, supervisor, _| {
             supervisor.count_begin(goes_on, attached.as_ref().map(|(_, attached)| attached));
             let (token, attached) = attached?;
-            if let Some((connection, door)) = socket {
+            // Who looks back at a finished one is told at once, and then has nothing more to do with it.
+            if let Some((connection, door)) = socket
+                && attached.manifest.state != RecordingState::Ready
+            {
                 let generation = attached.generation;
                 supervisor.attach(token.record_id(), Attachment { connection, door, generation });
             }
@@ -67,11 +73,10 @@ impl RecordingSupervisor {
         if self.attached.get(id).is_some_and(newer) {
             return self.close_door(&attachment, Code::Replaced);
         }
-        let same = |outdated: &Attachment| outdated.connection == attachment.connection;
-        let connection_is_its_own = self.attached.get(id).is_some_and(same);
-        if let Some(outdated) = self.attached.insert(id.clone(), attachment)
-            && !connection_is_its_own
-        {
+        let Some(outdated) = self.attached.insert(id.clone(), attachment) else { return };
+        let busy = |present: &Attachment| present.connection == outdated.connection;
+        // It may be recording something else by now.
+        if !self.attached.values().any(busy) {
             self.close_door(&outdated, Code::Replaced);
         }
     }
@@ -133,13 +138,14 @@ impl RecordingSupervisor {
     pub(super) fn stop(&mut self, message: StopRecording) -> Answer<StopRecording> {
         let ports = self.ports.clone();
         let StopRecording { token, made } = message;
+        let finished = self.rows.get(token.record_id()).is_some_and(|row| row.state == RecordingState::Ready);
         let stopped = async move {
             let answer = ports.ledger.stop(token, made).await.map_err(|error| error.refusal())?;
             let learnt = match &answer {
                 Ok(taken) => Some(&taken.manifest),
                 Err(refused) => refused.manifest.as_deref(),
             };
-            if let Some(manifest) = learnt {
+            if let Some(manifest) = learnt.filter(|_| !finished) {
                 // A new life of the node must know it too.
                 let saved = ports.chunks.save_manifest(manifest.clone()).await;
                 saved.map_err(|error| error.refusal())?;
@@ -162,11 +168,13 @@ impl RecordingSupervisor {
 
     pub(super) fn abort(&mut self, token: UploadToken) -> Answer<AbortRecording> {
         let id = token.record_id().clone();
-        Box::pin(self.remove(id, Some(token)).map(|removed, supervisor, ctx| {
-            let id = removed?;
+        Box::pin(self.remove(id, Some(token)).then(|removed, supervisor, ctx| {
+            let id = match removed {
+                Ok(id) => id,
+                Err(refusal) => return at_once(Err(refusal)),
+            };
             supervisor.metrics.recordings_ended.with_label_values(&["aborted", "discarded"]).inc();
-            supervisor.forget(&id, "aborted", ctx);
-            Ok(())
+            supervisor.forget(&id, "aborted", ctx)
         }))
     }
 
@@ -179,17 +187,13 @@ impl RecordingSupervisor {
         match token {
             None if runs => at_once(Err(Code::RecordingActive.into())),
             Some(token) if *token.record_id() != id => at_once(Err(Code::Unauthorised.into())),
-            token => Box::pin(self.remove(id, token).map(|removed, supervisor, ctx| {
-                let id = removed?;
-                let gone = RecorderEvent::RecordingError {
-                    record_id: Some(id.clone()),
-                    problem: (&Refusal::from(Code::RecordingUnknown)).into(),
-                    missing_chunks: None,
-                    total_expected: None,
+            token => Box::pin(self.remove(id, token).then(|removed, supervisor, ctx| {
+                let id = match removed {
+                    Ok(id) => id,
+                    Err(refusal) => return at_once(Err(refusal)),
                 };
-                supervisor.tell(&id, gone);
-                supervisor.forget(&id, "deleted", ctx);
-                Ok(())
+                supervisor.tell_refused(&id, &Code::RecordingUnknown.into());
+                supervisor.forget(&id, "deleted", ctx)
             })),
         }
     }
@@ -200,7 +204,7 @@ impl RecordingSupervisor {
         id: RecordId,
         token: Option<UploadToken>,
     ) -> impl ActorFuture<Self, Output = Result<RecordId, Refusal>> + use<> {
-        let ports = self.ports.clone();
+        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
         let known = self.rows.get(&id).cloned();
         let removed = async move {
             if let Some(token) = &token {
@@ -211,7 +215,7 @@ impl RecordingSupervisor {
                 None => ports.catalog.get(&id).await.map_err(|error| catalog_refusal(&error))?,
             };
             let row = row.ok_or(Code::RecordingUnknown)?;
-            ports.discard(&id).await?;
+            ports.discard(&id, &gates).await?;
             for key in row.video.iter().flat_map(VideoFacts::keys) {
                 ports.videos.delete(key).await.map_err(|error| error.refusal())?;
             }
@@ -220,8 +224,14 @@ impl RecordingSupervisor {
         removed.into_actor(self)
     }
 
-    /// Nothing of it is left: its room is told, its recorder's socket is free for another.
-    fn forget(&mut self, id: &RecordId, why: &'static str, ctx: &mut actix::Context<Self>) {
+    /// Nothing of it is left: its room is told, its recorder's socket is free for another, and its row goes. Done when
+    /// the catalog has forgotten it, or does not answer: then it follows.
+    fn forget(
+        &mut self,
+        id: &RecordId,
+        why: &'static str,
+        ctx: &mut actix::Context<Self>,
+    ) -> Answer<AbortRecording> {
         info!(recording = %id, why, "a recording is gone");
         self.metrics.cleanups.with_label_values(&[why]).inc();
         self.take_back_merge(id);
@@ -230,10 +240,15 @@ impl RecordingSupervisor {
         if let Some(room) = self.recorded_rooms.remove(id) {
             self.tell_room(&room);
         }
-        self.rows.delete(id.clone());
+        let written = self.rows.delete(id.clone());
         self.write_rows(ctx);
+        let told = tokio::time::timeout(CATALOG_PATIENCE, written);
+        Box::pin(told.into_actor(self).map(|_, _, _| Ok(())))
     }
 }
+
+/// How long whoever deletes waits for the catalog.
+const CATALOG_PATIENCE: Duration = Duration::from_secs(3);
 
 fn names_its_own(token: &UploadToken, start: &Start) -> bool {
     start.record_id.as_ref().is_none_or(|id| id == token.record_id())
@@ -303,8 +318,9 @@ impl RecordingPorts {
     }
 
     /// Takes away everything that is not in the catalog: the account first, so that nothing is added any more.
-    async fn discard(&self, id: &RecordId) -> Result<(), Refusal> {
+    async fn discard(&self, id: &RecordId, gates: &ChunkGates) -> Result<(), Refusal> {
         self.ledger.close(id).await.map_err(|error| error.refusal())?;
+        let _alone = gates.close(id).await;
         self.chunks.delete(id).await.map_err(|error| error.refusal())
     }
 }

@@ -16,7 +16,10 @@ use crate::{
     },
     adapters::ports::{CatalogRow, ClaimEnd, MergeError, StoreError, VideoFacts},
     domain::recording::{Claim, ClaimedWork, Manifest},
-    protocol::{Code, RecordId, Refusal, recorder::RecorderEvent},
+    protocol::{
+        Code, RecordId, Refusal,
+        recorder::{RecorderEvent, RecordingState},
+    },
 };
 
 /// Merges that come to nothing before a person must look.
@@ -46,16 +49,21 @@ impl RecordingSupervisor {
 
     fn take_up(&mut self, claim: Claim, ctx: &mut Context<Self>) {
         match claim.work {
-            ClaimedWork::Finalise { expected } => self.merge(claim.manifest, expected, ctx),
+            ClaimedWork::Finalise { expected, chunks } => {
+                let now = self.clock.now().wall_ms;
+                self.row_of(&claim.manifest, |row| {
+                    row.chunks = chunks;
+                    row.ended_ms = row.ended_ms.or(Some(now));
+                });
+                self.merge(claim.manifest, expected, ctx);
+            }
             ClaimedWork::Forget => self.forget_finished(&claim.manifest, ctx),
         }
     }
 
     fn merge(&mut self, manifest: Manifest, expected: u32, ctx: &mut Context<Self>) {
         info!(recording = %manifest.record_id, fence = manifest.fence.0, stopped = manifest.stopped, "finalising");
-        let now = self.clock.now().wall_ms;
         self.room_follows(&manifest);
-        self.row_of(&manifest, |row| row.ended_ms = row.ended_ms.or(Some(now)));
         self.save_manifest(manifest.clone(), ctx);
         let (id, fence) = (manifest.record_id.clone(), manifest.fence);
         let message = MergeRecording { manifest, expected };
@@ -91,6 +99,9 @@ impl RecordingSupervisor {
     pub(super) fn merge_ended(&mut self, message: MergeEnded, ctx: &mut Context<Self>) {
         let MergeEnded { manifest, outcome } = message;
         let id = manifest.record_id.clone();
+        if let Err(fault @ MergeFault::Empty) = &outcome {
+            return self.nothing_came(&manifest, fault, ctx);
+        }
         let end = match &outcome {
             Ok(video) => {
                 let keep = if video.facts.complete { self.config.reopen } else { FOR_EVER };
@@ -143,9 +154,24 @@ impl RecordingSupervisor {
         }
         match outcome {
             Ok(video) => self.video_is_there(manifest, video),
-            Err(fault) => self.video_is_not_there(manifest, &fault, end, ctx),
+            Err(fault) => self.video_is_not_there(manifest, &fault, end),
         }
         self.write_rows(ctx);
+    }
+
+    /// Not one chunk was ever stored: there is nothing to keep, and nothing to wait for.
+    fn nothing_came(&mut self, manifest: &Manifest, fault: &MergeFault, ctx: &mut Context<Self>) {
+        let held = self.ports.ledger.holds(manifest.record_id.clone(), manifest.fence);
+        let failed = Manifest { state: RecordingState::Failed, ..manifest.clone() };
+        let fault = fault.clone();
+        ctx.spawn(held.into_actor(self).map(move |held, supervisor, ctx| {
+            if held.unwrap_or(false) {
+                supervisor.merging.remove(&failed.record_id);
+                supervisor.video_is_not_there(&failed, &fault, &ClaimEnd::Failed);
+                supervisor.release(&failed, ctx);
+                supervisor.write_rows(ctx);
+            }
+        }));
     }
 
     fn video_is_there(&mut self, manifest: &Manifest, video: MergedVideo) {
@@ -176,15 +202,11 @@ impl RecordingSupervisor {
         if let Some(ready) = self.rows.get(id).and_then(|row| self.ready(row)) {
             self.tell(id, RecorderEvent::RecordingReady(Box::new(ready)));
         }
+        // Its socket is free for another.
+        self.attached.remove(id);
     }
 
-    fn video_is_not_there(
-        &mut self,
-        manifest: &Manifest,
-        fault: &MergeFault,
-        end: &ClaimEnd,
-        ctx: &mut Context<Self>,
-    ) {
+    fn video_is_not_there(&mut self, manifest: &Manifest, fault: &MergeFault, end: &ClaimEnd) {
         let id = &manifest.record_id;
         let (refusal, outcome) = told(fault);
         self.metrics.merges.with_label_values(&[outcome, "none"]).inc();
@@ -200,19 +222,11 @@ impl RecordingSupervisor {
         let known = self.rows.get(id).is_some_and(|row| row.error.is_some());
         self.row_of(manifest, |row| row.error = Some(words));
         if !known || matches!(end, ClaimEnd::Failed) {
-            self.tell(
-                id,
-                RecorderEvent::RecordingError {
-                    record_id: Some(id.clone()),
-                    problem: (&refusal).into(),
-                    missing_chunks: None,
-                    total_expected: None,
-                },
-            );
+            self.tell_refused(id, &refusal);
         }
-        if *fault == MergeFault::Empty {
-            // Nothing was ever stored, so there is nothing to keep.
-            self.forget_chunks(id.clone(), ctx);
+        if matches!(end, ClaimEnd::Failed) {
+            // Its socket is free for another.
+            self.attached.remove(id);
         }
     }
 
@@ -221,9 +235,10 @@ impl RecordingSupervisor {
         if !self.config.cleanup_chunks || row.video.as_ref().is_none_or(|video| !video.complete) {
             return;
         }
-        let ports = self.ports.clone();
+        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
         let (id, fence, version) = (row.record_id.clone(), row.fence, row.version);
         let cleaned = async move {
+            let _alone = gates.close(&id).await;
             let view = ports.ledger.show(&id).await.ok().flatten();
             let over = |manifest: &Manifest| {
                 manifest.stopped && (manifest.fence, manifest.version) == (fence, version)
@@ -250,44 +265,41 @@ impl RecordingSupervisor {
 
     /// A finished recording whose recorder did not come back: once its row is in the catalog, the rest goes (M-4).
     fn forget_finished(&mut self, manifest: &Manifest, ctx: &mut Context<Self>) {
-        let id = manifest.record_id.clone();
-        if self.rows.is_written(&id) {
-            return if self.config.cleanup_chunks {
-                self.forget_chunks(id, ctx)
-            } else {
-                self.close(id, ctx)
-            };
+        if self.rows.is_written(&manifest.record_id) {
+            return self.release(manifest, ctx);
         }
         let later = ClaimEnd::Ready { keep: FIRST_PAUSE };
-        let again = self.ports.ledger.settle(id, manifest.fence, later);
+        let again = self.ports.ledger.settle(manifest.record_id.clone(), manifest.fence, later);
         ctx.spawn(again.into_actor(self).map(|_, _, _| ()));
     }
 
-    /// The account alone is closed; the operator wants the chunks to stay.
-    fn close(&mut self, id: RecordId, ctx: &mut Context<Self>) {
-        let closed = self.ports.ledger.close(&id);
-        ctx.spawn(closed.into_actor(self).map(move |_, supervisor, _| supervisor.rows.release(&id)));
-    }
-
-    /// A finished recording, or one without a chunk: its chunks are taken away and its account is closed.
-    fn forget_chunks(&mut self, id: RecordId, ctx: &mut Context<Self>) {
-        let ports = self.ports.clone();
+    /// Closes the account of a claim, and takes its chunks away unless the operator keeps them. The account first, in one
+    /// step with the fence: a recorder that comes back now either keeps everything or is told that it is over.
+    fn release(&mut self, manifest: &Manifest, ctx: &mut Context<Self>) {
+        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
+        let (id, fence) = (manifest.record_id.clone(), manifest.fence);
+        let takes_away = self.config.cleanup_chunks || manifest.state != RecordingState::Ready;
         let asked = id.clone();
-        let forgotten = async move {
-            ports.chunks.delete(&asked).await?;
-            let _ = ports.ledger.close(&asked).await;
-            Ok::<_, StoreError>(())
+        let released = async move {
+            let _alone = gates.close(&asked).await;
+            let released = ports.ledger.release(asked.clone(), fence).await.unwrap_or(false);
+            if released && takes_away {
+                ports.chunks.delete(&asked).await?;
+            }
+            Ok::<_, StoreError>(released)
         };
-        ctx.spawn(forgotten.into_actor(self).map(move |forgotten, supervisor, _| match forgotten {
-            Ok(()) => {
-                supervisor.metrics.cleanups.with_label_values(&["forgotten"]).inc();
-                supervisor.faults.remove(&id);
-                supervisor.rows.release(&id);
-            }
-            Err(error) => {
-                warn!(recording = %id, %error, "chunks stay behind until the node starts again");
-                supervisor.metrics.cleanups.with_label_values(&["failed"]).inc();
-            }
+        ctx.spawn(released.into_actor(self).map(move |released, supervisor, _| {
+            let outcome = match released {
+                Ok(false) => return,
+                Ok(true) => "forgotten",
+                Err(error) => {
+                    warn!(recording = %id, %error, "chunks stay behind until the node starts again");
+                    "failed"
+                }
+            };
+            supervisor.metrics.cleanups.with_label_values(&[outcome]).inc();
+            supervisor.faults.remove(&id);
+            supervisor.rows.release(&id);
         }));
     }
 

@@ -28,6 +28,7 @@ use tracing::warn;
 pub use self::recover::{Recovered, recover};
 use self::rows::Rows;
 use super::{
+    chunk_gate::ChunkGates,
     mailbox::{Mailbox, post},
     messages::{
         AbortRecording, BeginRecording, CancelMerge, CountRecordings, DeleteRecording, Door, DrainRecordings,
@@ -43,7 +44,7 @@ use crate::{
     domain::recording::Manifest,
     metrics::{Metrics, gauge},
     protocol::{
-        Code, ConnectionId, RecordId, RoomName, limits,
+        Code, ConnectionId, RecordId, Refusal, RoomName, limits,
         recorder::{RecorderEvent, RecordingState},
     },
 };
@@ -77,6 +78,8 @@ pub struct SupervisorLinks {
     pub merge: Recipient<MergeRecording>,
     /// Stops making one.
     pub cancel: Recipient<CancelMerge>,
+    /// Keeps chunks on their way apart from what takes them away.
+    pub gates: ChunkGates,
 }
 
 /// The present recorder of a recording.
@@ -139,6 +142,17 @@ impl RecordingSupervisor {
             // It takes nothing any more; what it missed it is told when it comes back.
             attachment.door.kill();
         }
+    }
+
+    /// Tells a recording's recorder that something was not done, and why.
+    fn tell_refused(&mut self, id: &RecordId, refusal: &Refusal) {
+        let event = RecorderEvent::RecordingError {
+            record_id: Some(id.clone()),
+            problem: refusal.into(),
+            missing_chunks: None,
+            total_expected: None,
+        };
+        self.tell(id, event);
     }
 
     /// Ends a recorder's socket.
@@ -205,15 +219,15 @@ impl RecordingSupervisor {
     }
 
     fn recorder_gone(&mut self, connection: ConnectionId, ctx: &mut Context<Self>) {
-        let mine = |(_, attachment): &(&RecordId, &Attachment)| attachment.connection == connection;
-        let Some(id) = self.attached.iter().find(mine).map(|(id, _)| id.clone()) else { return };
-        let Some(attachment) = self.attached.remove(&id) else { return };
-        let detached = self.ports.ledger.detach(id, attachment.generation);
-        ctx.spawn(detached.into_actor(self).map(|detached, supervisor, _| {
-            if let Err(error) = detached {
-                supervisor.ledger_failed("detach", &error);
-            }
-        }));
+        let gone = self.attached.extract_if(|_, attachment| attachment.connection == connection);
+        for (id, attachment) in gone.collect::<Vec<_>>() {
+            let detached = self.ports.ledger.detach(id, attachment.generation);
+            ctx.spawn(detached.into_actor(self).map(|detached, supervisor, _| {
+                if let Err(error) = detached {
+                    supervisor.ledger_failed("detach", &error);
+                }
+            }));
+        }
     }
 
     fn measure(&mut self, ctx: &mut Context<Self>) {

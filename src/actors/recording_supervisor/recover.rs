@@ -52,7 +52,14 @@ pub async fn recover(ports: &RecordingPorts) -> Result<Recovered, StoreError> {
 
 async fn recover_one(ports: &RecordingPorts, id: &RecordId) -> Result<Option<CatalogRow>, StoreError> {
     let chunks = ports.chunks.list(id).await?;
-    let Some(mut manifest) = ports.chunks.manifest(id).await? else {
+    let manifest = match ports.chunks.manifest(id).await {
+        Ok(manifest) => manifest,
+        Err(failure) => {
+            error!(recording = %id, %failure, "a manifest that cannot be read; its chunks are left alone");
+            return Ok(None);
+        }
+    };
+    let Some(mut manifest) = manifest else {
         if chunks.is_empty() {
             // The node died before it told anybody of this recording.
             ports.chunks.delete(id).await?;
@@ -74,7 +81,11 @@ async fn recover_one(ports: &RecordingPorts, id: &RecordId) -> Result<Option<Cat
         manifest.fence = manifest.fence.max(row.fence);
     }
     manifest.version = manifest.version.max(row.version);
-    row.state = manifest.state;
+    // What failed in an earlier life is tried again in this one.
+    row.state = match manifest.state {
+        RecordingState::Failed => RecordingState::Finalising,
+        state => state,
+    };
     row.version = manifest.version;
     row.fence = manifest.fence;
     row.chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);

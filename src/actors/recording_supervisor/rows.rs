@@ -6,6 +6,7 @@ use std::{
 };
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::RecordingSupervisor;
@@ -38,7 +39,8 @@ pub struct Rows {
 #[derive(Debug)]
 enum Pending {
     Put(Box<CatalogRow>),
-    Delete,
+    /// With whoever waits for it.
+    Delete(Vec<oneshot::Sender<()>>),
 }
 
 impl Rows {
@@ -59,11 +61,18 @@ impl Rows {
         self.live.get(id)
     }
 
-    /// The row goes, and so does what was to be written of it.
-    pub fn delete(&mut self, id: RecordId) {
+    /// The row goes, and so does what was to be written of it. Says when it is gone.
+    pub fn delete(&mut self, id: RecordId) -> oneshot::Receiver<()> {
         self.live.remove(&id);
         self.superseded.remove(&id);
-        self.queue(id, Pending::Delete);
+        let (gone, told) = oneshot::channel();
+        let waiting = match self.pending.remove(&id) {
+            Some(Pending::Delete(waiting)) => waiting,
+            Some(Pending::Put(_)) | None => Vec::new(),
+        };
+        self.order.retain(|queued| *queued != id);
+        self.queue(id, Pending::Delete(waiting.into_iter().chain([gone]).collect()));
+        told
     }
 
     /// The recording is over: its row stays in the catalog.
@@ -149,7 +158,7 @@ impl RecordingSupervisor {
         self.rows.writing = Some(id.clone());
         let written: PortFuture<Result<bool, CatalogError>> = match &pending {
             Pending::Put(row) => self.ports.catalog.put(CatalogRow::clone(row)),
-            Pending::Delete => {
+            Pending::Delete(_) => {
                 let deleted = self.ports.catalog.delete(&id);
                 Box::pin(async move { deleted.await.map(|()| true) })
             }
@@ -176,7 +185,13 @@ impl RecordingSupervisor {
                 self.drop_superseded(&id, ctx);
                 self.clean_up(&row, ctx);
             }
-            (Ok(_), _) => {}
+            (Ok(_), Pending::Put(_)) => {}
+            (Ok(_), Pending::Delete(waiting)) => {
+                for told in waiting {
+                    // Whoever has gone needs no answer.
+                    let _ = told.send(());
+                }
+            }
             (Err(error), pending) => {
                 warn!(recording = %id, %error, transient = error.is_transient(), "the catalog was not told");
                 self.metrics.storage_errors.with_label_values(&["catalog", "put"]).inc();

@@ -111,7 +111,10 @@ impl SqlCatalog {
         let pool = self.pool.clone();
         Box::pin(async move {
             let late = |_| CatalogError::Unavailable(format!("no answer within {} s", TIMEOUT.as_secs()));
-            timeout(TIMEOUT, work(pool)).await.map_err(late)?
+            // A task of its own: a connection that is dropped halfway, with whoever asked, needs a runtime to go back to
+            // its pool, and an actor that ends has none any more.
+            let answered = tokio::spawn(timeout(TIMEOUT, work(pool))).await;
+            answered.map_err(|_| CatalogError::Unavailable("the node is ending".to_owned()))?.map_err(late)?
         })
     }
 

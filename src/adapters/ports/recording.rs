@@ -120,6 +120,13 @@ pub trait Ledger: Send + Sync + 'static {
     /// Takes up a recording again: the caller becomes its recorder, and whoever was before is outdated.
     fn attach(&self, token: UploadToken) -> PortFuture<Result<Result<Attached, Refusal>, LedgerError>>;
 
+    /// Asks whether a chunk may come at all, before anything of it is stored.
+    fn admit(
+        &self,
+        token: UploadToken,
+        may_begin: bool,
+    ) -> PortFuture<Result<Result<(), Refusal>, LedgerError>>;
+
     /// Asks whether a chunk may be stored at this place, before it is.
     fn place(
         &self,
@@ -174,6 +181,9 @@ pub trait Ledger: Send + Sync + 'static {
         fence: Fence,
         end: ClaimEnd,
     ) -> PortFuture<Result<Option<Manifest>, LedgerError>>;
+
+    /// Closes the account of a claim for good. `false`: the fence no longer held, and nothing has changed.
+    fn release(&self, id: RecordId, fence: Fence) -> PortFuture<Result<bool, LedgerError>>;
 
     /// Puts back an account from what the chunk store says.
     fn restore(&self, manifest: Manifest, chunks: Vec<StoredChunk>) -> PortFuture<Result<(), LedgerError>>;

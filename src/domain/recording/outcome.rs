@@ -79,6 +79,8 @@ pub enum ClaimedWork {
     Finalise {
         /// How many chunks there must be.
         expected: u32,
+        /// How many there are.
+        chunks: u32,
     },
     /// Its recorder did not come back: take its chunks away.
     Forget,

@@ -156,6 +156,16 @@ impl RecordingRecord {
         }
     }
 
+    /// Whether a chunk may come at all, before anything of it is stored.
+    ///
+    /// # Errors
+    /// [`Code::Unauthorised`], [`Code::RecordingStopped`], [`Code::NotMedia`].
+    pub fn admit(&self, token: &UploadToken, may_begin: bool) -> Result<(), Refusal> {
+        self.authorise(token)?;
+        self.takes_chunks()?;
+        if self.next == 0 && !may_begin { Err(Code::NotMedia.into()) } else { Ok(()) }
+    }
+
     /// Whether a chunk may be stored at this place. `may_begin`: whether its bytes can begin a recording.
     ///
     /// # Errors
@@ -311,7 +321,7 @@ impl RecordingRecord {
             ClaimedWork::Forget
         } else {
             self.manifest.state = RecordingState::Finalising;
-            ClaimedWork::Finalise { expected: self.expected() }
+            ClaimedWork::Finalise { expected: self.expected(), chunks: self.chunk_count() }
         };
         Some(Claim { manifest: self.manifest.clone(), work })
     }
@@ -435,7 +445,7 @@ impl RecordingRecord {
         assert!(self.missing().len() <= 2 * limits::CHUNKS_MISSING_MAX as usize, "Q-1");
         match self.manifest.state {
             Recording => {
-                assert!(self.deadline_ms.is_some() && !self.claimed, "nothing is waited for for ever")
+                assert!(self.deadline_ms.is_some() && !self.claimed, "nothing is waited for for ever");
             }
             Finalising => assert_ne!(self.deadline_ms.is_some(), self.claimed, "due or being done"),
             Ready => assert_ne!(self.deadline_ms.is_some(), self.claimed, "forgotten one day"),

@@ -94,6 +94,8 @@ fn a_recording_begins_with_media_and_only_its_own_token_opens_it() {
     let record = open();
     assert_eq!(code(record.place(&token(), at(0), mark(0), false)), Code::NotMedia);
     assert_eq!(code(open().number(&token(), false)), Code::NotMedia);
+    assert_eq!(code(open().admit(&token(), false)), Code::NotMedia);
+    assert_eq!(with_chunks([0]).admit(&token(), false), Ok(()));
     assert!(record.place(&token(), at(1), mark(1), false).is_ok(), "later chunks begin anywhere");
     let foreign = UploadToken::new(token().record_id().clone(), [8; 32]);
     assert_eq!(code(record.place(&foreign, at(0), mark(0), true)), Code::Unauthorised);
@@ -154,7 +156,7 @@ fn a_lost_recorder_is_waited_for_and_then_its_recording_is_claimed_once() {
     record.detach(1, NOON, TIMES);
     assert_eq!(record.claim(NOON + 4_999), None);
     let claim = record.claim(NOON + 5_000).expect("due");
-    assert_eq!(claim.work, ClaimedWork::Finalise { expected: 3 });
+    assert_eq!(claim.work, ClaimedWork::Finalise { expected: 3, chunks: 3 });
     assert_eq!(claim.manifest.fence, Fence(1));
     assert_eq!(record.claim(NOON + 60_000), None, "somebody is at it");
     record.check_invariants();
@@ -191,7 +193,7 @@ fn after_a_refused_stop_the_missing_chunks_are_waited_for_but_not_for_ever() {
         assert_eq!(record.claim(NOON + second * 1000), None);
     }
     let claim = record.claim(NOON + patience).expect("nobody sends them");
-    assert_eq!(claim.work, ClaimedWork::Finalise { expected: 3 });
+    assert_eq!(claim.work, ClaimedWork::Finalise { expected: 3, chunks: 2 });
     assert_eq!(record.missing(), [1]);
 }
 
