@@ -65,7 +65,7 @@ pub fn concat(list: &str, output: &OutputFile<'_>) -> Vec<String> {
     args
 }
 
-/// The list that [`concat`] reads.
+/// The list that [`concat()`] reads.
 pub fn concat_list<'a>(parts: impl Iterator<Item = (&'a str, i64)>) -> String {
     let line = |(name, length_us): (&str, i64)| {
         let (seconds, us) = (length_us / 1_000_000, length_us % 1_000_000);
