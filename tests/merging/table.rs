@@ -57,12 +57,16 @@ fn row(name: &str, outcome: Result<&Merged, &MergeError>) -> String {
     };
     let mut done = works.iter().map(one).collect::<Vec<_>>().join("; then ");
     if !merged.gaps.is_empty() {
-        let gaps = merged.gaps.iter().map(|gap| match gap.chunks.len() {
-            0 => "a gap without a chunk".to_owned(),
-            1 => "a gap of 1 chunk".to_owned(),
-            count => format!("a gap of {count} chunks"),
-        });
-        done = format!("{done}; **{}**", gaps.collect::<Vec<_>>().join(", "));
+        let missing = if merged.missing.is_empty() {
+            "complete"
+        } else {
+            "`complete: false`, missing chunks listed"
+        };
+        done = format!(
+            "{done}; **{} {}, {missing}**",
+            merged.gaps.len(),
+            if merged.gaps.len() == 1 { "gap" } else { "gaps" }
+        );
     }
     format!("| {name} | {} ({}) | {done} |\n", merged.extension, merged.codecs.join(", "))
 }
