@@ -57,11 +57,8 @@ fn row(name: &str, outcome: Result<&Merged, &MergeError>) -> String {
     };
     let mut done = works.iter().map(one).collect::<Vec<_>>().join("; then ");
     if !merged.gaps.is_empty() {
-        let missing = if merged.missing.is_empty() {
-            "complete"
-        } else {
-            "`complete: false`, missing chunks listed"
-        };
+        let missing =
+            if merged.missing.is_empty() { "complete" } else { "`complete: false`, missing chunks listed" };
         done = format!(
             "{done}; **{} {}, {missing}**",
             merged.gaps.len(),
