@@ -2,12 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-/// What several rounds say of one figure: the median, and the lowest and the highest.
+/// What several rounds say of one figure: the median, and the lowest and the highest; of a single one, itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Spread {
     median: f64,
-    low: f64,
-    high: f64,
+    range: Option<(f64, f64)>,
 }
 
 impl Spread {
@@ -16,7 +15,9 @@ impl Spread {
         let mut sorted: Vec<f64> = rounds.into_iter().collect();
         sorted.sort_unstable_by(f64::total_cmp);
         let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
-        Self { median: at(sorted.len() / 2), low: at(0), high: at(sorted.len().saturating_sub(1)) }
+        let (count, last) = (sorted.len(), sorted.len().saturating_sub(1));
+        let median = f64::midpoint(at(last / 2), at(count / 2));
+        Self { median, range: (last > 0).then(|| (at(0), at(last))) }
     }
 }
 
@@ -24,8 +25,11 @@ impl fmt::Display for Spread {
     /// With as many decimals as the format asks for, two if it does not.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decimals = f.precision().unwrap_or(2);
-        let Self { median, low, high } = self;
-        let text = format!("{median:.decimals$} ({low:.decimals$}-{high:.decimals$})");
+        let Self { median, range } = self;
+        let text = match range {
+            Some((low, high)) => format!("{median:.decimals$} ({low:.decimals$}-{high:.decimals$})"),
+            None => format!("{median:.decimals$}"),
+        };
         f.write_str(&format!("{text:<width$}", width = f.width().unwrap_or(0)))
     }
 }

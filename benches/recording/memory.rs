@@ -94,7 +94,10 @@ async fn sending() -> anyhow::Result<()> {
     print(&node, "8 under way each", began, &latencies)?;
     sleep(REST).await;
     println!("{:<20} {:.0} MiB", "at rest again", mib(process::resident(node.pid())?));
-    discard(crowd).await
+    discard(crowd).await?;
+    sleep(REST).await;
+    println!("{:<20} {:.0} MiB", "all have left", mib(process::resident(node.pid())?));
+    Ok(())
 }
 
 fn print(node: &Node, name: &str, began: Instant, latencies: &[Duration]) -> anyhow::Result<()> {
