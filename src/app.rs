@@ -60,6 +60,8 @@ use crate::{
 
 /// Browsers told to come back do so over this span, so that they do not come all at once.
 const RECONNECT_SPREAD: Duration = Duration::from_secs(2);
+/// How long the recording supervisor may take to hear of the drain. It takes none, unless it is in trouble.
+const RECORDERS_TOLD: Duration = Duration::from_secs(1);
 /// How long HTTP requests may go on once every WebSocket has ended; a part of the drain's deadline.
 const HTTP_SHUTDOWN: Duration = Duration::from_secs(2);
 
@@ -135,7 +137,10 @@ impl App {
             count: rooms.clone().recipient(),
             list: rooms.clone().recipient(),
             show: rooms.clone().recipient(),
-            recording: recording_link(&supervisor, Intake::new(&recording, gates, metrics.clone())),
+            recording: recording_link(
+                &supervisor,
+                Intake::new(&recording, gates, supervisor.clone().recipient(), metrics.clone()),
+            ),
             recordings: supervisor.clone().recipient(),
             count_recordings: supervisor.clone().recipient(),
             delete_recording: supervisor.clone().recipient(),
@@ -181,7 +186,6 @@ fn recording_link(supervisor: &Addr<RecordingSupervisor>, intake: Intake) -> Rec
         stop: supervisor.clone().recipient(),
         abort: supervisor.clone().recipient(),
         gone: supervisor.clone().recipient(),
-        went_on: supervisor.clone().recipient(),
         intake,
     }
 }
@@ -256,6 +260,7 @@ impl Recording<'_> {
         let config = MergeWorkerConfig {
             jobs: settings.merge_jobs,
             folder: settings.temp_folder.join(format!("merges-{}", self.config.node_id)),
+            gates: self.gates.clone(),
         };
         MergeWorker::start_in_arbiter(&arbiter.handle(), move |_| {
             let (progressed, ended) = (supervisor.clone().recipient(), supervisor.recipient());
@@ -347,14 +352,14 @@ impl Running {
     pub async fn stop(self) {
         info!("draining");
         self.draining.store(true, Ordering::Release);
+        // Recorders go on with another node, or with the next life of this one; merges are begun anew.
+        let _ = tokio::time::timeout(RECORDERS_TOLD, self.supervisor.send(DrainRecordings)).await;
         let spread_ms = u64::try_from(RECONNECT_SPREAD.as_millis()).unwrap_or(u64::MAX);
         let drained =
             tokio::time::timeout(self.drain_deadline, self.rooms.send(DrainRooms { spread_ms })).await;
         if !matches!(drained, Ok(Ok(()))) {
             warn!("some connections did not end before the drain's deadline");
         }
-        // Their recorders go on with another node, or with the next life of this one; merges are begun anew.
-        let _ = self.supervisor.send(DrainRecordings).await;
         self.server.stop(true).await;
         // The server's own end; an error was a listener's, and there is nothing left to serve.
         let _ = self.served.await;

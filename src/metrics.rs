@@ -110,7 +110,7 @@ metrics! {
     relay_recipients: Counter ["kind"] "greenroom_relay_recipients_total", "Recipients of relayed signals and messages, by kind; with a broadcast, one for each.";
     refusals: Counter ["code"] "greenroom_refusals_total", "Commands refused, by code (`docs/PROTOCOL.md` has the table).";
     slow_consumers: Counter [] "greenroom_slow_consumers_ended_total", "Connections ended because they did not keep up with what they were sent.";
-    mailbox_overflows: Counter ["mailbox"] "greenroom_mailbox_overflows_total", "Messages that found a mailbox full, by mailbox: `peer`, `room_manager`, `recorder`, `supervisor`. The connection concerned is ended.";
+    mailbox_overflows: Counter ["mailbox"] "greenroom_mailbox_overflows_total", "Messages that found a mailbox full, by mailbox: `peer`, `room_manager`, `recorder`, `supervisor`, `merge_worker`. The connection concerned is ended; what is for a merge comes again.";
     mailbox_delay: Histogram ["mailbox"] "greenroom_mailbox_delay_seconds", "Time that messages waited in a manager's mailbox. Rising: the node is near its limit.";
     registry_errors: Counter ["operation"] "greenroom_registry_errors_total", "Operations of the rooms' registry that failed: `admit`, `mirror`.";
     chunks: Counter ["way", "result"] "greenroom_chunks_total", "Chunks by way (`socket`, `http`) and result: `acked`, `duplicate` (acknowledged again), or the code of the refusal.";
@@ -125,8 +125,8 @@ metrics! {
     recordings_ended: Counter ["how", "outcome"] "greenroom_recordings_ended_total", "Recordings that ended, by how (`stopped` by their recorder, `auto` after its grace, `aborted`) and outcome (`complete`, `incomplete`, `failed`, `discarded`).";
     chunks_missing: Counter [] "greenroom_chunks_missing_total", "Chunks that were expected or acknowledged and are not in their video.";
     gaps: Counter [] "greenroom_gaps_total", "Gaps in finished videos.";
-    merges: Counter ["outcome", "path"] "greenroom_merges_total", "Merges by outcome (`ready`, `outdated`, `unavailable`, `interrupted`, `impossible`, `not_proven`, `store`) and path (`copied`, `filled`, `re-encoded`, `none`).";
-    merge_duration: Histogram ["path"] "greenroom_merge_duration_seconds", "Time from a claim to its video in the store, by path.";
+    merges: Counter ["outcome", "path"] "greenroom_merges_total", "Merges by outcome (`ready`, `outdated`, `empty`, `unavailable`, `interrupted`, `impossible`, `not_proven`, `store`) and path (`copied`, `filled`, `re-encoded`, `none`).";
+    merge_duration: Histogram ["path"] "greenroom_merge_duration_seconds", "Time from the begin of a merge to its video in the store, by path.";
     merges_running: Gauge [] "greenroom_merges_running", "Merges that run now.";
     merges_waiting: Gauge [] "greenroom_merges_waiting", "Recordings that wait for a merge.";
     cleanups: Counter ["outcome"] "greenroom_cleanups_total", "Recordings whose chunks were taken away: `merged`, `forgotten` (nobody came back), `aborted`, `deleted`, `failed`.";

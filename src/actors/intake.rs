@@ -9,10 +9,15 @@
 
 use std::{sync::Arc, time::Instant};
 
+use actix::Recipient;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 
-use super::chunk_gate::ChunkGates;
+use super::{
+    chunk_gate::ChunkGates,
+    mailbox::{Mailbox, post},
+    messages::RecordingWentOn,
+};
 use crate::{
     adapters::ports::{
         ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, StagedChunk, StoreError,
@@ -35,30 +40,34 @@ pub struct Intake {
     chunks: Arc<dyn ChunkStore>,
     ledger: Arc<dyn Ledger>,
     gates: ChunkGates,
+    went_on: Recipient<RecordingWentOn>,
     budget: Arc<Semaphore>,
     metrics: Metrics,
 }
 
-/// A chunk was taken, and is durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    /// Its place.
-    pub index: ChunkIndex,
-    /// Whether the recording goes on because of it: a claim that had been made no longer holds.
-    pub outdated_claim: bool,
-}
-
 enum Outcome {
-    Stored(Taken),
+    Stored(ChunkIndex),
     Duplicate(ChunkIndex),
 }
 
 impl Intake {
     /// An intake into this store and this ledger.
     #[must_use]
-    pub fn new(ports: &RecordingPorts, gates: ChunkGates, metrics: Metrics) -> Self {
+    pub fn new(
+        ports: &RecordingPorts,
+        gates: ChunkGates,
+        went_on: Recipient<RecordingWentOn>,
+        metrics: Metrics,
+    ) -> Self {
         let (chunks, ledger) = (ports.chunks.clone(), ports.ledger.clone());
-        Self { chunks, ledger, gates, budget: Arc::new(Semaphore::new(limits::INTAKE_BYTES_MAX)), metrics }
+        Self {
+            chunks,
+            ledger,
+            gates,
+            went_on,
+            budget: Arc::new(Semaphore::new(limits::INTAKE_BYTES_MAX)),
+            metrics,
+        }
     }
 
     /// Whether a token is the one of its recording.
@@ -66,12 +75,19 @@ impl Intake {
     /// # Errors
     /// [`Code::RecordingUnknown`], [`Code::Unauthorised`].
     pub async fn authorise(&self, token: &UploadToken) -> Result<(), Refusal> {
-        let shown = self.ledger_said("show", self.ledger.show(token.record_id()).await)?;
-        let manifest = shown.ok_or(Code::RecordingUnknown)?.manifest;
-        if manifest.token.matches(token) { Ok(()) } else { Err(Code::Unauthorised.into()) }
+        self.ledger_said("authorise", self.ledger.authorise(token.clone()).await)?
+    }
+
+    /// Whether a chunk of this size could be stored at once. Where it could not, whoever reads chunks from a socket reads
+    /// no further, so that they wait in there and not in memory.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.budget.available_permits() >= bytes
     }
 
     /// Takes a chunk, at the place its recorder gave it or at the next one.
+    ///
+    /// Done when it is durable; gives its place.
     ///
     /// # Errors
     /// Why it was not taken; nothing of it is stored then.
@@ -81,7 +97,7 @@ impl Intake {
         place: Option<ChunkIndex>,
         chunk: Chunk,
         patience: Patience,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<ChunkIndex, Refusal> {
         let came = Instant::now();
         let way = match patience {
             Patience::Socket => "socket",
@@ -94,15 +110,15 @@ impl Intake {
         let taken = storing.await.unwrap_or_else(|_| Err(Code::Internal.into()));
         let count = |result: &str| self.metrics.chunks.with_label_values(&[way, result]).inc();
         match taken {
-            Ok(Outcome::Stored(taken)) => {
+            Ok(Outcome::Stored(index)) => {
                 count("acked");
                 self.metrics.chunk_bytes.with_label_values(&[way]).inc_by(bytes);
                 self.metrics.chunk_ack.with_label_values(&[way]).observe(came.elapsed().as_secs_f64());
-                Ok(taken)
+                Ok(index)
             }
             Ok(Outcome::Duplicate(index)) => {
                 count("duplicate");
-                Ok(Taken { index, outdated_claim: false })
+                Ok(index)
             }
             Err(refusal) => {
                 count(refusal.code.name());
@@ -118,13 +134,13 @@ impl Intake {
         chunk: Chunk,
         patience: Patience,
     ) -> Result<Outcome, Refusal> {
+        let _passing = self.gates.pass(token.record_id()).await;
         let _permit = self.permit(chunk.mark.length).await?;
         let (count, bytes) = (&self.metrics.chunks_in_flight, &self.metrics.chunk_bytes_in_flight);
         let (count, bytes) = (count.with_label_values::<&str>(&[]), bytes.with_label_values::<&str>(&[]));
         let length = gauge(chunk.payload.len());
         count.inc();
         bytes.add(length);
-        let _passing = self.gates.pass(token.record_id()).await;
         let outcome = match place {
             Some(index) => self.take_placed(token, index, chunk, patience).await,
             None => self.take_next(token, chunk, patience).await,
@@ -225,8 +241,12 @@ impl Intake {
         patience: Patience,
     ) -> Result<Outcome, Refusal> {
         let noted = self.ledger.note(id.clone(), index, chunk.mark, patience).await;
-        let outdated_claim = self.ledger_said("note", noted)? == Noted::Outdated;
-        Ok(Outcome::Stored(Taken { index, outdated_claim }))
+        if self.ledger_said("note", noted)? == Noted::Outdated {
+            let message = RecordingWentOn { id: id.clone() };
+            // Should it not be told: the account has it, and a new life of the node finds it by counting.
+            let _ = post(&self.went_on, Mailbox::Supervisor, &self.metrics, message);
+        }
+        Ok(Outcome::Stored(index))
     }
 
     fn store_said<T>(&self, operation: &str, said: Result<T, StoreError>) -> Result<T, Refusal> {

@@ -18,6 +18,8 @@ pub enum Mailbox {
     Recorder,
     /// The recording supervisor.
     Supervisor,
+    /// The merge worker.
+    MergeWorker,
 }
 
 impl Mailbox {
@@ -29,6 +31,7 @@ impl Mailbox {
             Self::RoomManager => "room_manager",
             Self::Recorder => "recorder",
             Self::Supervisor => "supervisor",
+            Self::MergeWorker => "merge_worker",
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The merge worker: as many merges at once as the operator allows, the others wait.
 //!
-//! A merge is chunks → [`Merger`] → [`VideoStore`], under the fence of its claim. It deletes nothing and tells nobody
+//! A merge is chunks → `Merger` → `VideoStore`, under the fence of its claim. It deletes nothing and tells nobody
 //! but the supervisor. A merge that is cancelled is dropped where it stands: its processes end, its folder goes.
 
 use std::{
     collections::{HashMap, VecDeque},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,11 +15,12 @@ use tokio::task::AbortHandle;
 use tracing::warn;
 
 use super::{
+    chunk_gate::ChunkGates,
     mailbox::{Mailbox, post},
     messages::{CancelMerge, MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
 };
 use crate::{
-    adapters::ports::{FileProof, MergeError, MergeJob, Merged, RecordingPorts, StoreError, VideoFacts},
+    adapters::ports::{FileProof, MergeJob, Merged, RecordingPorts, StoreError, VideoFacts},
     domain::recording::Manifest,
     metrics::{Metrics, gauge},
     protocol::{Fence, RecordId, ids, limits, recorder::VideoKey},
@@ -35,6 +36,8 @@ pub struct MergeWorkerConfig {
     pub jobs: usize,
     /// Where merges have their folders; nothing else is in it.
     pub folder: PathBuf,
+    /// Keeps what is stored apart from what takes recordings away.
+    pub gates: ChunkGates,
 }
 
 /// Runs merges.
@@ -74,12 +77,13 @@ impl MergeWorker {
     fn begin(&mut self, message: MergeRecording, ctx: &mut Context<Self>) {
         let MergeRecording { manifest, expected } = message;
         let (id, fence) = (manifest.record_id.clone(), manifest.fence);
-        let folder = self.config.folder.join(format!("{id}-{}", fence.0));
+        let folder = WorkFolder::at(self.config.folder.join(format!("{id}-{}", fence.0)));
         let making = Making {
             ports: self.ports.clone(),
             manifest: manifest.clone(),
             expected,
             folder,
+            gates: self.config.gates.clone(),
             progressed: self.progressed.clone(),
             metrics: self.metrics.clone(),
         };
@@ -141,8 +145,11 @@ impl Handler<CancelMerge> for MergeWorker {
     type Result = ();
 
     fn handle(&mut self, message: CancelMerge, ctx: &mut Self::Context) {
-        self.waiting.retain(|waiting| waiting.manifest.record_id != message.id);
-        if let Some((_, task)) = self.running.remove(&message.id) {
+        let CancelMerge { id, below } = message;
+        self.waiting.retain(|waiting| waiting.manifest.record_id != id || waiting.manifest.fence >= below);
+        if self.running.get(&id).is_some_and(|(fence, _)| *fence < below)
+            && let Some((_, task)) = self.running.remove(&id)
+        {
             task.abort();
         }
         self.begin_what_fits(ctx);
@@ -154,7 +161,8 @@ struct Making {
     ports: RecordingPorts,
     manifest: Manifest,
     expected: u32,
-    folder: PathBuf,
+    folder: Arc<WorkFolder>,
+    gates: ChunkGates,
     progressed: Recipient<MergeProgressed>,
     metrics: Metrics,
 }
@@ -162,10 +170,8 @@ struct Making {
 impl Making {
     async fn run(self) -> Result<MergedVideo, MergeFault> {
         let began = Instant::now();
-        let folder = WorkFolder::make(self.folder.clone()).await?;
-        let made = self.make().await;
-        folder.clear().await;
-        let video = made?;
+        WorkFolder::prepare(self.folder.path()).await?;
+        let video = self.make().await?;
         let path = video.facts.path();
         self.metrics.merge_duration.with_label_values(&[path]).observe(began.elapsed().as_secs_f64());
         Ok(video)
@@ -182,18 +188,12 @@ impl Making {
             id: id.clone(),
             chunks,
             expected: self.expected,
-            folder: self.folder.clone(),
+            folder: self.folder.path().to_owned(),
             store: self.ports.chunks.clone(),
             progress: self.progress(),
         };
         let merged = self.ports.merger.merge(job).await.map_err(MergeFault::Merge)?;
-        // Whoever was overtaken must not put its file in the place of a newer one.
-        let holds = self.ports.ledger.holds(id.clone(), self.manifest.fence).await;
-        if !holds.unwrap_or(false) {
-            let overtaken = MergeError::Interrupted("overtaken by more chunks".to_owned());
-            return Err(MergeFault::Merge(overtaken));
-        }
-        self.store(merged).await.map_err(store)
+        self.store(merged).await
     }
 
     fn progress(&self) -> Box<dyn Fn(u8) + Send + Sync> {
@@ -206,10 +206,40 @@ impl Making {
         })
     }
 
-    async fn store(&self, merged: Merged) -> Result<MergedVideo, StoreError> {
-        let (id, version) = (&self.manifest.record_id, self.manifest.version);
+    /// Stores what was made, if it is still wanted. In a task of its own, which passes the recording's gate: who cancels
+    /// this merge to take the recording away finds everything that it will ever store.
+    async fn store(&self, merged: Merged) -> Result<MergedVideo, MergeFault> {
+        let storing = Storing {
+            ports: self.ports.clone(),
+            gates: self.gates.clone(),
+            manifest: self.manifest.clone(),
+            _folder: self.folder.clone(),
+        };
+        let stored = tokio::spawn(storing.run(merged)).await;
+        stored.unwrap_or_else(|_| Err(MergeFault::Store("the work was interrupted".to_owned())))
+    }
+}
+
+/// The last step of a merge.
+struct Storing {
+    ports: RecordingPorts,
+    gates: ChunkGates,
+    manifest: Manifest,
+    /// Not cleared away before it is done.
+    _folder: Arc<WorkFolder>,
+}
+
+impl Storing {
+    async fn run(self, merged: Merged) -> Result<MergedVideo, MergeFault> {
+        let (id, fence, version) = (&self.manifest.record_id, self.manifest.fence, self.manifest.version);
+        let _passing = self.gates.pass(id).await;
+        // Whoever was overtaken must not put its file in the place of a newer one.
+        if !self.ports.ledger.holds(id.clone(), fence).await.unwrap_or(false) {
+            return Err(MergeFault::Overtaken);
+        }
         let key = VideoKey::new(id, version, merged.extension);
-        self.ports.videos.put(&key, &merged.file, merged.proof).await?;
+        let put = self.ports.videos.put(&key, &merged.file, merged.proof).await;
+        put.map_err(|error| MergeFault::Store(error.to_string()))?;
         let poster = match &merged.poster {
             Some(file) => self.store_poster(VideoKey::new(id, version, "jpg"), file).await,
             None => None,
@@ -230,7 +260,7 @@ impl Making {
     }
 
     /// A recording without its poster is still a recording.
-    async fn store_poster(&self, key: VideoKey, file: &std::path::Path) -> Option<VideoKey> {
+    async fn store_poster(&self, key: VideoKey, file: &Path) -> Option<VideoKey> {
         let stored = async {
             let proof = FileProof::of(file).await?;
             self.ports.videos.put(&key, file, proof).await
@@ -245,35 +275,43 @@ impl Making {
     }
 }
 
-/// A folder that goes when it is no longer needed, also when its merge is dropped.
-struct WorkFolder(Arc<PathBuf>);
+/// A folder that goes when nobody needs it any more, also when its merge is dropped.
+struct WorkFolder(PathBuf);
 
 impl WorkFolder {
-    async fn make(path: PathBuf) -> Result<Self, MergeFault> {
+    fn at(path: PathBuf) -> Arc<Self> {
+        Arc::new(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes it, empty: what an earlier try has left would only confuse.
+    async fn prepare(path: &Path) -> Result<(), MergeFault> {
         let failed = |error: std::io::Error| MergeFault::Store(format!("the folder for a merge: {error}"));
-        // What an earlier try has left would only confuse.
-        match tokio::fs::remove_dir_all(&path).await {
+        match tokio::fs::remove_dir_all(path).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        tokio::fs::create_dir_all(&path).await.map_err(failed)?;
-        Ok(Self(Arc::new(path)))
-    }
-
-    async fn clear(self) {
-        let path = self.0.clone();
-        if let Err(error) = tokio::fs::remove_dir_all(&*path).await {
-            warn!(%error, "the folder of a merge stays behind");
-        }
+        tokio::fs::create_dir_all(path).await.map_err(failed)
     }
 }
 
 impl Drop for WorkFolder {
     fn drop(&mut self) {
-        // Nothing is there after `clear`; otherwise the merge was dropped, and this must not hold up the thread.
-        let path = self.0.clone();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn_blocking(move || std::fs::remove_dir_all(&*path));
+        let path = std::mem::take(&mut self.0);
+        let clear = move || {
+            if let Err(error) = std::fs::remove_dir_all(path)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                warn!(%error, "the folder of a merge stays behind");
+            }
+        };
+        // Off the event loop where there is one.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(clear)),
+            Err(_) => clear(),
         }
     }
 }

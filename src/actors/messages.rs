@@ -221,6 +221,8 @@ pub struct LiveRecording {
     pub row: CatalogRow,
     /// What its account says.
     pub view: Option<LedgerView>,
+    /// While it runs: the indices that are expected and not stored.
+    pub missing: Vec<u32>,
     /// How far its merge is.
     pub percent: Option<u8>,
 }
@@ -235,12 +237,14 @@ pub struct MergeRecording {
     pub expected: u32,
 }
 
-/// To the merge worker: the claim no longer holds, its work is for nothing.
+/// To the merge worker: claims before this one no longer hold, their work is for nothing.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct CancelMerge {
-    /// Which.
+    /// Which recording.
     pub id: RecordId,
+    /// Merges under this fence or a later one go on.
+    pub below: Fence,
 }
 
 /// To the recording supervisor: how far a merge is.
@@ -281,6 +285,8 @@ pub struct MergedVideo {
 pub enum MergeFault {
     /// Not one chunk has come.
     Empty,
+    /// The claim no longer held: nothing was stored.
+    Overtaken,
     /// The merger says why.
     Merge(MergeError),
     /// A store failed.

@@ -7,18 +7,18 @@
 //! in the socket. A `stop` waits for the chunks before it. What the recording is, others hold; when this actor ends, the
 //! recording's grace begins.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use tracing::error;
 
 use super::{
-    intake::{Intake, Taken},
+    intake::Intake,
     mailbox::{Mailbox, post},
     messages::{
-        AbortRecording, BeginRecording, Begun, Door, KillSwitch, Lifeline, RecorderGone, RecordingWentOn,
-        StopRecording, ToRecorder,
+        AbortRecording, BeginRecording, Begun, Door, KillSwitch, Lifeline, RecorderGone, StopRecording,
+        ToRecorder,
     },
     socket::{Endpoint, Socket, Timer},
 };
@@ -30,10 +30,12 @@ use crate::{
         Code, ConnectionId, RecordId, Refusal, UploadToken,
         chunk::{Chunk, ChunkFrame, ChunkIndex},
         limits,
-        recorder::{self, Framing, RecorderCommand, RecorderEvent, Start, Stop, Success},
+        recorder::{self, Abort, Framing, RecorderCommand, RecorderEvent, Start, Stop, Success},
     },
 };
 
+/// Stops and aborts that may wait on one socket.
+const ENDINGS_MAX: usize = 8;
 /// How long the supervisor may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -48,8 +50,6 @@ pub struct RecordingLink {
     pub abort: Recipient<AbortRecording>,
     /// The socket is over.
     pub gone: Recipient<RecorderGone>,
-    /// A chunk came after its recording was claimed.
-    pub went_on: Recipient<RecordingWentOn>,
     /// Where chunks go.
     pub intake: Intake,
 }
@@ -63,10 +63,15 @@ pub struct RecorderSession {
     metrics: Metrics,
     recording: Option<Recording>,
     in_flight: usize,
-    /// A stop that waits for the chunks before it.
-    stopping: Option<Stop>,
+    /// Stops and aborts that wait for the chunks before them.
+    endings: VecDeque<Ending>,
     malformed: u32,
     start_timer: Option<Timer>,
+}
+
+enum Ending {
+    Stop(Stop),
+    Abort(Abort),
 }
 
 struct Recording {
@@ -97,7 +102,7 @@ impl RecorderSession {
             metrics,
             recording: None,
             in_flight: 0,
-            stopping: None,
+            endings: VecDeque::new(),
             malformed: 0,
             start_timer: None,
         }
@@ -106,17 +111,31 @@ impl RecorderSession {
     fn command(&mut self, command: RecorderCommand, socket: &mut Socket<'_, Self>) {
         match command {
             RecorderCommand::Start(start) => self.start(*start, socket),
-            RecorderCommand::Stop(stop) => match self.own(&stop.record_id) {
-                Err(refusal) => self.refuse(Some(stop.record_id), &refusal, socket),
-                Ok(_) => {
-                    self.stopping = Some(stop);
-                    self.stop_if_quiet(socket);
-                }
-            },
-            RecorderCommand::Abort(abort) => match self.own(&abort.record_id) {
-                Err(refusal) => self.refuse(Some(abort.record_id), &refusal, socket),
-                Ok(token) => self.abort(token, socket),
-            },
+            RecorderCommand::Stop(stop) => self.end(stop.record_id.clone(), Ending::Stop(stop), socket),
+            RecorderCommand::Abort(abort) => self.end(abort.record_id.clone(), Ending::Abort(abort), socket),
+        }
+    }
+
+    fn end(&mut self, id: RecordId, ending: Ending, socket: &mut Socket<'_, Self>) {
+        if let Err(refusal) = self.own(&id) {
+            return self.refuse(Some(id), &refusal, socket);
+        }
+        if self.endings.len() >= ENDINGS_MAX {
+            return self.refuse(Some(id), &Code::Overloaded.into(), socket);
+        }
+        self.endings.push_back(ending);
+        self.end_if_quiet(socket);
+    }
+
+    /// Does what waits for the chunks before it, once there are none on their way.
+    fn end_if_quiet(&mut self, socket: &mut Socket<'_, Self>) {
+        if self.in_flight > 0 {
+            return;
+        }
+        match self.endings.pop_front() {
+            Some(Ending::Stop(stop)) => self.stop(stop, socket),
+            Some(Ending::Abort(abort)) => self.abort(abort.record_id, socket),
+            None => {}
         }
     }
 
@@ -158,20 +177,22 @@ impl RecorderSession {
         }
     }
 
-    fn stop_if_quiet(&mut self, socket: &mut Socket<'_, Self>) {
-        if self.in_flight > 0 {
-            return;
-        }
-        let Some(stop) = self.stopping.take() else { return };
+    fn stop(&mut self, stop: Stop, socket: &mut Socket<'_, Self>) {
         let token = match self.own(&stop.record_id) {
             Ok(token) => token,
-            Err(refusal) => return self.refuse(Some(stop.record_id), &refusal, socket),
+            Err(refusal) => {
+                self.refuse(Some(stop.record_id), &refusal, socket);
+                return self.end_if_quiet(socket);
+            }
         };
         let message = StopRecording { token, made: stop.made };
         self.ask(
             &self.link.stop.clone(),
             message,
-            move |recorder, stopped, socket| recorder.stopped(stop.record_id, stopped, socket),
+            move |recorder, stopped, socket| {
+                recorder.stopped(stop.record_id, stopped, socket);
+                recorder.end_if_quiet(socket);
+            },
             socket,
         );
     }
@@ -199,15 +220,24 @@ impl RecorderSession {
         }
     }
 
-    fn abort(&mut self, token: UploadToken, socket: &mut Socket<'_, Self>) {
-        let id = token.record_id().clone();
+    fn abort(&mut self, id: RecordId, socket: &mut Socket<'_, Self>) {
+        let token = match self.own(&id) {
+            Ok(token) => token,
+            Err(refusal) => {
+                self.refuse(Some(id), &refusal, socket);
+                return self.end_if_quiet(socket);
+            }
+        };
         self.ask(
             &self.link.abort.clone(),
             AbortRecording { token },
-            move |recorder, aborted, socket| match aborted {
-                // Nothing is left to speak of; the socket may start another.
-                Ok(()) => recorder.recording = None,
-                Err(refusal) => recorder.refuse(Some(id), &refusal, socket),
+            move |recorder, aborted, socket| {
+                match aborted {
+                    // Nothing is left to speak of; the socket may start another.
+                    Ok(()) => recorder.recording = None,
+                    Err(refusal) => recorder.refuse(Some(id), &refusal, socket),
+                }
+                recorder.end_if_quiet(socket);
             },
             socket,
         );
@@ -233,18 +263,22 @@ impl RecorderSession {
 
     fn chunk(&mut self, frame: &Bytes, socket: &mut Socket<'_, Self>) {
         let Some(Recording { token, framing }) = &self.recording else {
-            return self.refuse_chunk(None, &Code::NotStarted.into(), socket);
+            return self.refuse_chunk(None, None, &Code::NotStarted.into(), socket);
         };
         let token = token.clone();
-        let (place, chunk) = match framing {
-            Framing::Indexed => match ChunkFrame::parse(frame) {
-                Ok(ChunkFrame { index, chunk }) => (Some(index), chunk),
-                Err(refused) => return self.refuse_chunk(refused.index, &refused.refusal, socket),
-            },
-            Framing::Raw => match Chunk::raw(frame.clone()) {
-                Ok(chunk) => (None, chunk),
-                Err(refusal) => return self.refuse_chunk(None, &refusal, socket),
-            },
+        let read = match framing {
+            Framing::Indexed => ChunkFrame::parse(frame)
+                .map(|ChunkFrame { index, chunk }| (Some(index), chunk))
+                .map_err(|refused| (refused.index, refused.refusal)),
+            Framing::Raw => {
+                Chunk::raw(frame.clone()).map(|chunk| (None, chunk)).map_err(|refusal| (None, refusal))
+            }
+        };
+        let (place, chunk) = match read {
+            Ok(read) => read,
+            Err((index, refusal)) => {
+                return self.refuse_chunk(Some(token.record_id().clone()), index, &refusal, socket);
+            }
         };
         self.take_in(token, place, chunk, socket);
     }
@@ -259,43 +293,51 @@ impl RecorderSession {
     ) {
         self.in_flight += 1;
         let intake = self.link.intake.clone();
-        let asked = place.map(ChunkIndex::get);
+        let (id, asked) = (token.record_id().clone(), place.map(ChunkIndex::get));
+        // Once this many are on their way, or the node has its fill, no more is read until this one is stored.
+        let waits = place.is_none()
+            || self.in_flight >= limits::CHUNKS_IN_FLIGHT_MAX
+            || !intake.has_room(chunk.payload.len());
         let taking = async move { intake.take(&token, place, chunk, Patience::Socket).await };
         let then = move |recorder: &mut Self, taken, socket: &mut Socket<'_, Self>| {
-            recorder.taken(asked, taken, socket);
+            recorder.taken(id, asked, taken, socket);
         };
-        if place.is_none() || self.in_flight >= limits::CHUNKS_IN_FLIGHT_MAX {
+        if waits {
             socket.wait(taking, then);
         } else {
             socket.beside(taking, then);
         }
     }
 
-    fn taken(&mut self, asked: Option<u32>, taken: Result<Taken, Refusal>, socket: &mut Socket<'_, Self>) {
+    /// Says what became of a chunk of this recording, which need not be the socket's any more.
+    fn taken(
+        &mut self,
+        record_id: RecordId,
+        asked: Option<u32>,
+        taken: Result<ChunkIndex, Refusal>,
+        socket: &mut Socket<'_, Self>,
+    ) {
         self.in_flight -= 1;
         match taken {
-            Ok(taken) => self.acknowledge(taken, socket),
-            Err(refusal) => self.refuse_chunk(asked, &refusal, socket),
+            Ok(index) => {
+                let ack = RecorderEvent::ChunkAck { record_id, index, status: Success::Success };
+                self.send(&ack, socket);
+            }
+            Err(refusal) => self.refuse_chunk(Some(record_id), asked, &refusal, socket),
         }
-        self.stop_if_quiet(socket);
+        self.end_if_quiet(socket);
     }
 
-    fn acknowledge(&mut self, taken: Taken, socket: &mut Socket<'_, Self>) {
-        let Some(recording) = &self.recording else { return };
-        let record_id = recording.id().clone();
-        if taken.outdated_claim {
-            let message = RecordingWentOn { id: record_id.clone() };
-            // Should it not be told, its merge is found outdated when it ends.
-            let _ = post(&self.link.went_on, Mailbox::Supervisor, &self.metrics, message);
-        }
-        let ack = RecorderEvent::ChunkAck { record_id, index: taken.index, status: Success::Success };
-        self.send(&ack, socket);
-    }
-
-    fn refuse_chunk(&mut self, index: Option<u32>, refusal: &Refusal, socket: &mut Socket<'_, Self>) {
+    fn refuse_chunk(
+        &mut self,
+        record_id: Option<RecordId>,
+        index: Option<u32>,
+        refusal: &Refusal,
+        socket: &mut Socket<'_, Self>,
+    ) {
         self.metrics.refusals.with_label_values(&[refusal.code.name()]).inc();
         let event = RecorderEvent::ChunkError {
-            record_id: self.recording.as_ref().map(|recording| recording.id().clone()),
+            record_id,
             index,
             problem: refusal.into(),
             retry_after_ms: refusal.retry_after_ms,
@@ -305,13 +347,7 @@ impl RecorderSession {
 
     fn refuse(&mut self, record_id: Option<RecordId>, refusal: &Refusal, socket: &mut Socket<'_, Self>) {
         self.metrics.refusals.with_label_values(&[refusal.code.name()]).inc();
-        let event = RecorderEvent::RecordingError {
-            record_id,
-            problem: refusal.into(),
-            missing_chunks: None,
-            total_expected: None,
-        };
-        self.send(&event, socket);
+        self.send(&RecorderEvent::refused(record_id, refusal), socket);
         if refusal.code.row().ends {
             socket.end(refusal.code);
         }

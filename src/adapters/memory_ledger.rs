@@ -84,6 +84,10 @@ impl Ledger for MemoryLedger {
         at_once(self.with_token(&token, |record| record.attach(&token, self.now_ms(), self.times)))
     }
 
+    fn authorise(&self, token: UploadToken) -> PortFuture<Result<Result<(), Refusal>, LedgerError>> {
+        at_once(self.with_token(&token, |record| record.authorise(&token)))
+    }
+
     fn admit(
         &self,
         token: UploadToken,
@@ -189,11 +193,14 @@ impl Ledger for MemoryLedger {
         at_once(())
     }
 
+    fn missing(&self, id: &RecordId) -> PortFuture<Result<Vec<u32>, LedgerError>> {
+        at_once(self.with(id, |record| record.missing()).unwrap_or_default())
+    }
+
     fn show(&self, id: &RecordId) -> PortFuture<Result<Option<LedgerView>, LedgerError>> {
         at_once(self.with(id, |record| LedgerView {
             manifest: record.manifest().clone(),
             next_index: record.next_index(),
-            missing: record.missing(),
             chunks: record.chunk_count(),
             bytes: record.bytes(),
         }))
@@ -202,10 +209,6 @@ impl Ledger for MemoryLedger {
     fn forget_chunks(&self, id: &RecordId) -> PortFuture<Result<(), LedgerError>> {
         self.with(id, RecordingRecord::forget_chunks);
         at_once(())
-    }
-
-    fn list(&self) -> PortFuture<Result<Vec<RecordId>, LedgerError>> {
-        at_once(self.records().keys().cloned().collect())
     }
 
     fn close(&self, id: &RecordId) -> PortFuture<Result<(), LedgerError>> {

@@ -3,6 +3,8 @@
 //! Liveness asks whether a restart would help; it looks at this process only. Readiness asks whether the node may take
 //! traffic.
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, web::Data};
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value, json};
@@ -16,6 +18,9 @@ use crate::{
     adapters::ports::CatalogFilter,
     protocol::{Code, Refusal},
 };
+
+/// How long a store may take to answer before it counts as down.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// `GET /health/live`: 503 only when the process cannot heal itself.
 pub async fn live(state: Data<HttpState>) -> Result<HttpResponse, Problem> {
@@ -45,8 +50,8 @@ fn alive(state: &HttpState) -> Result<(), Problem> {
 pub async fn all(state: Data<HttpState>) -> HttpResponse {
     let census = ask(&state.count, CountRooms).await;
     let recordings = ask(&state.count_recordings, CountRecordings).await;
-    let storage = state.videos.free_bytes().await;
-    let catalog = state.catalog.page(CatalogFilter { limit: 1, ..CatalogFilter::default() }).await;
+    let storage = soon(state.videos.free_bytes()).await;
+    let catalog = soon(state.catalog.page(CatalogFilter { limit: 1, ..CatalogFilter::default() })).await;
     let merging = recordings.as_ref().is_ok_and(|counted| counted.merging_works);
     let check = |ok: bool| if ok { "ok" } else { "down" };
     let up = census.is_ok() && recordings.is_ok() && storage.is_ok();
@@ -72,6 +77,11 @@ pub async fn all(state: Data<HttpState>) -> HttpResponse {
         "recorders": recordings.ok().map(|counted| counted.recorders),
         "storage_free_bytes": storage.ok(),
     }))
+}
+
+/// Waits for an answer, but no longer than whoever asks for the node's health would. What went wrong is not for strangers.
+async fn soon<T, E>(answer: impl Future<Output = Result<T, E>>) -> Result<T, ()> {
+    tokio::time::timeout(PATIENCE, answer).await.map_err(|_| ())?.map_err(|_| ())
 }
 
 /// `GET /health/info`: facts that do not change while the node runs, and its age.

@@ -144,7 +144,7 @@ struct View {
 impl View {
     fn of(row: &CatalogRow, state: &HttpState) -> Self {
         let video = row.video.as_ref();
-        let link = |key: &VideoKey| format!("{}{}", state.api_base_url, key.download_path());
+        let link = |key: &VideoKey| key.link(&state.api_base_url);
         Self {
             record_id: row.record_id.clone(),
             state: row.state,
@@ -183,7 +183,7 @@ impl View {
         if let Some(account) = live.view.as_ref().filter(|_| runs) {
             view.chunks = account.chunks;
             view.next_index = Some(account.next_index);
-            view.missing_chunks.clone_from(&account.missing);
+            view.missing_chunks.clone_from(&live.missing);
         }
         view
     }

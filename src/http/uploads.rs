@@ -17,7 +17,7 @@ use super::{
     state::{HttpState, ask},
 };
 use crate::{
-    actors::messages::{BeginRecording, RecordingWentOn, StopRecording},
+    actors::messages::{BeginRecording, StopRecording},
     adapters::ports::Patience,
     domain::recording::StopRefused,
     protocol::{
@@ -113,15 +113,10 @@ async fn take(
     state.recording.intake.authorise(&token).await?;
     let (body, _held) = read_body(request, payload, limits::UPLOAD_BYTES_MAX, state).await?;
     let chunk = described(request.headers(), body)?;
-    let taken = state.recording.intake.take(&token, place, chunk, Patience::Http).await?;
-    if taken.outdated_claim {
-        let went_on = RecordingWentOn { id: token.record_id().clone() };
-        // Should it not be told, its merge is found outdated when it ends.
-        let _ = state.recording.went_on.try_send(went_on);
-    }
+    let index = state.recording.intake.take(&token, place, chunk, Patience::Http).await?;
     Ok(HttpResponse::Ok().json(json!({
         "recordId": token.record_id(),
-        "index": taken.index,
+        "index": index,
         "status": "success",
     })))
 }

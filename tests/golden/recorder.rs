@@ -85,8 +85,8 @@ fn ready(record_id: RecordId) -> Ready {
     let poster = VideoKey::new(&record_id, 1, "jpg");
     Ready {
         record_id,
-        download_url: key.download_path(),
-        poster_url: Some(poster.download_path()),
+        download_url: key.link(""),
+        poster_url: Some(poster.link("")),
         key,
         duration_ms: 30_021,
         size_bytes: 9_300_112,

@@ -162,6 +162,9 @@ fn unused<T: Send + 'static>() -> PortFuture<Result<T, StoreError>> {
 }
 
 impl ChunkStore for Shelf {
+    fn create(&self, _: Manifest) -> PortFuture<Result<bool, StoreError>> {
+        unused()
+    }
     fn save_manifest(&self, _: Manifest) -> PortFuture<Result<(), StoreError>> {
         unused()
     }

@@ -52,6 +52,8 @@ async fn put_marked(
     payload: &[u8],
     mark: ChunkMark,
 ) -> Result<Committed, StoreError> {
+    // `false` is a recording that is there already.
+    store.create(manifest(id, 1)).await?;
     let staged = store.stage(id, Bytes::copy_from_slice(payload)).await?;
     staged.commit(index(at), mark).await
 }
@@ -72,6 +74,8 @@ pub fn manifest(id: &RecordId, version: u32) -> Manifest {
         version,
         fence: Fence(7),
         keep_until_ms: None,
+        merged_chunks: None,
+        revision: u64::from(version),
     }
 }
 
@@ -115,13 +119,13 @@ async fn keeps_marks_of_the_upload(open: Open<'_>) {
 async fn forgets_what_was_only_staged(open: Open<'_>) {
     let id = id("staged");
     let store = open();
+    assert!(store.stage(&id, Bytes::from_static(b"of nobody")).await.is_err(), "there is no such recording");
+    assert!(!store.recordings().await.unwrap().contains(&id), "and it makes none");
+    store.create(manifest(&id, 1)).await.unwrap();
     let staged = store.stage(&id, Bytes::from_static(b"nobody counts it")).await.unwrap();
     assert!(store.list(&id).await.unwrap().is_empty());
-    assert!(!store.recordings().await.unwrap().contains(&id), "nothing was committed");
     drop(staged);
-    let store = open();
-    assert!(store.list(&id).await.unwrap().is_empty());
-    assert!(!store.recordings().await.unwrap().contains(&id));
+    assert!(open().list(&id).await.unwrap().is_empty());
 }
 
 async fn acknowledges_a_duplicate_once(open: Open<'_>) {
@@ -143,6 +147,7 @@ async fn acknowledges_a_duplicate_once(open: Open<'_>) {
 /// All are staged before any is committed, and through two openings, as on two nodes.
 async fn race(open: Open<'_>, id: &RecordId, payloads: &[Vec<u8>]) -> Vec<Committed> {
     let stores = [open(), open()];
+    stores[0].create(manifest(id, 1)).await.unwrap();
     let mut staged = Vec::new();
     for (payload, store) in payloads.iter().zip(stores.iter().cycle()) {
         staged.push((store.stage(id, payload.clone().into()).await.unwrap(), mark(payload)));
@@ -209,16 +214,18 @@ async fn lists_by_number(open: Open<'_>) {
 async fn replaces_a_manifest_whole(open: Open<'_>) {
     let id = id("manifest");
     assert_eq!(open().manifest(&id).await.unwrap(), None);
-    open().save_manifest(manifest(&id, 1)).await.unwrap();
+    assert!(open().save_manifest(manifest(&id, 1)).await.is_err(), "there is no such recording");
+    assert!(open().create(manifest(&id, 1)).await.unwrap());
+    assert!(!open().create(manifest(&id, 9)).await.unwrap(), "the name is taken");
     assert_eq!(open().manifest(&id).await.unwrap(), Some(manifest(&id, 1)));
     assert!(open().recordings().await.unwrap().contains(&id), "before its first chunk");
 
     let store = open();
     let saved = join_all((2..12).map(|version| store.save_manifest(manifest(&id, version)))).await;
     assert!(saved.iter().all(Result::is_ok));
-    let found = open().manifest(&id).await.unwrap().expect("one of them");
-    assert_eq!(found, manifest(&id, found.version));
-    assert!(found.version > 1);
+    assert_eq!(open().manifest(&id).await.unwrap(), Some(manifest(&id, 11)), "the latest revision stands");
+    store.save_manifest(manifest(&id, 3)).await.expect("an older one is no error");
+    assert_eq!(open().manifest(&id).await.unwrap(), Some(manifest(&id, 11)));
     assert!(open().list(&id).await.unwrap().is_empty(), "a manifest is no chunk");
 }
 
@@ -226,13 +233,14 @@ async fn deletes_and_begins_again(open: Open<'_>) {
     let (id, other) = (id("deleted"), id("neighbour"));
     let store = open();
     put(&*store, &other, 0, b"stays").await.unwrap();
-    store.save_manifest(manifest(&id, 1)).await.unwrap();
     put(&*store, &id, 0, b"goes").await.unwrap();
     let staged = store.stage(&id, Bytes::from_static(b"too late")).await.unwrap();
     store.delete(&id).await.unwrap();
 
     assert!(staged.commit(index(1), mark(b"too late")).await.is_err(), "its recording is gone");
     drop(staged);
+    assert!(store.stage(&id, Bytes::from_static(b"too late")).await.is_err(), "nobody brings it back");
+    assert!(store.save_manifest(manifest(&id, 2)).await.is_err());
     for store in [store.clone(), open()] {
         assert!(store.list(&id).await.unwrap().is_empty());
         assert_eq!(store.manifest(&id).await.unwrap(), None);
@@ -250,6 +258,7 @@ async fn deletes_and_begins_again(open: Open<'_>) {
 async fn commits_again(open: Open<'_>) {
     let id = id("again");
     let store = open();
+    store.create(manifest(&id, 1)).await.unwrap();
     let staged = store.stage(&id, Bytes::from_static(b"once")).await.unwrap();
     for _ in 0..2 {
         assert_eq!(staged.commit(index(3), mark(b"once")).await.unwrap(), Committed::Stored);

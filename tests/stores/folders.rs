@@ -141,7 +141,7 @@ async fn what_a_crash_left_is_cleared_away_at_the_next_start() {
     let folder = root.path().join("chunks/crashed");
     put(&chunks(root.path()), &id("crashed"), 0, b"acknowledged").await.unwrap();
     let before = || listing(&folder);
-    eventually("the staged name is gone", || before().len() == 2).await;
+    eventually("the staged name is gone", || before().len() == 3).await;
     let whole = before();
 
     // A file half written, one that was noted and lost its power before it had a place, and one just being written.
@@ -183,6 +183,7 @@ async fn a_note_of_another_file_is_no_mark_of_the_chunk() {
     let root = TempDir::new().unwrap();
     let store = chunks(root.path());
     let said = ChunkMark { timecode_ms: Some(9), ..mark(b"stands") };
+    store.create(manifest(&id("notes"), 1)).await.unwrap();
     let staged = store.stage(&id("notes"), Bytes::from_static(b"stands")).await.unwrap();
     staged.commit(index(0), said).await.unwrap();
     let folder = root.path().join("chunks/notes");
@@ -200,8 +201,8 @@ async fn who_comes_second_leaves_nothing() {
     put(&store, &id("second"), 0, b"first").await.unwrap();
     assert_eq!(put(&store, &id("second"), 0, b"others").await.unwrap(), Committed::Taken(mark(b"first")));
     let folder = root.path().join("chunks/second");
-    eventually("only the chunk and its mark", || listing(&folder).len() == 2).await;
-    assert!(listing(&folder)[1].starts_with("mark_00000000_5_"));
+    eventually("only the chunk, its mark and the manifest", || listing(&folder).len() == 3).await;
+    assert!(listing(&folder)[2].starts_with("mark_00000000_5_"));
 }
 
 /// Died between the note and the place: the next to come with the same bytes goes on from there.
@@ -209,7 +210,7 @@ async fn who_comes_second_leaves_nothing() {
 async fn a_commit_goes_on_where_one_that_died_had_come_to() {
     let root = TempDir::new().unwrap();
     let store = chunks(root.path());
-    store.save_manifest(manifest(&id("half"), 1)).await.unwrap();
+    store.create(manifest(&id("half"), 1)).await.unwrap();
     let said = mark(b"bytes");
     let note = format!("mark_00000000_5_{:08x}_0_-", said.crc);
     fs::write(root.path().join("chunks/half").join(note), b"bytes").unwrap();
@@ -229,11 +230,12 @@ async fn a_commit_goes_on_where_one_that_died_had_come_to() {
 async fn a_staged_chunk_that_is_dropped_leaves_no_file() {
     let root = TempDir::new().unwrap();
     let store = chunks(root.path());
+    store.create(manifest(&id("dropped"), 1)).await.unwrap();
     let staged = store.stage(&id("dropped"), Bytes::from_static(b"x")).await.unwrap();
     let folder = root.path().join("chunks/dropped");
-    assert_eq!(listing(&folder).len(), 1);
+    assert_eq!(listing(&folder).len(), 2, "and the manifest");
     drop(staged);
-    eventually("the file is gone", || listing(&folder).is_empty()).await;
+    eventually("the file is gone", || listing(&folder).len() == 1).await;
     // Nobody waits for the answer any more.
     drop(store.stage(&id("dropped"), Bytes::from(vec![0; 1 << 20])));
     let asked = tokio::spawn(store.stage(&id("dropped"), Bytes::from(vec![0; 1 << 20])));
@@ -241,7 +243,7 @@ async fn a_staged_chunk_that_is_dropped_leaves_no_file() {
     asked.abort();
     let _ = asked.await;
     assert_eq!(put(&store, &id("dropped"), 0, b"after").await.unwrap(), Committed::Stored);
-    eventually("only the chunk and its mark", || listing(&folder).len() == 2).await;
+    eventually("only the chunk, its mark and the manifest", || listing(&folder).len() == 3).await;
 }
 
 /// A disk that is not mounted is no recording without chunks, and gets no chunks of its own.
@@ -251,7 +253,6 @@ async fn a_folder_that_vanishes_is_said_and_may_come_back() {
     let (here, away) = (root.path().join("disk"), root.path().join("away"));
     let store = chunks(&here);
     let videos = videos(&here);
-    store.save_manifest(manifest(&id("away"), 1)).await.unwrap();
     put(&store, &id("away"), 0, b"safe").await.unwrap();
     let staged = store.stage(&id("away"), Bytes::from_static(b"next")).await.unwrap();
 
@@ -264,7 +265,7 @@ async fn a_folder_that_vanishes_is_said_and_may_come_back() {
     assert!(is_transient(store.delete(&id("away")).await.unwrap_err()));
     assert!(is_transient(staged.commit(index(1), mark(b"next")).await.unwrap_err()));
     assert!(is_transient(put(&store, &id("new"), 0, b"x").await.unwrap_err()));
-    assert!(is_transient(store.save_manifest(manifest(&id("new"), 1)).await.unwrap_err()));
+    assert!(is_transient(store.create(manifest(&id("new"), 1)).await.unwrap_err()));
     assert!(videos.free_bytes().await.is_err());
     assert!(!here.exists(), "nothing is made where the disk was");
 
@@ -290,7 +291,7 @@ async fn a_recording_that_another_node_deleted_begins_anew() {
 async fn a_damaged_manifest_is_said() {
     let root = TempDir::new().unwrap();
     let store = chunks(root.path());
-    store.save_manifest(manifest(&id("torn"), 1)).await.unwrap();
+    store.create(manifest(&id("torn"), 1)).await.unwrap();
     let path = root.path().join("chunks/torn/manifest.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, &text[..text.len() / 2]).unwrap();

@@ -39,7 +39,7 @@ async fn writes_until_it_is_killed() {
     let root = Path::new(&root);
     let store = FolderChunks::open(root).unwrap();
     let catalog = SqlCatalog::open(&sqlite_url(&root.join("recordings.db"))).await.unwrap();
-    store.save_manifest(manifest(&id("killed"), 1)).await.unwrap();
+    store.create(manifest(&id("killed"), 1)).await.unwrap();
     let from = u32::try_from(store.list(&id("killed")).await.unwrap().len()).unwrap();
     let puts: u32 = setting(PUTS).unwrap().parse().unwrap();
     for at in from..from + puts {

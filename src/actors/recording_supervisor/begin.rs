@@ -1,24 +1,23 @@
 //! Recorders that come, go on, stop, and think better of it.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use actix::{ActorFuture, ActorFutureExt as _, Message, ResponseActFuture, WrapFuture as _};
-use tracing::info;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{Attachment, RecordingSupervisor, at_once};
 use crate::{
     actors::{
-        chunk_gate::ChunkGates,
         mailbox::{Mailbox, post},
         messages::{AbortRecording, BeginRecording, Begun, CancelMerge, DeleteRecording, StopRecording},
         secret,
     },
-    adapters::ports::{CatalogError, LedgerError, RecordingPorts, StoreError, VideoFacts},
+    adapters::ports::{CatalogError, RecordingPorts, StoreError},
     domain::recording::{Attached, Manifest, StopRefused, StopTaken},
     protocol::{
         Code, Fence, RecordId, Refusal, UploadToken, limits,
-        recorder::{Merging, RecorderEvent, RecorderLimits, RecordingState, Start, Started},
+        recorder::{Merging, RecorderEvent, RecorderLimits, RecordingState, Start, Started, VideoKey},
     },
 };
 
@@ -27,6 +26,9 @@ type Answer<M> = ResponseActFuture<RecordingSupervisor, <M as Message>::Result>;
 impl RecordingSupervisor {
     pub(super) fn begin(&mut self, message: BeginRecording) -> Answer<BeginRecording> {
         let BeginRecording { start, socket } = message;
+        if self.draining {
+            return at_once(Err(Code::Draining.into()));
+        }
         let ports = self.ports.clone();
         let started_ms = self.clock.now().wall_ms;
         let goes_on = start.upload_token.is_some();
@@ -50,6 +52,9 @@ impl RecordingSupervisor {
             {
                 let generation = attached.generation;
                 supervisor.attach(token.record_id(), Attachment { connection, door, generation });
+            }
+            if !goes_on {
+                supervisor.open_row(&attached.manifest);
             }
             Ok(supervisor.begun(token, attached))
         }))
@@ -85,7 +90,7 @@ impl RecordingSupervisor {
         let manifest = &attached.manifest;
         info!(recording = %manifest.record_id, reopened = attached.reopened, "a recorder is there");
         if attached.reopened {
-            self.take_back_merge(&manifest.record_id);
+            self.take_back_merge(&manifest.record_id, manifest.fence);
         }
         if manifest.state == RecordingState::Recording {
             self.row_of(manifest, |row| row.error = None);
@@ -118,21 +123,18 @@ impl RecordingSupervisor {
             RecordingState::Ready => {
                 self.ready(row).map(|ready| RecorderEvent::RecordingReady(Box::new(ready)))
             }
-            RecordingState::Failed => Some(RecorderEvent::RecordingError {
-                record_id: Some(record_id),
-                problem: (&Refusal::from(Code::MergeFailed)).into(),
-                missing_chunks: None,
-                total_expected: None,
-            }),
+            RecordingState::Failed => {
+                Some(RecorderEvent::refused(Some(record_id), &Code::MergeFailed.into()))
+            }
         }
     }
 
-    /// The merge that runs is for nothing: there is more to come.
-    pub(super) fn take_back_merge(&mut self, id: &RecordId) {
+    /// Merges under claims before this one are for nothing: there is more to come, or nothing at all.
+    pub(super) fn take_back_merge(&mut self, id: &RecordId, below: Fence) {
         self.merging.remove(id);
-        let cancel = CancelMerge { id: id.clone() };
+        let cancel = CancelMerge { id: id.clone(), below };
         // Should its mailbox be full: its result will be found outdated.
-        let _ = post(&self.links.cancel, Mailbox::Supervisor, &self.metrics, cancel);
+        let _ = post(&self.links.cancel, Mailbox::MergeWorker, &self.metrics, cancel);
     }
 
     pub(super) fn stop(&mut self, message: StopRecording) -> Answer<StopRecording> {
@@ -152,18 +154,22 @@ impl RecordingSupervisor {
             }
             answer
         };
-        Box::pin(stopped.into_actor(self).map(|answer: Result<StopTaken, StopRefused>, supervisor, ctx| {
-            if let Ok(taken) = &answer {
-                let now = supervisor.clock.now().wall_ms;
-                supervisor.room_follows(&taken.manifest);
-                supervisor.row_of(&taken.manifest, |row| {
-                    row.chunks = taken.chunks;
-                    row.ended_ms = row.ended_ms.or(Some(now));
-                });
-                supervisor.sweep(ctx);
-            }
-            answer
-        }))
+        Box::pin(stopped.into_actor(self).map(
+            move |answer: Result<StopTaken, StopRefused>, supervisor, ctx| {
+                if let Ok(taken) = &answer {
+                    let now = supervisor.clock.now().wall_ms;
+                    supervisor.room_follows(&taken.manifest);
+                    if !finished {
+                        supervisor.row_of(&taken.manifest, |row| {
+                            row.chunks = taken.chunks;
+                            row.ended_ms = row.ended_ms.or(Some(now));
+                        });
+                    }
+                    supervisor.sweep(ctx);
+                }
+                answer
+            },
+        ))
     }
 
     pub(super) fn abort(&mut self, token: UploadToken) -> Answer<AbortRecording> {
@@ -212,13 +218,14 @@ impl RecordingSupervisor {
             }
             let row = match known {
                 Some(row) => Some(row),
-                None => ports.catalog.get(&id).await.map_err(|error| catalog_refusal(&error))?,
+                None => ports.catalog.get(&id).await.map_err(|error| unreachable_catalog(&error))?,
             };
             let row = row.ok_or(Code::RecordingUnknown)?;
-            ports.discard(&id, &gates).await?;
-            for key in row.video.iter().flat_map(VideoFacts::keys) {
-                ports.videos.delete(key).await.map_err(|error| error.refusal())?;
-            }
+            // The account first, so that nothing is added any more; then whoever is on its way, then what is there.
+            ports.ledger.close(&id).await.map_err(|error| error.refusal())?;
+            let _alone = gates.close(&id).await;
+            ports.chunks.delete(&id).await.map_err(|error| error.refusal())?;
+            ports.delete_versions(&id, 1..=row.version).await.map_err(|error| error.refusal())?;
             Ok(id)
         };
         removed.into_actor(self)
@@ -234,13 +241,13 @@ impl RecordingSupervisor {
     ) -> Answer<AbortRecording> {
         info!(recording = %id, why, "a recording is gone");
         self.metrics.cleanups.with_label_values(&[why]).inc();
-        self.take_back_merge(id);
+        self.take_back_merge(id, Fence(u64::MAX));
         self.attached.remove(id);
         self.faults.remove(id);
         if let Some(room) = self.recorded_rooms.remove(id) {
             self.tell_room(&room);
         }
-        let written = self.rows.delete(id.clone());
+        let written = self.rows.delete(id);
         self.write_rows(ctx);
         let told = tokio::time::timeout(CATALOG_PATIENCE, written);
         Box::pin(told.into_actor(self).map(|_, _, _| Ok(())))
@@ -250,46 +257,56 @@ impl RecordingSupervisor {
 /// How long whoever deletes waits for the catalog.
 const CATALOG_PATIENCE: Duration = Duration::from_secs(3);
 
+fn fresh_manifest(start: &Start, token: &UploadToken, started_ms: u64) -> Manifest {
+    Manifest {
+        record_id: token.record_id().clone(),
+        token: token.digest(),
+        mime_type: start.mime_type.clone(),
+        framing: start.framing,
+        room: start.room_name.clone(),
+        title: start.title.clone(),
+        owner: start.owner.clone(),
+        started_ms,
+        state: RecordingState::Recording,
+        stopped: false,
+        announced: None,
+        version: 1,
+        fence: Fence(0),
+        keep_until_ms: None,
+        merged_chunks: None,
+        revision: 0,
+    }
+}
+
 fn names_its_own(token: &UploadToken, start: &Start) -> bool {
     start.record_id.as_ref().is_none_or(|id| id == token.record_id())
 }
 
-fn catalog_refusal(error: &CatalogError) -> Refusal {
-    Refusal::because(Code::StorageFailed, error.to_string())
+fn unreachable_catalog(error: &CatalogError) -> Refusal {
+    warn!(%error, "the catalog gave no answer");
+    Refusal::because(Code::StorageFailed, "the catalog gives no answer")
 }
 
 impl RecordingPorts {
-    /// Opens a recording: known to the ledger, and durable before anybody is told.
+    /// Opens a recording: durable, and known to the ledger, before anybody is told.
     async fn open(&self, start: &Start, started_ms: u64) -> Result<(UploadToken, Attached), Refusal> {
-        let id = start.record_id.clone().unwrap_or_else(spare_record_id);
-        // The catalog may be away: then a name is taken only where this node still knows the recording.
-        if matches!(self.catalog.get(&id).await, Ok(Some(_))) {
+        // A name that was drawn at random is nobody's; one that was chosen may be, also while the catalog is away.
+        let id = match &start.record_id {
+            Some(id) if self.is_taken(id).await? => return Err(Code::RecordIdTaken.into()),
+            Some(id) => id.clone(),
+            None => spare_record_id(),
+        };
+        let token = UploadToken::new(id.clone(), secret::draw());
+        let manifest = fresh_manifest(start, &token, started_ms);
+        if !self.chunks.create(manifest.clone()).await.map_err(|error| error.refusal())? {
             return Err(Code::RecordIdTaken.into());
         }
-        let token = UploadToken::new(id.clone(), secret::draw());
-        let manifest = Manifest {
-            record_id: id.clone(),
-            token: token.digest(),
-            mime_type: start.mime_type.clone(),
-            framing: start.framing,
-            room: start.room_name.clone(),
-            title: start.title.clone(),
-            owner: start.owner.clone(),
-            started_ms,
-            state: RecordingState::Recording,
-            stopped: false,
-            announced: None,
-            version: 1,
-            fence: Fence(0),
-            keep_until_ms: None,
-        };
-        let attached = self.ledger.open(manifest.clone()).await.map_err(|error| error.refusal())??;
-        if let Err(error) = self.chunks.save_manifest(manifest).await {
-            let _: Result<(), LedgerError> = self.ledger.close(&id).await;
+        let attached = self.ledger.open(manifest).await.map_err(|error| error.refusal()).flatten();
+        if attached.is_err() {
+            // What this call has made, nobody has been told of.
             let _: Result<(), StoreError> = self.chunks.delete(&id).await;
-            return Err(error.refusal());
         }
-        Ok((token, attached))
+        attached.map(|attached| (token, attached))
     }
 
     /// Goes on with a recording.
@@ -312,16 +329,27 @@ impl RecordingPorts {
     }
 
     async fn authorise(&self, token: &UploadToken) -> Result<(), Refusal> {
-        let view = self.ledger.show(token.record_id()).await.map_err(|error| error.refusal())?;
-        let manifest = view.ok_or(Code::RecordingUnknown)?.manifest;
-        if manifest.token.matches(token) { Ok(()) } else { Err(Code::Unauthorised.into()) }
+        self.ledger.authorise(token.clone()).await.map_err(|error| error.refusal())?
     }
 
-    /// Takes away everything that is not in the catalog: the account first, so that nothing is added any more.
-    async fn discard(&self, id: &RecordId, gates: &ChunkGates) -> Result<(), Refusal> {
-        self.ledger.close(id).await.map_err(|error| error.refusal())?;
-        let _alone = gates.close(id).await;
-        self.chunks.delete(id).await.map_err(|error| error.refusal())
+    /// Takes away the videos and posters of these versions, whatever they end with.
+    pub(super) async fn delete_versions(
+        &self,
+        id: &RecordId,
+        versions: RangeInclusive<u32>,
+    ) -> Result<(), StoreError> {
+        for version in versions {
+            for extension in VideoKey::EXTENSIONS {
+                self.videos.delete(&VideoKey::new(id, version, extension)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything stands under this name, as far as can be told.
+    async fn is_taken(&self, id: &RecordId) -> Result<bool, Refusal> {
+        let row = self.catalog.get(id).await.map_err(|error| unreachable_catalog(&error))?;
+        Ok(row.is_some())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         mailbox::{Mailbox, post},
         messages::{MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
     },
-    adapters::ports::{CatalogRow, ClaimEnd, MergeError, StoreError, VideoFacts},
+    adapters::ports::{CatalogRow, ClaimEnd, MergeError, StoreError},
     domain::recording::{Claim, ClaimedWork, Manifest},
     protocol::{
         Code, RecordId, Refusal,
@@ -22,10 +22,11 @@ use crate::{
     },
 };
 
-/// Merges that come to nothing before a person must look.
-const TRIES: u32 = 5;
-/// The pause before the second try; it doubles with each.
+/// Merges that are cut off, by a signal, their time limit or a full disk, before a person must look: over half an hour.
+const TRIES: u32 = 12;
+/// The pause before the second try; it doubles with each, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How often it is looked whether ffmpeg is there now.
 const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(30);
 /// The chunks of an incomplete recording stay until somebody deletes it: a hundred years.
@@ -67,7 +68,7 @@ impl RecordingSupervisor {
         self.save_manifest(manifest.clone(), ctx);
         let (id, fence) = (manifest.record_id.clone(), manifest.fence);
         let message = MergeRecording { manifest, expected };
-        if post(&self.links.merge, Mailbox::Supervisor, &self.metrics, message).is_err() {
+        if post(&self.links.merge, Mailbox::MergeWorker, &self.metrics, message).is_err() {
             let again = self.ports.ledger.settle(id, fence, ClaimEnd::TryAgain(FIRST_PAUSE));
             ctx.spawn(again.into_actor(self).map(|_, _, _| ()));
         }
@@ -99,8 +100,10 @@ impl RecordingSupervisor {
     pub(super) fn merge_ended(&mut self, message: MergeEnded, ctx: &mut Context<Self>) {
         let MergeEnded { manifest, outcome } = message;
         let id = manifest.record_id.clone();
-        if let Err(fault @ MergeFault::Empty) = &outcome {
-            return self.nothing_came(&manifest, fault, ctx);
+        match &outcome {
+            Err(fault @ MergeFault::Empty) => return self.nothing_came(&manifest, fault, ctx),
+            Err(MergeFault::Overtaken) => return self.overtaken(&manifest),
+            _ => {}
         }
         let end = match &outcome {
             Ok(video) => {
@@ -112,31 +115,38 @@ impl RecordingSupervisor {
         let settled = self.ports.ledger.settle(id, manifest.fence, end.clone());
         ctx.spawn(settled.into_actor(self).map(move |settled, supervisor, ctx| match settled {
             Ok(Some(manifest)) => supervisor.settled(&manifest, outcome, &end, ctx),
-            Ok(None) => {
-                info!(recording = %manifest.record_id, "a merge was overtaken by more chunks");
-                supervisor.metrics.merges.with_label_values(&["outdated", "none"]).inc();
+            Ok(None) => supervisor.overtaken(&manifest),
+            Err(error) => {
+                supervisor.ledger_failed("settle", &error);
+                let again = MergeEnded { manifest, outcome };
+                ctx.run_later(FIRST_PAUSE, move |supervisor, ctx| supervisor.merge_ended(again, ctx));
             }
-            Err(error) => supervisor.ledger_failed("settle", &error),
         }));
+    }
+
+    fn overtaken(&self, manifest: &Manifest) {
+        info!(recording = %manifest.record_id, "a merge was overtaken by more chunks");
+        self.metrics.merges.with_label_values(&["outdated", "none"]).inc();
     }
 
     /// What a merge that came to nothing means for the next one.
     fn after_fault(&mut self, id: &RecordId, fault: &MergeFault) -> ClaimEnd {
-        let faults = self.faults.entry(id.clone()).or_default();
-        let transient = match fault {
+        let tries = match fault {
             MergeFault::Merge(MergeError::Unavailable(_)) => {
                 return ClaimEnd::TryAgain(UNAVAILABLE_PAUSE);
             }
-            MergeFault::Merge(error) => error.is_transient(),
-            MergeFault::Store(_) => true,
-            MergeFault::Empty => false,
+            // A disk that is full or away says nothing against the recording.
+            MergeFault::Store(_) => u32::MAX,
+            MergeFault::Merge(error) if error.is_transient() => TRIES,
+            MergeFault::Merge(_) | MergeFault::Empty | MergeFault::Overtaken => 1,
         };
+        let faults = self.faults.entry(id.clone()).or_default();
         *faults += 1;
-        if transient && *faults < TRIES {
-            ClaimEnd::TryAgain(FIRST_PAUSE * 2u32.pow(*faults - 1))
-        } else {
-            ClaimEnd::Failed
+        if *faults >= tries {
+            return ClaimEnd::Failed;
         }
+        let pause = FIRST_PAUSE.saturating_mul(1 << (*faults - 1).min(16));
+        ClaimEnd::TryAgain(pause.min(LONGEST_PAUSE))
     }
 
     fn settled(
@@ -186,11 +196,6 @@ impl RecordingSupervisor {
         let unsigned = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         self.metrics.chunks_missing.with_label_values::<&str>(&[]).inc_by(unsigned(missing.len()));
         self.metrics.gaps.with_label_values::<&str>(&[]).inc_by(unsigned(facts.gaps.len()));
-        let before = self.rows.get(id).and_then(|row| row.video.clone());
-        for key in before.iter().flat_map(VideoFacts::keys).filter(|key| !facts.keys().any(|new| new == *key))
-        {
-            self.rows.supersede(id, key.clone());
-        }
         let now = self.clock.now().wall_ms;
         self.row_of(manifest, |row| {
             row.ready_ms = Some(now);
@@ -305,10 +310,11 @@ impl RecordingSupervisor {
 
     /// A chunk came after a claim: the recording goes on.
     pub(super) fn went_on(&mut self, id: &RecordId, ctx: &mut Context<Self>) {
-        self.take_back_merge(id);
         let view = self.ports.ledger.show(id);
         ctx.spawn(view.into_actor(self).map(|view, supervisor, ctx| match view {
             Ok(Some(view)) => {
+                // A claim that was made since may be at it: that one knows of the chunk.
+                supervisor.take_back_merge(&view.manifest.record_id, view.manifest.fence);
                 supervisor.save_manifest(view.manifest.clone(), ctx);
                 supervisor.room_follows(&view.manifest);
                 supervisor.row_of(&view.manifest, |row| row.error = None);
@@ -326,6 +332,7 @@ fn how(manifest: &Manifest) -> &'static str {
 fn told(fault: &MergeFault) -> (Refusal, &'static str) {
     match fault {
         MergeFault::Empty => (Code::EmptyRecording.into(), "empty"),
+        MergeFault::Overtaken => (Code::MergeFailed.into(), "outdated"),
         MergeFault::Store(what) => (Refusal::because(Code::MergeFailed, what.clone()), "store"),
         MergeFault::Merge(error) => {
             let outcome = match error {

@@ -105,6 +105,7 @@ pub struct RecordingSupervisor {
     recorded_rooms: BTreeMap<RecordId, RoomName>,
     merging_works: bool,
     sweeping: bool,
+    draining: bool,
 }
 
 impl RecordingSupervisor {
@@ -125,12 +126,13 @@ impl RecordingSupervisor {
             clock,
             metrics,
             attached: HashMap::new(),
-            rows: Rows::new(recovered.rows),
+            rows: Rows::new(recovered.rows, recovered.unwritten),
             merging: HashMap::new(),
             faults: HashMap::new(),
             recorded_rooms: BTreeMap::new(),
             merging_works: recovered.merging_works,
             sweeping: false,
+            draining: false,
         }
     }
 
@@ -146,13 +148,7 @@ impl RecordingSupervisor {
 
     /// Tells a recording's recorder that something was not done, and why.
     fn tell_refused(&mut self, id: &RecordId, refusal: &Refusal) {
-        let event = RecorderEvent::RecordingError {
-            record_id: Some(id.clone()),
-            problem: refusal.into(),
-            missing_chunks: None,
-            total_expected: None,
-        };
-        self.tell(id, event);
+        self.tell(id, RecorderEvent::refused(Some(id.clone()), refusal));
     }
 
     /// Ends a recorder's socket.
@@ -357,6 +353,7 @@ impl Handler<DrainRecordings> for RecordingSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: DrainRecordings, _: &mut Self::Context) {
+        self.draining = true;
         for attachment in self.attached.values() {
             self.close_door(attachment, Code::Draining);
         }
@@ -383,8 +380,10 @@ impl Handler<ShowRecordings> for RecordingSupervisor {
             let mut shown = Vec::new();
             for row in rows {
                 let view = ledger.show(&row.record_id).await.ok().flatten();
+                let runs = matches!(row.state, RecordingState::Recording | RecordingState::Finalising);
+                let missing = if runs { ledger.missing(&row.record_id).await.ok() } else { None };
                 let percent = merging.get(&row.record_id).copied();
-                shown.push(LiveRecording { row, view, percent });
+                shown.push(LiveRecording { row, view, missing: missing.unwrap_or_default(), percent });
             }
             shown
         };

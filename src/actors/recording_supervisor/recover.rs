@@ -1,25 +1,39 @@
 //! A new life of the node: what was going on in the last one goes on.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use futures_util::{StreamExt as _, future, stream};
 use tracing::{error, info, warn};
 
 use super::rows::fresh_row;
 use crate::{
-    adapters::ports::{CatalogFilter, CatalogRow, RecordingPorts, StoreError},
+    adapters::ports::{CatalogFilter, CatalogRow, RecordingPorts, StoreError, StoredChunk},
+    domain::recording::Manifest,
     protocol::{Code, RecordId, Refusal, recorder::RecordingState},
 };
 
 /// Rows looked at in one go.
 const PAGE: u32 = 200;
 
+/// Folders looked into at one time.
+const SIDE_BY_SIDE: usize = 16;
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// The rows of recordings that are not over.
     pub rows: Vec<CatalogRow>,
+    /// Those of them that the catalog has otherwise, or not at all.
+    pub unwritten: Vec<CatalogRow>,
     /// Whether ffmpeg is there.
     pub merging_works: bool,
+}
+
+/// A recording of an earlier life.
+struct Found {
+    manifest: Manifest,
+    chunks: Vec<StoredChunk>,
+    known: Option<CatalogRow>,
 }
 
 /// Puts back the accounts of every recording that has chunks (L-4), before anybody is let in.
@@ -27,14 +41,23 @@ pub struct Recovered {
 /// # Errors
 /// The chunk store cannot be read: a node that does not know what it has promised must not start.
 pub async fn recover(ports: &RecordingPorts) -> Result<Recovered, StoreError> {
-    let mut rows = BTreeMap::new();
-    for id in ports.chunks.recordings().await? {
-        if let Some(row) = recover_one(ports, &id).await? {
-            rows.insert(id, row);
-        }
+    let ids = ports.chunks.recordings().await?;
+    let looked = stream::iter(ids).map(|id| look(ports, id)).buffer_unordered(SIDE_BY_SIDE);
+    let found: Vec<_> = looked.filter_map(future::ready).collect().await;
+    let mut recovered = Recovered { merging_works: merging_works(ports).await, ..Recovered::default() };
+    // All at once and at the end, so that each recorder has its whole grace to come back in.
+    for found in found {
+        put_back(ports, found, &mut recovered).await;
     }
-    bury_the_lost(ports, &rows).await;
-    let merging_works = match ports.merger.check().await {
+    bury_the_lost(ports, &recovered.rows).await;
+    if !recovered.rows.is_empty() {
+        info!(recordings = recovered.rows.len(), "recordings of an earlier life go on");
+    }
+    Ok(recovered)
+}
+
+async fn merging_works(ports: &RecordingPorts) -> bool {
+    match ports.merger.check().await {
         Ok(version) => {
             info!(version, "ffmpeg is there");
             true
@@ -43,61 +66,58 @@ pub async fn recover(ports: &RecordingPorts) -> Result<Recovered, StoreError> {
             error!(%failure, "recordings are saved but cannot be merged: install ffmpeg and ffprobe");
             false
         }
-    };
-    if !rows.is_empty() {
-        info!(recordings = rows.len(), "recordings of an earlier life go on");
     }
-    Ok(Recovered { rows: rows.into_values().collect(), merging_works })
 }
 
-async fn recover_one(ports: &RecordingPorts, id: &RecordId) -> Result<Option<CatalogRow>, StoreError> {
-    let chunks = ports.chunks.list(id).await?;
-    let manifest = match ports.chunks.manifest(id).await {
-        Ok(manifest) => manifest,
-        Err(failure) => {
-            error!(recording = %id, %failure, "a manifest that cannot be read; its chunks are left alone");
-            return Ok(None);
+/// Looks into one recording's folder. One that cannot be read harms no other.
+async fn look(ports: &RecordingPorts, id: RecordId) -> Option<Found> {
+    let (chunks, manifest) = match (ports.chunks.list(&id).await, ports.chunks.manifest(&id).await) {
+        (Ok(chunks), Ok(Some(manifest))) if manifest.record_id == id => (chunks, manifest),
+        (Ok(_), Ok(_)) => {
+            error!(recording = %id, "chunks without a manifest of their own; they are left alone");
+            return None;
+        }
+        (Err(failure), _) | (_, Err(failure)) => {
+            error!(recording = %id, %failure, "a recording that cannot be read; it is left alone");
+            return None;
         }
     };
-    let Some(mut manifest) = manifest else {
-        if chunks.is_empty() {
-            // The node died before it told anybody of this recording.
-            ports.chunks.delete(id).await?;
-        } else {
-            error!(recording = %id, chunks = chunks.len(), "chunks without a manifest; they are left alone");
-        }
-        return Ok(None);
-    };
-    let mut row = match ports.catalog.get(id).await {
-        Ok(Some(row)) => row,
-        Ok(None) => fresh_row(&manifest),
-        Err(failure) => {
-            warn!(recording = %id, %failure, "the catalog did not answer");
-            fresh_row(&manifest)
-        }
-    };
+    let known = ports.catalog.get(&id).await.unwrap_or_else(|failure| {
+        warn!(recording = %id, %failure, "the catalog did not answer");
+        None
+    });
+    Some(Found { manifest, chunks, known })
+}
+
+async fn put_back(ports: &RecordingPorts, found: Found, recovered: &mut Recovered) {
+    let Found { mut manifest, chunks, known } = found;
+    let mut row = known.clone().unwrap_or_else(|| fresh_row(&manifest));
     // The last claim may have reached the catalog and not the manifest: what comes now must be newer than both.
     if row.version >= manifest.version {
         manifest.fence = manifest.fence.max(row.fence);
     }
     manifest.version = manifest.version.max(row.version);
-    // What failed in an earlier life is tried again in this one.
-    row.state = match manifest.state {
-        RecordingState::Failed => RecordingState::Finalising,
-        state => state,
-    };
-    row.version = manifest.version;
-    row.fence = manifest.fence;
+    let id = manifest.record_id.clone();
     row.chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
     if let Err(failure) = ports.ledger.restore(manifest, chunks).await {
-        warn!(recording = %id, %failure, "the ledger did not take back an account");
+        return warn!(recording = %id, %failure, "the ledger did not take back an account");
     }
-    Ok(Some(row))
+    // How it goes on is for the account to say: what failed, for one, is tried again.
+    if let Ok(Some(view)) = ports.ledger.show(&id).await {
+        row.state = view.manifest.state;
+        row.version = view.manifest.version;
+        row.fence = view.manifest.fence;
+    }
+    if known.as_ref() != Some(&row) {
+        recovered.unwritten.push(row.clone());
+    }
+    recovered.rows.push(row);
 }
 
 /// Rows of recordings that the catalog believes to be under way, but of which nothing is left: they never end by
 /// themselves.
-async fn bury_the_lost(ports: &RecordingPorts, known: &BTreeMap<RecordId, CatalogRow>) {
+async fn bury_the_lost(ports: &RecordingPorts, found: &[CatalogRow]) {
+    let known: BTreeSet<_> = found.iter().map(|row| &row.record_id).collect();
     for state in [RecordingState::Recording, RecordingState::Finalising] {
         let mut filter = CatalogFilter { state: Some(state), limit: PAGE, ..CatalogFilter::default() };
         loop {
@@ -105,7 +125,7 @@ async fn bury_the_lost(ports: &RecordingPorts, known: &BTreeMap<RecordId, Catalo
                 Ok(page) => page,
                 Err(failure) => return warn!(%failure, "the catalog was not looked through"),
             };
-            for mut row in page.rows.into_iter().filter(|row| !known.contains_key(&row.record_id)) {
+            for mut row in page.rows.into_iter().filter(|row| !known.contains(&row.record_id)) {
                 warn!(recording = %row.record_id, "a recording of which nothing is left");
                 let refusal = Refusal::from(Code::EmptyRecording);
                 row.state = RecordingState::Failed;

@@ -1,7 +1,7 @@
 //! What the catalog has still to be told: rows follow, in order, when it is there again.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -15,12 +15,14 @@ use crate::{
     domain::recording::Manifest,
     protocol::{
         RecordId,
-        recorder::{Ready, RecordingState, VideoKey},
+        recorder::{Ready, RecordingState},
     },
 };
 
 /// How long a catalog that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Earlier versions that are looked for when a new one is there.
+const SUPERSEDED_MAX: u32 = 3;
 
 /// Rows of recordings that are not over, and what of them is not in the catalog yet.
 #[derive(Debug, Default)]
@@ -31,23 +33,25 @@ pub struct Rows {
     order: VecDeque<RecordId>,
     /// The one that is being written.
     writing: Option<RecordId>,
+    /// Those of which the catalog knows something newer: they are not written, and never were.
+    refused: HashSet<RecordId>,
     pause_until: Duration,
-    /// Videos of earlier versions: they go when the row names the new one.
-    superseded: HashMap<RecordId, Vec<VideoKey>>,
 }
 
-#[derive(Debug)]
-enum Pending {
-    Put(Box<CatalogRow>),
+/// What is to be done with a row: first it goes, where that is wanted, and then it comes anew.
+#[derive(Debug, Default)]
+struct Pending {
     /// With whoever waits for it.
-    Delete(Vec<oneshot::Sender<()>>),
+    delete: Option<Vec<oneshot::Sender<()>>>,
+    put: Option<Box<CatalogRow>>,
 }
 
 impl Rows {
-    pub fn new(rows: Vec<CatalogRow>) -> Self {
-        let mut new = Self::default();
-        for row in rows {
-            new.live.insert(row.record_id.clone(), row.clone());
+    /// Goes on with these; `unwritten` are those that the catalog has otherwise.
+    pub fn new(rows: Vec<CatalogRow>, unwritten: Vec<CatalogRow>) -> Self {
+        let live = rows.into_iter().map(|row| (row.record_id.clone(), row)).collect();
+        let mut new = Self { live, ..Self::default() };
+        for row in unwritten {
             new.put(row);
         }
         new
@@ -62,43 +66,37 @@ impl Rows {
     }
 
     /// The row goes, and so does what was to be written of it. Says when it is gone.
-    pub fn delete(&mut self, id: RecordId) -> oneshot::Receiver<()> {
-        self.live.remove(&id);
-        self.superseded.remove(&id);
+    pub fn delete(&mut self, id: &RecordId) -> oneshot::Receiver<()> {
+        self.live.remove(id);
+        self.refused.remove(id);
         let (gone, told) = oneshot::channel();
-        let waiting = match self.pending.remove(&id) {
-            Some(Pending::Delete(waiting)) => waiting,
-            Some(Pending::Put(_)) | None => Vec::new(),
-        };
-        self.order.retain(|queued| *queued != id);
-        self.queue(id, Pending::Delete(waiting.into_iter().chain([gone]).collect()));
+        let pending = self.pending(id);
+        pending.put = None;
+        pending.delete.get_or_insert_default().push(gone);
         told
     }
 
     /// The recording is over: its row stays in the catalog.
     pub fn release(&mut self, id: &RecordId) {
         self.live.remove(id);
+        self.refused.remove(id);
     }
 
     /// Whether the catalog knows how the recording stands.
     pub fn is_written(&self, id: &RecordId) -> bool {
-        !self.pending.contains_key(id) && self.writing.as_ref() != Some(id)
-    }
-
-    /// A video that the row no longer names once it is written.
-    pub fn supersede(&mut self, id: &RecordId, key: VideoKey) {
-        self.superseded.entry(id.clone()).or_default().push(key);
+        !self.pending.contains_key(id) && self.writing.as_ref() != Some(id) && !self.refused.contains(id)
     }
 
     fn put(&mut self, row: CatalogRow) {
         let id = row.record_id.clone();
-        self.queue(id, Pending::Put(Box::new(row)));
+        self.pending(&id).put = Some(Box::new(row));
     }
 
-    fn queue(&mut self, id: RecordId, pending: Pending) {
-        if self.pending.insert(id.clone(), pending).is_none() {
-            self.order.push_back(id);
+    fn pending(&mut self, id: &RecordId) -> &mut Pending {
+        if !self.pending.contains_key(id) {
+            self.order.push_back(id.clone());
         }
+        self.pending.entry(id.clone()).or_default()
     }
 
     fn next(&mut self) -> Option<(RecordId, Pending)> {
@@ -107,12 +105,15 @@ impl Rows {
         Some((id, pending))
     }
 
-    /// Puts back what was not written, unless something newer has come since.
-    fn again(&mut self, id: RecordId, pending: Pending) {
-        if !self.pending.contains_key(&id) {
-            self.pending.insert(id.clone(), pending);
-            self.order.push_front(id);
+    /// Puts back what was not written, behind the others; what has come since is newer.
+    fn again(&mut self, id: &RecordId, undone: Pending) {
+        let pending = self.pending(id);
+        if let Some(waiting) = undone.delete {
+            pending.delete.get_or_insert_default().extend(waiting);
+        } else if pending.delete.is_some() {
+            return;
         }
+        pending.put = pending.put.take().or(undone.put);
     }
 }
 
@@ -138,9 +139,17 @@ pub fn fresh_row(manifest: &Manifest) -> CatalogRow {
 }
 
 impl RecordingSupervisor {
-    /// Changes a recording's row, and sees to it that the catalog hears of it.
+    /// A recording begins: it has a row from now on.
+    pub(super) fn open_row(&mut self, manifest: &Manifest) {
+        let row = fresh_row(manifest);
+        self.rows.live.insert(row.record_id.clone(), row.clone());
+        self.rows.put(row);
+    }
+
+    /// Changes a recording's row, and sees to it that the catalog hears of it. One that was deleted meanwhile does not
+    /// come back.
     pub(super) fn row_of(&mut self, manifest: &Manifest, change: impl FnOnce(&mut CatalogRow)) {
-        let row = self.rows.live.entry(manifest.record_id.clone()).or_insert_with(|| fresh_row(manifest));
+        let Some(row) = self.rows.live.get_mut(&manifest.record_id) else { return };
         row.state = manifest.state;
         row.version = manifest.version;
         row.fence = manifest.fence;
@@ -157,60 +166,73 @@ impl RecordingSupervisor {
         let Some((id, pending)) = self.rows.next() else { return };
         self.rows.writing = Some(id.clone());
         let written: PortFuture<Result<bool, CatalogError>> = match &pending {
-            Pending::Put(row) => self.ports.catalog.put(CatalogRow::clone(row)),
-            Pending::Delete(_) => {
+            Pending { delete: None, put: Some(row) } => self.ports.catalog.put(CatalogRow::clone(row)),
+            Pending { .. } => {
                 let deleted = self.ports.catalog.delete(&id);
                 Box::pin(async move { deleted.await.map(|()| true) })
             }
         };
         ctx.spawn(written.into_actor(self).map(move |written, supervisor, ctx| {
             supervisor.rows.writing = None;
-            supervisor.row_written(id, pending, written, ctx);
+            supervisor.row_written(&id, pending, written, ctx);
             supervisor.write_rows(ctx);
         }));
     }
 
     fn row_written(
         &mut self,
-        id: RecordId,
+        id: &RecordId,
         pending: Pending,
         written: Result<bool, CatalogError>,
         ctx: &mut Context<Self>,
     ) {
         match (written, pending) {
-            (Ok(false), Pending::Put(row)) => {
-                warn!(recording = %id, fence = row.fence.0, "the catalog knows a newer state");
-            }
-            (Ok(true), Pending::Put(row)) if row.state == RecordingState::Ready => {
-                self.drop_superseded(&id, ctx);
-                self.clean_up(&row, ctx);
-            }
-            (Ok(_), Pending::Put(_)) => {}
-            (Ok(_), Pending::Delete(waiting)) => {
+            (Ok(_), Pending { delete: Some(waiting), put }) => {
                 for told in waiting {
                     // Whoever has gone needs no answer.
                     let _ = told.send(());
                 }
+                if put.is_some() {
+                    self.rows.again(id, Pending { delete: None, put });
+                }
+            }
+            (Ok(true), Pending { put: Some(row), .. }) => {
+                self.rows.refused.remove(id);
+                if row.state == RecordingState::Ready {
+                    self.drop_superseded(&row, ctx);
+                    self.clean_up(&row, ctx);
+                }
+            }
+            (Ok(_), Pending { put, .. }) => {
+                let fence = put.map(|row| row.fence.0);
+                warn!(recording = %id, fence, "the catalog knows something newer; the chunks stay");
+                self.rows.refused.insert(id.clone());
             }
             (Err(error), pending) => {
-                warn!(recording = %id, %error, transient = error.is_transient(), "the catalog was not told");
-                self.metrics.storage_errors.with_label_values(&["catalog", "put"]).inc();
+                let operation = if pending.delete.is_some() { "delete" } else { "put" };
+                warn!(recording = %id, operation, %error, transient = error.is_transient(), "the catalog was not told");
+                self.metrics.storage_errors.with_label_values(&["catalog", operation]).inc();
                 self.rows.pause_until = self.clock.now().mono + PAUSE;
                 self.rows.again(id, pending);
             }
         }
     }
 
-    fn drop_superseded(&mut self, id: &RecordId, ctx: &mut Context<Self>) {
-        for key in self.rows.superseded.remove(id).unwrap_or_default() {
-            let deleted = self.ports.videos.delete(&key);
-            ctx.spawn(deleted.into_actor(self).map(move |deleted, supervisor, _| {
-                if let Err(error) = deleted {
-                    warn!(key = key.as_str(), %error, "an earlier version stays behind");
-                    supervisor.metrics.storage_errors.with_label_values(&["videos", "delete"]).inc();
-                }
-            }));
+    /// Earlier versions of a video go when the row names the new one.
+    fn drop_superseded(&mut self, row: &CatalogRow, ctx: &mut Context<Self>) {
+        if row.version < 2 {
+            return;
         }
+        let (ports, id) = (self.ports.clone(), row.record_id.clone());
+        // Those before were dropped before; a few more than one, in case that failed.
+        let versions = row.version.saturating_sub(SUPERSEDED_MAX).max(1)..=row.version - 1;
+        let dropped = async move { ports.delete_versions(&id, versions).await };
+        ctx.spawn(dropped.into_actor(self).map(|dropped, supervisor, _| {
+            if let Err(error) = dropped {
+                warn!(%error, "an earlier version of a video stays behind");
+                supervisor.metrics.storage_errors.with_label_values(&["videos", "delete"]).inc();
+            }
+        }));
     }
 
     /// `recordingReady` of a row that has a video.
@@ -219,8 +241,8 @@ impl RecordingSupervisor {
         Some(Ready {
             record_id: row.record_id.clone(),
             key: video.key.clone(),
-            download_url: self.link(&video.key),
-            poster_url: video.poster.as_ref().map(|poster| self.link(poster)),
+            download_url: video.key.link(&self.config.api_base_url),
+            poster_url: video.poster.as_ref().map(|poster| poster.link(&self.config.api_base_url)),
             duration_ms: video.duration_ms,
             size_bytes: video.size_bytes,
             mime_type: row.mime_type.clone(),
@@ -229,9 +251,5 @@ impl RecordingSupervisor {
             gaps: video.gaps.clone(),
             version: row.version,
         })
-    }
-
-    fn link(&self, key: &VideoKey) -> String {
-        format!("{}{}", self.config.api_base_url, key.download_path())
     }
 }

@@ -11,7 +11,6 @@ mod names;
 mod shelf;
 
 use std::{
-    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -35,8 +34,6 @@ use crate::{
 
 /// Recordings that are taken away get this before their name, and are no recordings from then on.
 const DELETED: &str = ".deleted-";
-/// Recordings whose folders are remembered as durable. Beyond it they are made durable again, which is only slower.
-const DURABLE_MAX: usize = 10_000;
 
 /// A chunk store on a folder.
 #[derive(Debug, Clone)]
@@ -56,7 +53,7 @@ impl FolderChunks {
         let named = |error| in_words(&chunks, &error);
         disk::make_folders(&chunks).map_err(named)?;
         check_links(&chunks)?;
-        let house = House { chunks: chunks.clone(), durable: Mutex::default() };
+        let house = House { chunks: chunks.clone(), manifests: Mutex::default() };
         house.sweep().map_err(named)?;
         Ok(Self { disk: Disk::new(), house: Arc::new(house) })
     }
@@ -112,8 +109,7 @@ fn cannot_be_written(error: &io::Error) -> bool {
 #[derive(Debug)]
 struct House {
     chunks: PathBuf,
-    /// Recordings whose folder's own name is known to be durable.
-    durable: Mutex<HashSet<RecordId>>,
+    manifests: Mutex<()>,
 }
 
 impl House {
@@ -121,44 +117,23 @@ impl House {
         Shelf(self.chunks.join(id.as_str()))
     }
 
-    /// Writes a file that is durable but for its name, in a folder whose own name is durable.
+    /// Writes a file that is durable but for its name. Never makes the folder: who comes after a delete must not bring the
+    /// recording back.
     fn write(&self, id: &RecordId, bytes: &[u8]) -> io::Result<Partial> {
-        let Shelf(folder) = self.shelf(id);
-        self.make_durable(id, &folder)?;
-        match Partial::write(&folder, bytes) {
-            // Taken away meanwhile, by another node perhaps.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.forget(id);
-                self.make_durable(id, &folder)?;
-                Partial::write(&folder, bytes)
-            }
-            done => done,
-        }
+        Partial::write(&self.shelf(id).0, bytes)
     }
 
     /// Never makes the folder above: where that is gone, so is the disk that was meant.
-    fn make_durable(&self, id: &RecordId, folder: &Path) -> io::Result<()> {
-        if self.durable().contains(id) {
-            return Ok(());
+    fn make_folder(&self, id: &RecordId) -> io::Result<()> {
+        match fs::create_dir(self.shelf(id).0) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => disk::sync_folder(&self.chunks),
         }
-        match fs::create_dir(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => disk::sync_folder(&self.chunks)?,
-        }
-        let mut durable = self.durable();
-        if durable.len() >= DURABLE_MAX {
-            durable.clear();
-        }
-        durable.insert(id.clone());
-        Ok(())
     }
 
-    fn forget(&self, id: &RecordId) {
-        self.durable().remove(id);
-    }
-
-    fn durable(&self) -> std::sync::MutexGuard<'_, HashSet<RecordId>> {
-        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Manifests are compared and replaced by one at a time.
+    fn manifests(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.manifests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Turns "not there" into `None`, but only where it is the recording that is not there, and not the whole disk:
@@ -172,7 +147,29 @@ impl House {
         }
     }
 
+    fn create(&self, manifest: &Manifest) -> io::Result<bool> {
+        let _turn = self.manifests();
+        self.make_folder(&manifest.record_id)?;
+        if self.has_anything(&manifest.record_id) {
+            return Ok(false);
+        }
+        self.replace_manifest(manifest).map(|()| true).inspect_err(|_| {
+            // Nobody was told of it. Fails where somebody has put something in it since.
+            let _ = fs::remove_dir(self.shelf(&manifest.record_id).0);
+        })
+    }
+
     fn save_manifest(&self, manifest: &Manifest) -> io::Result<()> {
+        let _turn = self.manifests();
+        // One that cannot be read is replaced.
+        let stored = self.manifest(&manifest.record_id).ok().flatten();
+        if stored.is_some_and(|stored| stored.revision > manifest.revision) {
+            return Ok(());
+        }
+        self.replace_manifest(manifest)
+    }
+
+    fn replace_manifest(&self, manifest: &Manifest) -> io::Result<()> {
         let json = serde_json::to_vec_pretty(manifest)?;
         self.write(&manifest.record_id, &json)?.replace(names::MANIFEST.as_ref())
     }
@@ -203,7 +200,6 @@ impl House {
 
     /// Makes it no recording first, in one step, so that a half-done delete is never seen.
     fn delete(&self, id: &RecordId) -> io::Result<()> {
-        self.forget(id);
         let aside = self.chunks.join(format!("{DELETED}{id}-{}", Uuid::new_v4().simple()));
         if self.if_there(fs::rename(self.shelf(id).0, &aside))?.is_none() {
             return Ok(());
@@ -241,6 +237,11 @@ fn record_id(entry: &fs::DirEntry) -> Option<RecordId> {
 }
 
 impl ChunkStore for FolderChunks {
+    fn create(&self, manifest: Manifest) -> PortFuture<Result<bool, StoreError>> {
+        let id = manifest.record_id.clone();
+        self.run(&id, move |house, _| house.create(&manifest))
+    }
+
     fn save_manifest(&self, manifest: Manifest) -> PortFuture<Result<(), StoreError>> {
         let id = manifest.record_id.clone();
         self.run(&id, move |house, _| house.save_manifest(&manifest))

@@ -1,7 +1,7 @@
 //! One recording's folder, read and written by blocking calls: which chunk has which place, and what was noted of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs,
     io::{self, Read as _},
     os::unix::fs::{DirEntryExt as _, MetadataExt as _},
@@ -123,12 +123,18 @@ impl Shelf {
 
     /// Clears away what a crash left: unfinished files, and notes of chunks that never had a place.
     pub(super) fn sweep(&self) -> io::Result<()> {
-        for entry in disk::entries(&self.0)? {
-            let path = entry.path();
-            let of_a_loser =
-                || matches!(Name::parse(&entry.file_name()), Some(Name::Mark(..))) && has_one_name(&path);
-            if (disk::is_partial(&entry.file_name()) || of_a_loser()) && disk::is_left_behind(&path) {
-                disk::remove_if_there(&path)?;
+        let entries: Vec<_> = disk::entries(&self.0)?.collect();
+        let name = |entry: &fs::DirEntry| Name::parse(&entry.file_name());
+        let is_chunk = |entry: &&fs::DirEntry| matches!(name(entry), Some(Name::Chunk(_)));
+        // By the listing alone: a folder may hold a million of them.
+        let chunks: HashSet<_> = entries.iter().filter(is_chunk).map(fs::DirEntry::ino).collect();
+        for entry in &entries {
+            let of_a_loser = || matches!(name(entry), Some(Name::Mark(..))) && !chunks.contains(&entry.ino());
+            if disk::is_partial(&entry.file_name()) || of_a_loser() {
+                let path = entry.path();
+                if disk::is_left_behind(&path) {
+                    disk::remove_if_there(&path)?;
+                }
             }
         }
         if disk::is_left_behind(&self.0) {
@@ -151,10 +157,6 @@ fn link(file: &Path, name: &Path) -> io::Result<()> {
 pub(super) fn same_file(one: &Path, other: &Path) -> io::Result<bool> {
     let (one, other) = (fs::symlink_metadata(one)?, fs::symlink_metadata(other)?);
     Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
-}
-
-fn has_one_name(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|about| about.nlink() == 1)
 }
 
 fn is_file(entry: &fs::DirEntry) -> bool {

@@ -19,7 +19,12 @@ use crate::{
 ///
 /// Everything that an operation says it did is on stable storage when its future is done (L-1).
 pub trait ChunkStore: Send + Sync + 'static {
-    /// Makes or replaces what is known of a recording as a whole, atomically.
+    /// Makes a recording's place, where its chunks may be stored from then on. `false`: there is one of this name, and
+    /// nothing has changed.
+    fn create(&self, manifest: Manifest) -> PortFuture<Result<bool, StoreError>>;
+
+    /// Replaces what is known of a recording as a whole, atomically, unless something of a later revision is there. A
+    /// recording that was taken away is not brought back by it.
     fn save_manifest(&self, manifest: Manifest) -> PortFuture<Result<(), StoreError>>;
 
     /// What is known of a recording; `None` where there is none.
@@ -28,7 +33,8 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// Every recording that has anything here.
     fn recordings(&self) -> PortFuture<Result<Vec<RecordId>, StoreError>>;
 
-    /// Writes a chunk where nobody counts it yet. Dropped without a commit, it is cleared away.
+    /// Writes a chunk where nobody counts it yet, if its recording is there. Dropped without a commit, it is cleared
+    /// away.
     fn stage(&self, id: &RecordId, payload: Bytes) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>>;
 
     /// Every chunk that was committed, in order of index.
@@ -120,6 +126,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// Takes up a recording again: the caller becomes its recorder, and whoever was before is outdated.
     fn attach(&self, token: UploadToken) -> PortFuture<Result<Result<Attached, Refusal>, LedgerError>>;
 
+    /// Asks whether a token is its recording's.
+    fn authorise(&self, token: UploadToken) -> PortFuture<Result<Result<(), Refusal>, LedgerError>>;
+
     /// Asks whether a chunk may come at all, before anything of it is stored.
     fn admit(
         &self,
@@ -188,14 +197,14 @@ pub trait Ledger: Send + Sync + 'static {
     /// Puts back an account from what the chunk store says.
     fn restore(&self, manifest: Manifest, chunks: Vec<StoredChunk>) -> PortFuture<Result<(), LedgerError>>;
 
+    /// The indices below what is expected that are not stored. Takes as long as there are chunks.
+    fn missing(&self, id: &RecordId) -> PortFuture<Result<Vec<u32>, LedgerError>>;
+
     /// What is known of a recording.
     fn show(&self, id: &RecordId) -> PortFuture<Result<Option<LedgerView>, LedgerError>>;
 
     /// The chunks of a finished recording are gone; its account stays until it is forgotten.
     fn forget_chunks(&self, id: &RecordId) -> PortFuture<Result<(), LedgerError>>;
-
-    /// Every account.
-    fn list(&self) -> PortFuture<Result<Vec<RecordId>, LedgerError>>;
 
     /// Closes an account for good.
     fn close(&self, id: &RecordId) -> PortFuture<Result<(), LedgerError>>;
@@ -231,8 +240,6 @@ pub struct LedgerView {
     pub manifest: Manifest,
     /// One more than the highest index stored or given out.
     pub next_index: u32,
-    /// Indices below what is expected that are not stored.
-    pub missing: Vec<u32>,
     /// Chunks stored.
     pub chunks: u32,
     /// Bytes stored.

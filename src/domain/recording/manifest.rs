@@ -30,6 +30,7 @@ pub struct Manifest {
     /// Where it stands.
     pub state: RecordingState,
     /// Whether its recorder said that everything was sent, and was believed.
+    #[serde(default)]
     pub stopped: bool,
     /// How many chunks its recorder says it made, once it said so.
     pub announced: Option<u32>,
@@ -40,4 +41,10 @@ pub struct Manifest {
     /// Once its video is there: until when its chunks are kept. Unit: milliseconds of the ledger's clock, which is the
     /// wall clock's time but never goes back.
     pub keep_until_ms: Option<u64>,
+    /// Once its video is there: how many chunks it was made of. Where more are stored, one came after it.
+    #[serde(default)]
+    pub merged_chunks: Option<u32>,
+    /// Rises with each change, so that an older state never takes the place of a newer one.
+    #[serde(default)]
+    pub revision: u64,
 }

@@ -24,6 +24,8 @@ pub struct RecordingTimes {
 pub struct RecordingRecord {
     manifest: Manifest,
     chunks: BTreeMap<ChunkIndex, ChunkMark>,
+    /// How many chunks there were, once they are gone.
+    gone: Option<u32>,
     bytes: u64,
     /// One more than the highest index that was stored or given out.
     next: u32,
@@ -46,6 +48,7 @@ impl RecordingRecord {
         Self {
             manifest,
             chunks: BTreeMap::new(),
+            gone: None,
             bytes: 0,
             next: 0,
             returned: Vec::new(),
@@ -79,6 +82,12 @@ impl RecordingRecord {
         if record.manifest.state == RecordingState::Failed {
             record.manifest.state = RecordingState::Finalising;
         }
+        let merged = record.manifest.merged_chunks.unwrap_or(record.chunk_count());
+        if record.manifest.state == RecordingState::Ready && record.chunk_count() > merged {
+            // A chunk was acknowledged after the video was made, and the node died before it could write that down.
+            record.reopen(now_ms, times);
+            record.deadline_ms = Some(after(now_ms, times.grace));
+        }
         record
     }
 
@@ -91,7 +100,7 @@ impl RecordingRecord {
     /// Chunks stored.
     #[must_use]
     pub fn chunk_count(&self) -> u32 {
-        u32::try_from(self.chunks.len()).unwrap_or(u32::MAX)
+        self.gone.unwrap_or_else(|| u32::try_from(self.chunks.len()).unwrap_or(u32::MAX))
     }
 
     /// Bytes stored.
@@ -138,6 +147,7 @@ impl RecordingRecord {
         if self.manifest.state == RecordingState::Recording {
             // Whoever takes it up may have more to say than what an earlier stop announced.
             self.manifest.announced = None;
+            self.manifest.revision += 1;
             self.patience_ms = None;
             self.deadline_ms = Some(after(now_ms, times.grace.max(limits::UPLOAD_IDLE)));
         }
@@ -280,6 +290,7 @@ impl RecordingRecord {
         }
         self.manifest.stopped = true;
         self.manifest.announced = Some(expected);
+        self.manifest.revision += 1;
         self.patience_ms = None;
         // A merge that runs has every chunk; one that failed is tried again.
         if !self.claimed {
@@ -317,6 +328,7 @@ impl RecordingRecord {
         self.deadline_ms = None;
         self.patience_ms = None;
         self.manifest.fence.0 += 1;
+        self.manifest.revision += 1;
         let work = if self.manifest.state == RecordingState::Ready {
             ClaimedWork::Forget
         } else {
@@ -337,12 +349,14 @@ impl RecordingRecord {
     pub fn settle_ready(&mut self, fence: Fence, keep_until_ms: u64) -> Option<Manifest> {
         if self.holds(fence) {
             self.manifest.keep_until_ms = Some(keep_until_ms);
+            self.manifest.merged_chunks = Some(self.chunk_count());
         }
         self.end_claim(fence, RecordingState::Ready, Some(keep_until_ms))
     }
 
     /// Its chunks are gone, and with them what was noted of each.
     pub fn forget_chunks(&mut self) {
+        self.gone = Some(self.chunk_count());
         self.chunks.clear();
         self.returned.clear();
         self.bytes = 0;
@@ -367,6 +381,7 @@ impl RecordingRecord {
         self.holds(fence).then(|| {
             self.claimed = false;
             self.manifest.state = state;
+            self.manifest.revision += 1;
             self.deadline_ms = deadline_ms;
             self.manifest.clone()
         })
@@ -392,6 +407,7 @@ impl RecordingRecord {
             self.manifest.keep_until_ms = None;
         }
         self.manifest.fence.0 += 1;
+        self.manifest.revision += 1;
         self.claimed = false;
         self.manifest.state = RecordingState::Recording;
         self.deadline_ms = Some(after(now_ms, times.grace.max(limits::UPLOAD_IDLE)));
@@ -405,6 +421,9 @@ impl RecordingRecord {
     }
 
     fn missing_below(&self, end: u32) -> Vec<u32> {
+        if self.gone.is_some() {
+            return Vec::new();
+        }
         let mut missing = Vec::new();
         let mut from = 0;
         let stored = self.chunks.keys().map(|index| index.get()).take_while(|&index| index < end);
@@ -423,6 +442,7 @@ impl RecordingRecord {
         let many = missing.len() > limits::CHUNKS_MISSING_MAX as usize;
         if !many {
             self.manifest.announced = Some(expected);
+            self.manifest.revision += 1;
             self.patience_ms = Some(after(now_ms, limits::STOP_PATIENCE));
         }
         StopRefused {
@@ -438,6 +458,7 @@ impl RecordingRecord {
         use RecordingState::{Failed, Finalising, Ready, Recording};
         let sum: u64 = self.chunks.values().map(|mark| u64::from(mark.length)).sum();
         assert_eq!(self.bytes, sum);
+        assert!(self.gone.is_none() || self.chunks.is_empty());
         assert!(self.chunks.keys().all(|index| index.get() < self.next));
         assert!(
             self.returned.iter().all(|index| index.get() < self.next && !self.chunks.contains_key(index))

@@ -32,6 +32,8 @@ fn manifest() -> Manifest {
         version: 1,
         fence: Fence(0),
         keep_until_ms: None,
+        merged_chunks: None,
+        revision: 0,
     }
 }
 
@@ -252,6 +254,55 @@ fn a_new_life_of_the_node_goes_on_where_the_last_one_ended() {
     }
     assert_eq!(restored(RecordingState::Ready, true).claim(NOON + 8), None);
     assert!(restored(RecordingState::Ready, true).claim(NOON + 9).is_some());
+}
+
+#[test]
+fn a_chunk_acknowledged_after_the_video_outlives_the_node_that_took_it() {
+    let mut record = with_chunks(0..3);
+    record.detach(1, NOON, TIMES);
+    let claim = record.claim(NOON + 5_000).expect("due");
+    let saved = record.settle_ready(claim.manifest.fence, NOON + 90_000).expect("holds");
+    // The chunk is stored and acknowledged, and the node dies before anything else is written down.
+    record.note(at(3), mark(3), true, NOON + 6_000, TIMES);
+    let chunks = (0..4).map(|index| (at(index), mark(index)));
+    let mut restored = RecordingRecord::restore(saved, chunks, NOON + 7_000, TIMES);
+    restored.check_invariants();
+    let claim = restored.claim(NOON + 12_000).expect("due again");
+    assert_eq!(claim.work, ClaimedWork::Finalise { expected: 4, chunks: 4 });
+    assert_eq!(claim.manifest.version, 2);
+}
+
+#[test]
+fn a_finished_recording_whose_chunks_are_gone_knows_how_many_there_were() {
+    let mut record = with_chunks(0..3);
+    record.stop(&token(), made(3), NOON).expect("whole");
+    let claim = record.claim(NOON).expect("due at once");
+    record.settle_ready(claim.manifest.fence, NOON + 1000).expect("holds");
+    record.forget_chunks();
+    record.check_invariants();
+    assert_eq!(record.stop(&token(), made(3), NOON).expect("twice is harmless").chunks, 3);
+    let back = record.attach(&token(), NOON, TIMES).expect("its own");
+    assert!(back.missing.is_empty(), "nothing is asked for");
+}
+
+#[test]
+fn what_is_written_down_later_is_newer() {
+    let mut record = with_chunks(0..3);
+    let mut last = record.manifest().revision;
+    let mut newer = |record: &RecordingRecord| {
+        assert!(record.manifest().revision > last);
+        last = record.manifest().revision;
+    };
+    let _ = record.stop(&token(), made(4), NOON);
+    newer(&record);
+    record.attach(&token(), NOON, TIMES).expect("its own");
+    newer(&record);
+    record.stop(&token(), made(3), NOON).expect("whole");
+    newer(&record);
+    let claim = record.claim(NOON).expect("due");
+    newer(&record);
+    record.settle_again(claim.manifest.fence, NOON).expect("holds");
+    newer(&record);
 }
 
 #[test]

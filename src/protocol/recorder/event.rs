@@ -44,6 +44,15 @@ pub enum RecorderEvent {
     },
 }
 
+impl RecorderEvent {
+    /// What was not done, and why.
+    #[must_use]
+    pub fn refused(record_id: Option<RecordId>, refusal: &Refusal) -> Self {
+        let problem = refusal.into();
+        Self::RecordingError { record_id, problem, missing_chunks: None, total_expected: None }
+    }
+}
+
 /// The one status of a chunk that was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -40,10 +40,10 @@ impl VideoKey {
         &self.0
     }
 
-    /// Where it can be got, below the node's address.
+    /// Where it can be got: a path of the node, after what stands in front of every link, if anything does.
     #[must_use]
-    pub fn download_path(&self) -> String {
-        format!("/recordings/download/{}", self.0)
+    pub fn link(&self, base_url: &str) -> String {
+        format!("{base_url}/recordings/download/{}", self.0)
     }
 
     /// What it ends with.
