@@ -127,7 +127,7 @@ pub struct Settings {
     /// The program that looks into the result.
     #[arg(long, env, default_value = "ffprobe")]
     ffprobe: PathBuf,
-    /// What stands in front of links to recordings, such as https://rooms.example.org. Default: nothing, so links lead
+    /// What stands in front of links to recordings, such as `https://rooms.example.org`. Default: nothing, so links lead
     /// to whoever gave them out.
     #[arg(long, env, default_value = "", hide_default_value = true)]
     api_base_url: String,

@@ -30,12 +30,12 @@ use crate::{
         Code, ConnectionId, RecordId, Refusal, UploadToken,
         chunk::{Chunk, ChunkFrame, ChunkIndex},
         limits,
-        recorder::{self, Abort, Framing, RecorderCommand, RecorderEvent, Start, Stop, Success},
+        recorder::{self, Framing, RecorderCommand, RecorderEvent, Start, Stop, Success},
     },
 };
 
-/// Stops and aborts that may wait on one socket.
-const ENDINGS_MAX: usize = 8;
+/// What may wait on one socket for the chunks before it. Whoever sends on so long without hearing is ended.
+const HELD_BACK_MAX: usize = 16;
 /// How long the supervisor may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -63,15 +63,24 @@ pub struct RecorderSession {
     metrics: Metrics,
     recording: Option<Recording>,
     in_flight: usize,
-    /// Stops and aborts that wait for the chunks before them.
-    endings: VecDeque<Ending>,
+    /// What came behind a stop or an abort that waits for the chunks before it, and that one first.
+    held_back: VecDeque<Incoming>,
+    /// Whether it handles nothing until something is done: the supervisor has answered, or a chunk is stored.
+    waiting: bool,
     malformed: u32,
     start_timer: Option<Timer>,
 }
 
-enum Ending {
-    Stop(Stop),
-    Abort(Abort),
+enum Incoming {
+    Command(RecorderCommand),
+    Chunk(Bytes),
+}
+
+impl Incoming {
+    /// Whether the chunks before it must be stored, or refused, first.
+    fn ends_a_recording(&self) -> bool {
+        matches!(self, Self::Command(RecorderCommand::Stop(_) | RecorderCommand::Abort(_)))
+    }
 }
 
 struct Recording {
@@ -102,40 +111,35 @@ impl RecorderSession {
             metrics,
             recording: None,
             in_flight: 0,
-            endings: VecDeque::new(),
+            held_back: VecDeque::new(),
+            waiting: false,
             malformed: 0,
             start_timer: None,
         }
     }
 
-    fn command(&mut self, command: RecorderCommand, socket: &mut Socket<'_, Self>) {
-        match command {
-            RecorderCommand::Start(start) => self.start(*start, socket),
-            RecorderCommand::Stop(stop) => self.end(stop.record_id.clone(), Ending::Stop(stop), socket),
-            RecorderCommand::Abort(abort) => self.end(abort.record_id.clone(), Ending::Abort(abort), socket),
+    /// Everything is taken in the order in which it came.
+    fn come(&mut self, incoming: Incoming, socket: &mut Socket<'_, Self>) {
+        if self.held_back.len() >= HELD_BACK_MAX {
+            return socket.end(Code::Overloaded);
         }
+        self.held_back.push_back(incoming);
+        self.go_on(socket);
     }
 
-    fn end(&mut self, id: RecordId, ending: Ending, socket: &mut Socket<'_, Self>) {
-        if let Err(refusal) = self.own(&id) {
-            return self.refuse(Some(id), &refusal, socket);
-        }
-        if self.endings.len() >= ENDINGS_MAX {
-            return self.refuse(Some(id), &Code::Overloaded.into(), socket);
-        }
-        self.endings.push_back(ending);
-        self.end_if_quiet(socket);
-    }
-
-    /// Does what waits for the chunks before it, once there are none on their way.
-    fn end_if_quiet(&mut self, socket: &mut Socket<'_, Self>) {
-        if self.in_flight > 0 {
-            return;
-        }
-        match self.endings.pop_front() {
-            Some(Ending::Stop(stop)) => self.stop(stop, socket),
-            Some(Ending::Abort(abort)) => self.abort(abort.record_id, socket),
-            None => {}
+    /// Takes what may be taken now.
+    fn go_on(&mut self, socket: &mut Socket<'_, Self>) {
+        while !self.waiting
+            && let Some(next) = self.held_back.front()
+            && (self.in_flight == 0 || !next.ends_a_recording())
+            && let Some(next) = self.held_back.pop_front()
+        {
+            match next {
+                Incoming::Command(RecorderCommand::Start(start)) => self.start(*start, socket),
+                Incoming::Command(RecorderCommand::Stop(stop)) => self.stop(stop, socket),
+                Incoming::Command(RecorderCommand::Abort(abort)) => self.abort(abort.record_id, socket),
+                Incoming::Chunk(frame) => self.chunk(&frame, socket),
+            }
         }
     }
 
@@ -180,19 +184,13 @@ impl RecorderSession {
     fn stop(&mut self, stop: Stop, socket: &mut Socket<'_, Self>) {
         let token = match self.own(&stop.record_id) {
             Ok(token) => token,
-            Err(refusal) => {
-                self.refuse(Some(stop.record_id), &refusal, socket);
-                return self.end_if_quiet(socket);
-            }
+            Err(refusal) => return self.refuse(Some(stop.record_id), &refusal, socket),
         };
         let message = StopRecording { token, made: stop.made };
         self.ask(
             &self.link.stop.clone(),
             message,
-            move |recorder, stopped, socket| {
-                recorder.stopped(stop.record_id, stopped, socket);
-                recorder.end_if_quiet(socket);
-            },
+            move |recorder, stopped, socket| recorder.stopped(stop.record_id, stopped, socket),
             socket,
         );
     }
@@ -223,21 +221,15 @@ impl RecorderSession {
     fn abort(&mut self, id: RecordId, socket: &mut Socket<'_, Self>) {
         let token = match self.own(&id) {
             Ok(token) => token,
-            Err(refusal) => {
-                self.refuse(Some(id), &refusal, socket);
-                return self.end_if_quiet(socket);
-            }
+            Err(refusal) => return self.refuse(Some(id), &refusal, socket),
         };
         self.ask(
             &self.link.abort.clone(),
             AbortRecording { token },
-            move |recorder, aborted, socket| {
-                match aborted {
-                    // Nothing is left to speak of; the socket may start another.
-                    Ok(()) => recorder.recording = None,
-                    Err(refusal) => recorder.refuse(Some(id), &refusal, socket),
-                }
-                recorder.end_if_quiet(socket);
+            move |recorder, aborted, socket| match aborted {
+                // Nothing is left to speak of; the socket may start another.
+                Ok(()) => recorder.recording = None,
+                Err(refusal) => recorder.refuse(Some(id), &refusal, socket),
             },
             socket,
         );
@@ -254,10 +246,15 @@ impl RecorderSession {
         M: Message + Send + 'static,
         M::Result: Send,
     {
+        self.waiting = true;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, whom.send(question));
-        socket.wait(answer, move |recorder, answer, socket| match answer {
-            Ok(Ok(answer)) => then(recorder, answer, socket),
-            Ok(Err(_)) | Err(_) => socket.end(Code::Overloaded),
+        socket.wait(answer, move |recorder, answer, socket| {
+            recorder.waiting = false;
+            match answer {
+                Ok(Ok(answer)) => then(recorder, answer, socket),
+                Ok(Err(_)) | Err(_) => return socket.end(Code::Overloaded),
+            }
+            recorder.go_on(socket);
         });
     }
 
@@ -300,9 +297,13 @@ impl RecorderSession {
             || !intake.has_room(chunk.payload.len());
         let taking = async move { intake.take(&token, place, chunk, Patience::Socket).await };
         let then = move |recorder: &mut Self, taken, socket: &mut Socket<'_, Self>| {
+            if waits {
+                recorder.waiting = false;
+            }
             recorder.taken(id, asked, taken, socket);
         };
         if waits {
+            self.waiting = true;
             socket.wait(taking, then);
         } else {
             socket.beside(taking, then);
@@ -325,7 +326,7 @@ impl RecorderSession {
             }
             Err(refusal) => self.refuse_chunk(Some(record_id), asked, &refusal, socket),
         }
-        self.end_if_quiet(socket);
+        self.go_on(socket);
     }
 
     fn refuse_chunk(
@@ -395,13 +396,13 @@ impl Endpoint for RecorderSession {
 
     fn text(&mut self, text: &str, socket: &mut Socket<'_, Self>) {
         match recorder::parse(text) {
-            Ok(command) => self.command(command, socket),
+            Ok(command) => self.come(Incoming::Command(command), socket),
             Err(refusal) => self.rejected(refusal, socket),
         }
     }
 
     fn binary(&mut self, bytes: Bytes, socket: &mut Socket<'_, Self>) {
-        self.chunk(&bytes, socket);
+        self.come(Incoming::Chunk(bytes), socket);
     }
 
     fn inbox(&mut self, message: ToRecorder, socket: &mut Socket<'_, Self>) {

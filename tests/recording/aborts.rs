@@ -65,6 +65,36 @@ async fn chunks_on_their_way_do_not_outlive_an_abort() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_a_chunk_names_the_recording_that_it_was_for() {
+    let node = crate::node(&[]);
+    let chunk = [webm(), &vec![0; 300_000]].concat();
+    for round in 0..10 {
+        let (first, second) = (format!("a{round}"), format!("b{round}"));
+        let mut recorder = Recorder::start(node.address(), json!({ "recordId": &first })).await;
+        for index in 0..5 {
+            recorder.chunk(index, &chunk).await;
+        }
+        recorder.send(json!({ "type": "abort", "recordId": first })).await;
+        let start =
+            json!({ "type": "start", "recordId": &second, "mimeType": "video/webm", "framing": "indexed" });
+        recorder.send(start).await;
+        loop {
+            let event = recorder.next().await;
+            if event["type"] == "started" {
+                assert_eq!(event["recordId"], second);
+                break;
+            }
+            // A chunk that was never sent to the second must not be acknowledged as its own.
+            assert_eq!(event["recordId"], first, "{event}");
+            if event["code"] == "already_started" {
+                break;
+            }
+        }
+        drop(recorder);
+    }
+}
+
+#[tokio::test]
 async fn who_has_no_token_leaves_nothing_either() {
     let node = crate::node(&[]);
     let stranger = format!("Bearer ghost.{}", "ab".repeat(32));

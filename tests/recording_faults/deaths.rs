@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     check_video, stand_in, state, stored,
-    support::{Chance, Process, Recorder, cut, eventually, get, ready, webm},
+    support::{Chance, Process, Recorder, Upload, cut, eventually, get, ready, webm},
 };
 
 #[tokio::test]
@@ -51,6 +51,32 @@ async fn a_recording_whose_recorder_never_returns_is_finalised_in_the_next_life(
     let node = Process::start_on(storage.path(), &["--recording-grace-secs=1"]);
     let row = ready(node.address(), "talk").await;
     check_video(&node, &row, webm()).await;
+}
+
+/// A recording was finalised without its recorder; a late chunk is acknowledged, and the node dies in that moment.
+#[tokio::test]
+async fn a_chunk_acknowledged_after_the_video_is_in_the_next_one() {
+    let chunks = cut(webm(), 4, 102);
+    let grace = "--recording-grace-secs=1";
+    for _ in 0..3 {
+        let storage = tempfile::tempdir().unwrap();
+        let node = Process::start_on(storage.path(), &[grace]);
+        let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+        recorder.store_all(0, &chunks[..3]).await;
+        let upload = Upload::of(node.address(), &recorder.token());
+        drop(recorder);
+        ready(node.address(), "talk").await;
+        assert_eq!(upload.put(3, &chunks[3]).await.status, 200);
+        node.kill();
+
+        let node = Process::start_on(storage.path(), &[grace]);
+        let row = eventually("the second version", async || {
+            let row = ready(node.address(), "talk").await;
+            (row["version"] == 2).then_some(row)
+        })
+        .await;
+        check_video(&node, &row, webm()).await;
+    }
 }
 
 /// How many merges have a folder.

@@ -5,7 +5,7 @@
 //! changed later. The folder may be shared by several nodes, also over NFS: no step relies on locks.
 //!
 //! What is assumed of the file system: hard links (looked for at the start), names that are durable after an fsync of
-//! their folder, and `rename` and `link` as single steps. ADR 10 says why. Where next: [`names`], [`shelf`].
+//! their folder, and `rename` and `link` as single steps. ADR 10 says why. Where next: `names`, `shelf`.
 
 mod names;
 mod shelf;
