@@ -1,4 +1,4 @@
-//! What recording costs: `cargo bench --bench recording` (about seven minutes and 10 GB of disk, Linux).
+//! What recording costs: `cargo bench --bench recording` (about five minutes and 10 GB of disk, Linux).
 //!
 //! The node is the release binary as a process of its own, on loopback and on a folder of the disk that the build is
 //! on. Times on a shared machine say little by themselves: what the node does is measured in turns with something bare
@@ -26,7 +26,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use tokio::{runtime::Builder, task::LocalSet};
 
-/// The whole bench gives up after this long; making its media once comes on top.
+/// The whole bench gives up after this long, in which its media are made once.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 fn main() -> anyhow::Result<ExitCode> {
