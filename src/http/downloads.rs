@@ -14,8 +14,12 @@ use actix_web::{
 };
 use tracing::warn;
 
-use super::{error::Problem, recordings, state::HttpState};
+use super::{
+    error::Problem,
+    state::{HttpState, ask},
+};
 use crate::{
+    actors::messages::ShowRecordings,
     adapters::ports::CatalogRow,
     protocol::{Code, recorder::VideoKey},
 };
@@ -30,8 +34,7 @@ pub async fn video(
     let key = VideoKey::parse(&key).ok_or(Code::NotFound)?;
     let path = state.videos.path(&key).await.map_err(|error| Problem::from(error.refusal()))?;
     let path = path.ok_or(Code::NotFound)?;
-    // A video is served also while the catalog is away; it then has a plainer name.
-    let row = state.catalog.find_key(&key).await.map_err(|error| recordings::unreachable(&error));
+    let row = row_of(&key, &state).await;
     let opened = tokio::task::spawn_blocking(move || NamedFile::open(path)).await;
     let file = opened.map_err(|_| Code::Internal)?.map_err(|error| {
         warn!(key = key.as_str(), %error, "a video cannot be opened");
@@ -42,7 +45,7 @@ pub async fn video(
     let kind = if key.extension() == "mkv" { "video/x-matroska".parse().unwrap_or(kind) } else { kind };
     let response = file
         .set_content_type(kind)
-        .set_content_disposition(disposition(&key, row.ok().flatten().as_ref()))
+        .set_content_disposition(disposition(&key, row.as_ref()))
         .into_response(&request);
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         return Err(Problem::from(Code::RangeWrong).with_header(CONTENT_RANGE, format!("bytes */{size}")));
@@ -52,6 +55,20 @@ pub async fn video(
     let policy = actix_web::http::header::HeaderValue::from_static("private, no-cache");
     response.headers_mut().insert(CACHE_CONTROL, policy);
     Ok(response)
+}
+
+/// The row of a video. The supervisor has it a moment before the catalog does; while neither answers, the video is served
+/// all the same, under a plainer name.
+async fn row_of(key: &VideoKey, state: &HttpState) -> Option<CatalogRow> {
+    let ids = key.record_id().into_iter().collect();
+    let live = ask(&state.recordings, ShowRecordings { ids }).await.unwrap_or_default();
+    if let Some(live) = live.into_iter().next() {
+        return Some(live.row);
+    }
+    state.catalog.find_key(key).await.unwrap_or_else(|error| {
+        warn!(%error, "the catalog gave no answer");
+        None
+    })
 }
 
 /// A name that people recognise, in plain ASCII for old programs and as it is for others (RFC 6266, RFC 8187).

@@ -34,6 +34,12 @@ impl VideoKey {
         (known && version_is_one && RecordId::parse(id).is_ok()).then(|| Self(Arc::from(text)))
     }
 
+    /// The recording that it belongs to.
+    #[must_use]
+    pub fn record_id(&self) -> Option<RecordId> {
+        RecordId::parse(self.0.split('.').next().unwrap_or_default()).ok()
+    }
+
     /// As it is in the store.
     #[must_use]
     pub fn as_str(&self) -> &str {
