@@ -15,7 +15,7 @@ mod recover;
 mod rows;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -103,6 +103,8 @@ pub struct RecordingSupervisor {
     /// Merges of a recording that came to nothing, one after the other.
     faults: HashMap<RecordId, u32>,
     recorded_rooms: BTreeMap<RecordId, RoomName>,
+    /// Rooms that could not be told what has become of them: they are told with the next keeping.
+    untold_rooms: BTreeSet<RoomName>,
     merging_works: bool,
     sweeping: bool,
     draining: bool,
@@ -130,6 +132,7 @@ impl RecordingSupervisor {
             merging: HashMap::new(),
             faults: HashMap::new(),
             recorded_rooms: BTreeMap::new(),
+            untold_rooms: BTreeSet::new(),
             merging_works: recovered.merging_works,
             sweeping: false,
             draining: false,
@@ -174,11 +177,12 @@ impl RecordingSupervisor {
         }
     }
 
-    fn tell_room(&self, room: &RoomName) {
+    fn tell_room(&mut self, room: &RoomName) {
         let recording = self.recorded_rooms.values().any(|recorded| recorded == room);
         let message = TellRecording { room: room.clone(), recording };
         if post(&self.links.rooms, Mailbox::RoomManager, &self.metrics, message).is_err() {
-            warn!(%room, "a room was not told whether it is recorded");
+            warn!(%room, "a room is told later whether it is recorded");
+            self.untold_rooms.insert(room.clone());
         }
     }
 
@@ -206,6 +210,9 @@ impl RecordingSupervisor {
                     supervisor.ledger_failed("keep", &error);
                 }
             }));
+        }
+        for room in std::mem::take(&mut self.untold_rooms) {
+            self.tell_room(&room);
         }
         self.metrics.recorders.with_label_values::<&str>(&[]).set(gauge(self.attached.len()));
         for state in RecordingState::ALL {

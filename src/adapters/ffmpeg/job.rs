@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
+use futures_util::future;
+
 use super::{
     Kit, check,
     percent::Percent,
@@ -110,8 +112,8 @@ impl Attempt<'_> {
             Ok(found) => found,
             Err(difference) => return Ok(Err(difference)),
         };
-        self.probe(name, &found).await?;
-        self.decode(name).await?;
+        // Side by side: each takes a moment only to start, which is most of what a short recording waits for.
+        future::try_join(self.probe(name, &found), self.decode(name)).await?;
         Ok(Ok(found))
     }
 
