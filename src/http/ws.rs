@@ -9,7 +9,7 @@ use actix_web::{
 };
 use governor::{Quota, RateLimiter};
 
-use super::{error::Problem, state::HttpState};
+use super::{client::Permit, error::Problem, state::HttpState};
 use crate::{
     actors::{
         frame_guard::Allowance,
@@ -33,9 +33,7 @@ pub async fn recorder(
     payload: Payload,
     state: Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
-    let refuse = |refusal: Refusal| refused(&state, refusal);
-    may_connect(&request, &state).map_err(refuse)?;
-    let permit = state.connections.admit(&request).map_err(refuse)?;
+    let permit = admit(&request, &state)?;
     let recorder = RecorderSession::new(
         state.next_connection(),
         state.recording.clone(),
@@ -51,12 +49,7 @@ pub async fn recorder(
         metrics: state.metrics.clone(),
     };
     socket::start(&request, payload, recorder, config, permit)
-        .map_err(|error| refuse(Refusal::because(Code::Malformed, error.to_string())))
-}
-
-fn refused(state: &HttpState, refusal: Refusal) -> Problem {
-    state.metrics.connections_refused.with_label_values(&[refusal.code.name()]).inc();
-    refusal.into()
+        .map_err(|error| refused(&state, Refusal::because(Code::Malformed, error.to_string())))
 }
 
 /// Upgrades to a WebSocket that speaks the signaling protocol.
@@ -65,9 +58,7 @@ pub async fn peer(
     payload: Payload,
     state: Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
-    let refuse = |refusal: Refusal| refused(&state, refusal);
-    may_connect(&request, &state).map_err(refuse)?;
-    let permit = state.connections.admit(&request).map_err(refuse)?;
+    let permit = admit(&request, &state)?;
     let limits = &state.limits;
     let messages = quota(limits.messages_per_sec, limits.messages_burst);
     let frames =
@@ -88,7 +79,18 @@ pub async fn peer(
         metrics: state.metrics.clone(),
     };
     socket::start(&request, payload, peer, config, permit)
-        .map_err(|error| refuse(Refusal::because(Code::Malformed, error.to_string())))
+        .map_err(|error| refused(&state, Refusal::because(Code::Malformed, error.to_string())))
+}
+
+/// Lets a request become a connection, which counts as its client's for as long as it holds the permit.
+fn admit(request: &HttpRequest, state: &HttpState) -> Result<Permit, Problem> {
+    let permit = may_connect(request, state).and_then(|()| state.connections.admit(request));
+    permit.map_err(|refusal| refused(state, refusal))
+}
+
+fn refused(state: &HttpState, refusal: Refusal) -> Problem {
+    state.metrics.connections_refused.with_label_values(&[refusal.code.name()]).inc();
+    refusal.into()
 }
 
 fn may_connect(request: &HttpRequest, state: &HttpState) -> Result<(), Refusal> {
