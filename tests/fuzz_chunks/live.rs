@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    LONGER, fuzz,
-    support::{Chance, Heard, Node, Recorder, Upload, frame_of, get, status, webm},
+    LONGER,
+    support::{Chance, Heard, Node, Recorder, Upload, frame_of, fuzz, get, status, webm},
 };
 
 /// One recording, whoever works on it.

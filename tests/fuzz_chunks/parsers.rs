@@ -11,8 +11,8 @@ use greenroom::protocol::{
 };
 
 use crate::{
-    FIRST_SEED, SHORT, fuzz,
-    support::{Chance, chunk_frame},
+    SHORT,
+    support::{Chance, FIRST_SEED, chunk_frame, fuzz},
 };
 
 const COMMANDS: &[&str] = &[

@@ -1,5 +1,7 @@
 //! Texts that are commands, nearly commands, and nothing of the kind.
 
+use crate::support::Chance;
+
 /// Every command, in its plain and its odd forms.
 pub const COMMANDS: &[&str] = &[
     r#"{"type":"Join","room_name":"blue","user_id":"ada","username":"Ada","metadata":{"audio":true,"x":null},"id":1}"#,
@@ -67,52 +69,20 @@ const PIECES: &[&str] = &[
     "Join",
 ];
 
-/// SplitMix64 (Steele, Lea, Flood 2014): a seed's whole future in one number.
-pub struct Rng(u64);
-
-impl Rng {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`, which is not 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).expect("below a usize")
-    }
-
-    /// True once in so many times.
-    pub fn one_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    /// One of these.
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
-
 /// Makes texts.
 pub struct Generator {
-    pub rng: Rng,
+    pub chance: Chance,
 }
 
 impl Generator {
     pub fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed) }
+        Self { chance: Chance(seed) }
     }
 
     /// Any text.
     pub fn text(&mut self) -> String {
-        match self.rng.below(12) {
-            0 => (*self.rng.pick(COMMANDS)).to_owned(),
+        match self.chance.below(12) {
+            0 => (*self.chance.pick(COMMANDS)).to_owned(),
             1 => self.pieces(),
             2 => self.deep(),
             3 => self.large(),
@@ -123,8 +93,8 @@ impl Generator {
 
     /// A command to which a few things have happened.
     fn mutated(&mut self) -> String {
-        let mut bytes = self.rng.pick(COMMANDS).as_bytes().to_vec();
-        for _ in 0..=self.rng.below(4) {
+        let mut bytes = self.chance.pick(COMMANDS).as_bytes().to_vec();
+        for _ in 0..=self.chance.below(4) {
             self.mutate(&mut bytes);
         }
         // Frames with anything else are refused before the parser (1007).
@@ -133,18 +103,18 @@ impl Generator {
 
     fn mutate(&mut self, bytes: &mut Vec<u8>) {
         let (start, end) = self.range(bytes.len());
-        match self.rng.below(8) {
+        match self.chance.below(8) {
             0 => {
                 if let Some(byte) = bytes.get_mut(start) {
-                    *byte ^= 1 << self.rng.below(8);
+                    *byte ^= 1 << self.chance.below(8);
                 }
             }
             1 => {
-                let piece = self.rng.pick(PIECES);
+                let piece = self.chance.pick(PIECES);
                 bytes.splice(start..start, piece.bytes());
             }
             2 => {
-                let piece = self.rng.pick(PIECES);
+                let piece = self.chance.pick(PIECES);
                 bytes.splice(start..end, piece.bytes());
             }
             3 => bytes.truncate(end),
@@ -156,7 +126,7 @@ impl Generator {
                 bytes.splice(end..end, twice);
             }
             6 => {
-                let other = self.rng.pick(COMMANDS).as_bytes();
+                let other = self.chance.pick(COMMANDS).as_bytes();
                 let (from, to) = self.range(other.len());
                 bytes.splice(start..end, other[from..to].iter().copied());
             }
@@ -184,27 +154,27 @@ impl Generator {
             "seq",
             "later",
         ];
-        let (name, value) = (self.rng.pick(&name), self.rng.pick(&value));
+        let (name, value) = (self.chance.pick(&name), self.chance.pick(&value));
         if bytes.first() == Some(&b'{') {
             bytes.splice(1..1, format!(r#""{name}":{value},"#).into_bytes());
         }
     }
 
     fn range(&mut self, length: usize) -> (usize, usize) {
-        let (one, other) = (self.rng.below(length + 1), self.rng.below(length + 1));
+        let (one, other) = (self.chance.below(length + 1), self.chance.below(length + 1));
         (one.min(other), one.max(other))
     }
 
     fn pieces(&mut self) -> String {
-        (0..self.rng.below(30)).map(|_| *self.rng.pick(PIECES)).collect()
+        (0..self.chance.below(30)).map(|_| *self.chance.pick(PIECES)).collect()
     }
 
     /// A command with something nested as deep as the limit, or deeper.
     fn deep(&mut self) -> String {
-        let depth = *self.rng.pick(&[30, 31, 32, 33, 100, 1000]);
-        let (open, close) = *self.rng.pick(&[("[", "]"), (r#"{"a":"#, "}")]);
+        let depth = *self.chance.pick(&[30, 31, 32, 33, 100, 1000]);
+        let (open, close) = *self.chance.pick(&[("[", "]"), (r#"{"a":"#, "}")]);
         let inner = format!("{}0{}", open.repeat(depth), close.repeat(depth));
-        let around = self.rng.pick(&[
+        let around = self.chance.pick(&[
             r#"{"type":"Message","data":_}"#,
             r#"{"type":"Update","metadata":{"a":_}}"#,
             "_",
@@ -214,9 +184,9 @@ impl Generator {
 
     /// A command with something as large as a limit, or larger.
     fn large(&mut self) -> String {
-        let length = *self.rng.pick(&[32, 33, 64, 65, 128, 129, 4000, 4096, 5000]);
-        let filling = self.rng.pick(&["x", "\u{1f600}", "\\u0041", "<", "-"]).repeat(length);
-        let around = self.rng.pick(&[
+        let length = *self.chance.pick(&[32, 33, 64, 65, 128, 129, 4000, 4096, 5000]);
+        let filling = self.chance.pick(&["x", "\u{1f600}", "\\u0041", "<", "-"]).repeat(length);
+        let around = self.chance.pick(&[
             r#"{"type":"Join","room_name":"_"}"#,
             r#"{"type":"Join","room_name":"blue","username":"_"}"#,
             r#"{"type":"Join","room_name":"blue","metadata":{"a":"_"}}"#,
@@ -230,11 +200,11 @@ impl Generator {
     }
 
     fn arbitrary(&mut self) -> String {
-        let character = |rng: &mut Rng| match rng.below(3) {
-            0 => char::from(u8::try_from(rng.below(128)).expect("ASCII")),
-            1 => *rng.pick(&['{', '}', '"', ':', ',', '[', ']', '\\']),
-            _ => u32::try_from(rng.below(0x11_0000)).ok().and_then(char::from_u32).unwrap_or('\u{fffd}'),
+        let character = |chance: &mut Chance| match chance.below(3) {
+            0 => char::from(u8::try_from(chance.below(128)).expect("ASCII")),
+            1 => *chance.pick(&['{', '}', '"', ':', ',', '[', ']', '\\']),
+            _ => u32::try_from(chance.below(0x11_0000)).ok().and_then(char::from_u32).unwrap_or('\u{fffd}'),
         };
-        (0..self.rng.below(200)).map(|_| character(&mut self.rng)).collect()
+        (0..self.chance.below(200)).map(|_| character(&mut self.chance)).collect()
     }
 }

@@ -18,47 +18,21 @@ mod bounds;
 mod generator;
 mod world;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use self::{
     bounds::check_bounds,
-    generator::{Generator, Rng},
+    generator::Generator,
+    support::{Chance, FIRST_SEED, fuzz},
     world::World,
 };
 
-/// A short run begins here, so that it is the same everywhere.
-const FIRST_SEED: u64 = 1;
 /// Of a short run.
 const SHORT: Duration = Duration::from_millis(1200);
 
-/// Runs `round` with one seed after the other, for as long as is wanted.
-#[expect(clippy::print_stdout, reason = "shown with a failure, and by scripts/fuzz")]
-fn fuzz(what: &str, round: impl Fn(u64)) {
-    let number = |name: &str| support::setting(name).map(|value| value.parse::<u64>().expect("a number"));
-    if let Some(seed) = number("FUZZ_SEED") {
-        return round(seed);
-    }
-    let long = number("FUZZ_SECS").map(Duration::from_secs);
-    // A long run goes where no run was before.
-    let first = if long.is_some() { uuid::Uuid::new_v4().as_u64_pair().0 } else { FIRST_SEED };
-    println!("{what}: from seed {first} for {:?}", long.unwrap_or(SHORT));
-    let (began, mut seed) = (Instant::now(), first);
-    while began.elapsed() < long.unwrap_or(SHORT) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| round(seed))) {
-            println!("{what}: FUZZ_SEED={seed} fails");
-            resume_unwind(panic);
-        }
-        seed = seed.wrapping_add(1);
-    }
-    println!("{what}: {} seeds", seed.wrapping_sub(first));
-}
-
 #[test]
 fn the_parser_takes_or_refuses_whatever_comes() {
-    fuzz("the parser", |seed| {
+    fuzz("the parser", SHORT, |seed| {
         let mut generator = Generator::new(seed);
         for _ in 0..50 {
             check_bounds(&generator.text());
@@ -68,7 +42,7 @@ fn the_parser_takes_or_refuses_whatever_comes() {
 
 #[test]
 fn the_rules_take_whatever_was_parsed_in_any_order() {
-    fuzz("the rules", |seed| World::new(seed).run(300));
+    fuzz("the rules", SHORT, |seed| World::new(seed).run(300));
 }
 
 /// The fuzzing would say nothing if all it made were refused at once, or taken.
@@ -111,5 +85,5 @@ fn a_seed_always_makes_the_same() {
     };
     assert_eq!(texts(7), texts(7));
     assert_ne!(texts(7), texts(8));
-    assert_ne!(Rng::new(0).next(), Rng::new(1).next());
+    assert_ne!(Chance(0).next(), Chance(1).next());
 }

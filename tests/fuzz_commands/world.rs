@@ -79,7 +79,7 @@ impl World {
         for _ in 0..steps {
             self.step();
         }
-        if self.generator.rng.one_in(4) {
+        if self.generator.chance.one_in(4) {
             self.handle(RoomInput::Drain { spread_ms: 2000 });
         }
         while self.answer() {}
@@ -93,8 +93,8 @@ impl World {
     }
 
     fn step(&mut self) {
-        self.now += Duration::from_millis(self.generator.rng.next() % 900);
-        match self.generator.rng.below(20) {
+        self.now += Duration::from_millis(self.generator.chance.next() % 900);
+        match self.generator.chance.below(20) {
             0..=2 => self.join(),
             3 => self.resume(),
             4..=6 => {
@@ -107,11 +107,12 @@ impl World {
             }
             8 => self.handle(RoomInput::Tick),
             9 | 10 => {
-                let (connection, seq) = (self.connection(), self.generator.rng.next() % 200);
+                let (connection, seq) = (self.connection(), self.generator.chance.next() % 200);
                 self.handle(RoomInput::Confirm { connection, seq, bytes: 1000 });
             }
             11 => {
-                let code = *self.generator.rng.pick(&[Code::Malformed, Code::BinaryFrame, Code::RateLimited]);
+                let code =
+                    *self.generator.chance.pick(&[Code::Malformed, Code::BinaryFrame, Code::RateLimited]);
                 let input = RoomInput::Refuse {
                     connection: self.connection(),
                     id: None,
@@ -126,23 +127,23 @@ impl World {
     /// A socket: mostly one that is there, sometimes one that never was.
     fn connection(&mut self) -> ConnectionId {
         let known: Vec<_> = self.lines.keys().copied().collect();
-        if known.is_empty() || self.generator.rng.one_in(20) {
+        if known.is_empty() || self.generator.chance.one_in(20) {
             return ConnectionId(u64::MAX);
         }
-        *self.generator.rng.pick(&known)
+        *self.generator.chance.pick(&known)
     }
 
     /// A new socket, or one that may ask to join: mostly to be told that it has.
     fn free_connection(&mut self) -> ConnectionId {
         let other = self.connection();
         let free = self.lines.get(&other).is_some_and(|line| !line.closed && !line.waiting);
-        if free && self.generator.rng.one_in(4) { other } else { ConnectionId(self.next) }
+        if free && self.generator.chance.one_in(4) { other } else { ConnectionId(self.next) }
     }
 
     fn parsed(&mut self) -> Tagged {
         loop {
-            let plain = (*self.generator.rng.pick(COMMANDS)).to_owned();
-            let text = if self.generator.rng.one_in(2) { plain } else { self.generator.text() };
+            let plain = (*self.generator.chance.pick(COMMANDS)).to_owned();
+            let text = if self.generator.chance.one_in(2) { plain } else { self.generator.text() };
             if let Ok(tagged) = command::parse(&text) {
                 return tagged;
             }
@@ -152,7 +153,7 @@ impl World {
     /// Somebody joins, by a new socket or by one that is in a room already.
     fn join(&mut self) {
         let connection = self.free_connection();
-        let (room, user) = (*self.generator.rng.pick(&ROOMS), *self.generator.rng.pick(&USERS));
+        let (room, user) = (*self.generator.chance.pick(&ROOMS), *self.generator.chance.pick(&USERS));
         let text =
             json!({ "type": "Join", "room_name": room, "user_id": user, "metadata": { "n": self.next } });
         let Ok(Tagged { id, command: PeerCommand::Join(join) }) = command::parse(&text.to_string()) else {
@@ -172,9 +173,9 @@ impl World {
         if self.sessions.is_empty() {
             return;
         }
-        let (session, token) = self.generator.rng.pick(&self.sessions).clone();
-        let last_seq = self.generator.rng.next() % 40;
-        let token = if self.generator.rng.one_in(5) { "wrong".to_owned() } else { token };
+        let (session, token) = self.generator.chance.pick(&self.sessions).clone();
+        let last_seq = self.generator.chance.next() % 40;
+        let token = if self.generator.chance.one_in(5) { "wrong".to_owned() } else { token };
         let text =
             json!({ "type": "Resume", "session_id": session, "resume_token": token, "last_seq": last_seq });
         let Ok(Tagged { id, command: PeerCommand::Resume(resume) }) = command::parse(&text.to_string())
@@ -198,9 +199,9 @@ impl World {
     /// not.
     fn admit(&mut self, ticket: Ticket, request: AdmissionRequest) {
         let now_ms = self.wall_ms();
-        let answered = !self.generator.rng.one_in(10);
+        let answered = !self.generator.chance.one_in(10);
         let mut answer = RoomInput::AdmissionFailed { ticket };
-        if answered || self.generator.rng.one_in(2) {
+        if answered || self.generator.chance.one_in(2) {
             let outcome = self.records.entry(request.room.clone()).or_default().admit(now_ms, request);
             if answered {
                 answer = RoomInput::AdmissionDecided { ticket, outcome };
@@ -214,7 +215,7 @@ impl World {
         if self.answers.is_empty() {
             return false;
         }
-        let index = self.generator.rng.below(self.answers.len());
+        let index = self.generator.chance.below(self.answers.len());
         let answer = self.answers.swap_remove(index);
         self.handle(answer);
         true

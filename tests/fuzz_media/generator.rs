@@ -1,6 +1,6 @@
 //! Files that are media, nearly media, and nothing of the kind.
 
-use crate::build;
+use crate::{build, support::Chance};
 
 /// What is put in where it may hurt: ids, sizes, kinds of boxes.
 const PIECES: &[&[u8]] = &[
@@ -36,57 +36,20 @@ const PIECES: &[&[u8]] = &[
     &[0xff],
 ];
 
-/// SplitMix64 (Steele, Lea, Flood 2014): a seed's whole future in one number.
-pub struct Rng(u64);
-
-impl Rng {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`, which is not 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).expect("below a usize")
-    }
-
-    /// True once in so many times.
-    pub fn one_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    /// Small more often than large.
-    pub fn size(&mut self) -> usize {
-        let bits = self.below(11);
-        self.below(1 << bits)
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
-
 /// Makes media.
 pub struct Generator {
-    pub rng: Rng,
+    pub chance: Chance,
 }
 
 impl Generator {
     pub fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed) }
+        Self { chance: Chance(seed) }
     }
 
     /// Any bytes, most of them media to which a few things have happened.
     pub fn media(&mut self) -> Vec<u8> {
         let mut bytes = self.good();
-        let times = [0, 1, 1, 2, 4, 16][self.rng.below(6)];
+        let times = [0, 1, 1, 2, 4, 16][self.chance.below(6)];
         for _ in 0..times {
             self.mutate(&mut bytes);
         }
@@ -95,30 +58,30 @@ impl Generator {
 
     /// Media that are whole.
     pub fn good(&mut self) -> Vec<u8> {
-        match self.rng.below(5) {
+        match self.chance.below(5) {
             0 => self.matroska(true),
             1 => self.matroska(false),
             2 | 3 => self.fragments(),
             _ => {
-                let (sizes, in_front) = (self.sizes(), self.rng.one_in(2));
+                let (sizes, in_front) = (self.sizes(), self.chance.one_in(2));
                 build::whole(&sizes, in_front)
             }
         }
     }
 
     fn sizes(&mut self) -> Vec<u32> {
-        let count = 1 + self.rng.below(12);
-        (0..count).map(|_| u32::try_from(1 + self.rng.below(400)).expect("small")).collect()
+        let count = 1 + self.chance.below(12);
+        (0..count).map(|_| u32::try_from(1 + self.chance.below(400)).expect("small")).collect()
     }
 
     fn matroska(&mut self, live: bool) -> Vec<u8> {
         let mut body = Vec::new();
-        let clusters = 1 + self.rng.below(6) as u64;
+        let clusters = 1 + self.chance.below(6) as u64;
         for index in 0..clusters {
-            let mut blocks = build::half_second(!self.rng.one_in(3), 3 + self.rng.below(300));
-            if self.rng.one_in(3) {
+            let mut blocks = build::half_second(!self.chance.one_in(3), 3 + self.chance.below(300));
+            if self.chance.one_in(3) {
                 blocks.push(build::block_group(1, 480, false, 33, &[7; 40]));
-                let lacing = *self.rng.pick(&[2, 4, 6]);
+                let lacing = *self.chance.pick(&[2, 4, 6]);
                 let laces: &[u8] = if lacing == 6 {
                     &[1, 0x82]
                 } else if lacing == 2 {
@@ -150,31 +113,31 @@ impl Generator {
 
     fn fragments(&mut self) -> Vec<u8> {
         let mut bytes = [build::ftyp(), build::moov()].concat();
-        let absolute = self.rng.one_in(2);
-        for sequence in 1..=1 + u32::try_from(self.rng.below(5)).expect("small") {
+        let absolute = self.chance.one_in(2);
+        for sequence in 1..=1 + u32::try_from(self.chance.below(5)).expect("small") {
             let base = absolute.then_some(bytes.len() as u64);
-            let (keyframe, sizes) = (!self.rng.one_in(3), self.sizes());
+            let (keyframe, sizes) = (!self.chance.one_in(3), self.sizes());
             bytes.extend(build::fragment(sequence, sequence * 1000, keyframe, &sizes, base));
         }
         bytes
     }
 
     fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        let (one, other) = (self.rng.below(bytes.len() + 1), self.rng.below(bytes.len() + 1));
+        let (one, other) = (self.chance.below(bytes.len() + 1), self.chance.below(bytes.len() + 1));
         let (start, end) = (one.min(other), one.max(other));
-        let near = bytes.len().min(start + self.rng.size());
-        match self.rng.below(9) {
+        let near = bytes.len().min(start + self.chance.size());
+        match self.chance.below(9) {
             0 | 1 => {
                 if let Some(byte) = bytes.get_mut(start) {
-                    *byte ^= 1 << self.rng.below(8);
+                    *byte ^= 1 << self.chance.below(8);
                 }
             }
             2 => {
-                let piece = self.rng.pick(PIECES);
+                let piece = self.chance.pick(PIECES);
                 bytes.splice(start..start, piece.iter().copied());
             }
             3 => {
-                let piece = self.rng.pick(PIECES);
+                let piece = self.chance.pick(PIECES);
                 let until = bytes.len().min(start + piece.len());
                 bytes.splice(start..until, piece.iter().copied());
             }
@@ -189,7 +152,7 @@ impl Generator {
             7 => bytes[start..near].fill(0),
             _ => {
                 let other = self.good();
-                let from = self.rng.below(other.len());
+                let from = self.chance.below(other.len());
                 bytes.splice(start..near, other[from..].iter().copied());
             }
         }

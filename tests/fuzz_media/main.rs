@@ -20,41 +20,17 @@ mod support;
 
 mod generator;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use greenroom::domain::media::{Container, Event, ReadError, Reader, Repair, Sniff, Summary, sniff};
 
-use self::generator::{Generator, Rng};
+use self::{
+    generator::Generator,
+    support::{Chance, FIRST_SEED, fuzz},
+};
 
-/// A short run begins here, so that it is the same everywhere.
-const FIRST_SEED: u64 = 1;
 /// Of a short run.
 const SHORT: Duration = Duration::from_millis(1500);
-
-/// Runs `round` with one seed after the other, for as long as is wanted.
-#[expect(clippy::print_stdout, reason = "shown with a failure, and by scripts/fuzz")]
-fn fuzz(what: &str, round: impl Fn(u64)) {
-    let number = |name: &str| support::setting(name).map(|value| value.parse::<u64>().expect("a number"));
-    if let Some(seed) = number("FUZZ_SEED") {
-        return round(seed);
-    }
-    let long = number("FUZZ_SECS").map(Duration::from_secs);
-    // A long run goes where no run was before.
-    let first = if long.is_some() { uuid::Uuid::new_v4().as_u64_pair().0 } else { FIRST_SEED };
-    println!("{what}: from seed {first} for {:?}", long.unwrap_or(SHORT));
-    let (began, mut seed) = (Instant::now(), first);
-    while began.elapsed() < long.unwrap_or(SHORT) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| round(seed))) {
-            println!("{what}: FUZZ_SEED={seed} fails");
-            resume_unwind(panic);
-        }
-        seed = seed.wrapping_add(1);
-    }
-    println!("{what}: {} seeds", seed.wrapping_sub(first));
-}
 
 fn container(bytes: &[u8]) -> Container {
     match sniff(bytes) {
@@ -65,11 +41,11 @@ fn container(bytes: &[u8]) -> Container {
 }
 
 /// What a reader makes of bytes that are cut by chance.
-fn read(bytes: &[u8], rng: &mut Rng) -> (Vec<Event>, Option<ReadError>) {
+fn read(bytes: &[u8], chance: &mut Chance) -> (Vec<Event>, Option<ReadError>) {
     let (mut reader, mut events) = (Reader::new(container(bytes)), Vec::new());
     let mut fed = 0;
     let error = loop {
-        let piece = &bytes[fed..bytes.len().min(fed + 1 + rng.size())];
+        let piece = &bytes[fed..bytes.len().min(fed + 1 + chance.size())];
         if piece.is_empty() {
             reader.finish(&mut events);
             break None;
@@ -90,12 +66,12 @@ fn read(bytes: &[u8], rng: &mut Rng) -> (Vec<Event>, Option<ReadError>) {
 
 #[test]
 fn the_readers_take_or_refuse_whatever_comes() {
-    fuzz("the readers", |seed| {
+    fuzz("the readers", SHORT, |seed| {
         let mut generator = Generator::new(seed);
         for _ in 0..10 {
             let bytes = generator.media();
-            let one = read(&bytes, &mut generator.rng);
-            let other = read(&bytes, &mut generator.rng);
+            let one = read(&bytes, &mut generator.chance);
+            let other = read(&bytes, &mut generator.chance);
             assert!(one == other, "cut otherwise, told otherwise: {one:?} {other:?}");
             let mut summary = Summary::default();
             summary.extend(&one.0);
@@ -108,16 +84,16 @@ fn the_readers_take_or_refuse_whatever_comes() {
 }
 
 /// Feeds with gaps by chance. Returns what was passed on, its events, how many gaps there were and whether it went to the end.
-fn repair(bytes: &[u8], gaps: bool, rng: &mut Rng) -> (Vec<u8>, Vec<Event>, Repair) {
+fn repair(bytes: &[u8], gaps: bool, chance: &mut Chance) -> (Vec<u8>, Vec<Event>, Repair) {
     let (mut repair, mut out, mut events) = (Repair::new(container(bytes)), Vec::new(), Vec::new());
     let mut at = 0;
     while at < bytes.len() {
-        if gaps && rng.one_in(8) {
+        if gaps && chance.one_in(8) {
             repair.gap(&mut out, &mut events);
-            at = bytes.len().min(at + rng.size());
+            at = bytes.len().min(at + chance.size());
             continue;
         }
-        let piece = &bytes[at..bytes.len().min(at + 1 + rng.size())];
+        let piece = &bytes[at..bytes.len().min(at + 1 + chance.size())];
         at += piece.len();
         if repair.feed(piece, &mut out, &mut events).is_err() {
             break;
@@ -131,18 +107,18 @@ fn repair(bytes: &[u8], gaps: bool, rng: &mut Rng) -> (Vec<u8>, Vec<Event>, Repa
 
 #[test]
 fn the_repair_passes_on_only_what_came() {
-    fuzz("the repair", |seed| {
+    fuzz("the repair", SHORT, |seed| {
         let mut generator = Generator::new(seed);
         for _ in 0..10 {
             let bytes = generator.media();
-            let (out, events, done) = repair(&bytes, false, &mut generator.rng);
+            let (out, events, done) = repair(&bytes, false, &mut generator.chance);
             let sound = !events.iter().any(|event| matches!(event, Event::Damaged { .. }));
             assert!(!sound || bytes.starts_with(&out), "sound, but changed");
             assert!(!sound || done.gaps().is_empty());
-            let (out, events, done) = repair(&bytes, true, &mut generator.rng);
+            let (out, events, done) = repair(&bytes, true, &mut generator.chance);
             let told = events.iter().filter(|event| matches!(event, Event::Packet(_))).count() as u64;
             assert_eq!(told, done.counts().values().map(|count| count.passed).sum::<u64>());
-            read(&out, &mut generator.rng);
+            read(&out, &mut generator.chance);
         }
     });
 }
@@ -153,13 +129,13 @@ fn the_generator_makes_good_and_bad() {
     let mut generator = Generator::new(FIRST_SEED);
     let mut kinds = std::collections::BTreeMap::new();
     for _ in 0..400 {
-        let (good, mut rng) = (generator.good(), Rng::new(1));
-        let (events, error) = read(&good, &mut rng);
+        let (good, mut chance) = (generator.good(), Chance(1));
+        let (events, error) = read(&good, &mut chance);
         let packets = events.iter().filter(|event| matches!(event, Event::Packet(_))).count();
         let damaged = events.iter().find(|event| matches!(event, Event::Damaged { .. }));
         assert!(error.is_none() && damaged.is_none() && packets > 0, "{error:?} {damaged:?}");
         let bad = generator.media();
-        let (events, error) = read(&bad, &mut rng);
+        let (events, error) = read(&bad, &mut chance);
         let packets = events.iter().any(|event| matches!(event, Event::Packet(_)));
         let damaged = events.iter().any(|event| matches!(event, Event::Damaged { .. }));
         *kinds.entry((error.is_some(), damaged, packets)).or_insert(0) += 1;

@@ -25,22 +25,7 @@ use greenroom::{
     },
 };
 
-/// A seeded source of numbers (SplitMix64): the same seed cuts the same way.
-pub struct Seeded(pub u64);
-
-impl Seeded {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap()
-    }
-}
+use crate::chance::Chance;
 
 /// A setting of the test run itself.
 #[expect(clippy::disallowed_methods, reason = "settings of the tests are none of the node's")]
@@ -101,8 +86,8 @@ pub struct Recording {
 impl Recording {
     /// Adds a segment, cut anywhere into `pieces`.
     pub fn segment(mut self, bytes: &[u8], pieces: usize, seed: u64) -> Self {
-        let mut seeded = Seeded(seed);
-        let mut cuts: Vec<_> = (1..pieces).map(|_| 1 + seeded.below(bytes.len() - 1)).collect();
+        let mut chance = Chance(seed);
+        let mut cuts: Vec<_> = (1..pieces).map(|_| 1 + chance.below(bytes.len() - 1)).collect();
         cuts.extend([0, bytes.len()]);
         cuts.sort_unstable();
         cuts.dedup();

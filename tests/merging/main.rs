@@ -8,6 +8,10 @@
     reason = "this is how a test fails, also in what tests share"
 )]
 
+#[path = "../support/chance.rs"]
+#[allow(dead_code, reason = "each test program uses its own part of this")]
+mod chance;
+
 mod copied;
 mod damaged;
 mod joined;

@@ -10,6 +10,8 @@ use std::{
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::Chance;
+
 /// Three seconds of VP8 and Opus in WebM, written as a browser does: live, without duration and index, a cluster a
 /// second.
 pub fn webm() -> &'static [u8] {
@@ -100,30 +102,4 @@ pub fn cut_at(media: &[u8], borders: &[usize]) -> Vec<Vec<u8>> {
     let ends = borders.iter().copied().chain([media.len()]);
     let begins = [0].into_iter().chain(borders.iter().copied());
     begins.zip(ends).map(|(begin, end)| media[begin..end].to_vec()).collect()
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): a seed's whole future in one number.
-pub struct Chance(pub u64);
-
-impl Chance {
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`, which is not 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).expect("below a usize")
-    }
-
-    /// Puts things into any order.
-    pub fn shuffle<T>(&mut self, things: &mut [T]) {
-        for last in (1..things.len()).rev() {
-            things.swap(last, self.below(last + 1));
-        }
-    }
 }

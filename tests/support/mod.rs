@@ -9,6 +9,8 @@
     reason = "this is how a test fails, also in what tests share"
 )]
 
+mod chance;
+mod fuzz;
 mod http;
 mod media;
 mod node;
@@ -20,8 +22,10 @@ mod recorder;
 use std::time::{Duration, Instant};
 
 pub use self::{
+    chance::Chance,
+    fuzz::{FIRST_SEED, fuzz},
     http::{Answer, Download, get, metric, request, roster, send, try_download, try_request},
-    media::{Chance, cut, cut_at, mp4, packets, probe, sha256, webm},
+    media::{cut, cut_at, mp4, packets, probe, sha256, webm},
     node::Node,
     peer::{Closed, Heard, Peer, resume},
     process::{Process, greenroom, signal},
