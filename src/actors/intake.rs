@@ -98,18 +98,27 @@ impl Intake {
         chunk: Chunk,
         patience: Patience,
     ) -> Result<ChunkIndex, Refusal> {
+        let (intake, token) = (self.clone(), token.clone());
+        // A task of its own, which also counts: a socket that ends now must not leave the chunk half-way.
+        let storing = tokio::spawn(async move { intake.counted(&token, place, chunk, patience).await });
+        storing.await.unwrap_or_else(|_| Err(Code::Internal.into()))
+    }
+
+    async fn counted(
+        &self,
+        token: &UploadToken,
+        place: Option<ChunkIndex>,
+        chunk: Chunk,
+        patience: Patience,
+    ) -> Result<ChunkIndex, Refusal> {
         let came = Instant::now();
         let way = match patience {
             Patience::Socket => "socket",
             Patience::Http => "http",
         };
         let bytes = u64::from(chunk.mark.length);
-        let (intake, token) = (self.clone(), token.clone());
-        // A task of its own: a socket that ends now must not leave the chunk half-way.
-        let storing = tokio::spawn(async move { intake.bounded(&token, place, chunk, patience).await });
-        let taken = storing.await.unwrap_or_else(|_| Err(Code::Internal.into()));
         let count = |result: &str| self.metrics.chunks.with_label_values(&[way, result]).inc();
-        match taken {
+        match self.bounded(token, place, chunk, patience).await {
             Ok(Outcome::Stored(index)) => {
                 count("acked");
                 self.metrics.chunk_bytes.with_label_values(&[way]).inc_by(bytes);
@@ -171,13 +180,14 @@ impl Intake {
             return Ok(Outcome::Duplicate(index));
         }
         let staged = self.stage(id, &chunk).await?;
-        match self.store_said("commit", staged.commit(index, mark).await)? {
-            Committed::Stored => {}
+        let outcome = match self.store_said("commit", staged.commit(index, mark).await)? {
+            Committed::Stored => Outcome::Stored(index),
             // Another connection brought the same chunk at the same time.
-            Committed::Taken(stored) if stored.same_bytes(&mark) => {}
+            Committed::Taken(stored) if stored.same_bytes(&mark) => Outcome::Duplicate(index),
             Committed::Taken(_) => return Err(Code::Conflict.into()),
-        }
-        self.note(id, index, &chunk, patience).await
+        };
+        self.note(id, index, &chunk, patience).await?;
+        Ok(outcome)
     }
 
     async fn take_next(
@@ -193,10 +203,14 @@ impl Intake {
         loop {
             let index = self.ledger_said("number", self.ledger.number(token.clone(), may_begin).await)??;
             match self.commit_numbered(&*staged, id, index, &chunk).await? {
-                Committed::Stored => return self.note(id, index, &chunk, patience).await,
+                Committed::Stored => {
+                    self.note(id, index, &chunk, patience).await?;
+                    return Ok(Outcome::Stored(index));
+                }
                 // It is there: an earlier try has got as far as that, and was not acknowledged.
                 Committed::Taken(stored) if stored.same_bytes(&chunk.mark) => {
-                    return self.note(id, index, &chunk, patience).await;
+                    self.note(id, index, &chunk, patience).await?;
+                    return Ok(Outcome::Duplicate(index));
                 }
                 // The counter was behind the store: note what is there, and take the next.
                 Committed::Taken(stored) => {
@@ -239,14 +253,14 @@ impl Intake {
         index: ChunkIndex,
         chunk: &Chunk,
         patience: Patience,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<(), Refusal> {
         let noted = self.ledger.note(id.clone(), index, chunk.mark, patience).await;
         if self.ledger_said("note", noted)? == Noted::Outdated {
             let message = RecordingWentOn { id: id.clone() };
             // Should it not be told: the account has it, and a new life of the node finds it by counting.
             let _ = post(&self.went_on, Mailbox::Supervisor, &self.metrics, message);
         }
-        Ok(Outcome::Stored(index))
+        Ok(())
     }
 
     fn store_said<T>(&self, operation: &str, said: Result<T, StoreError>) -> Result<T, Refusal> {

@@ -246,6 +246,7 @@ impl RecordingRecord {
         now_ms: u64,
         times: RecordingTimes,
     ) -> Noted {
+        let known = self.chunks.contains_key(&index);
         self.insert(index, mark);
         if self.patience_ms.is_some() {
             self.patience_ms = Some(after(now_ms, limits::STOP_PATIENCE));
@@ -255,6 +256,10 @@ impl RecordingRecord {
                 let idle = after(now_ms, times.grace.max(limits::UPLOAD_IDLE));
                 self.deadline_ms = self.deadline_ms.max(Some(idle));
             }
+            return Noted::InTime;
+        }
+        if known {
+            // Brought twice at the same time, and counted once already.
             return Noted::InTime;
         }
         self.reopen(now_ms, times);

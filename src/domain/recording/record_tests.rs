@@ -209,6 +209,10 @@ fn a_chunk_that_comes_after_a_claim_outdates_it() {
     assert_eq!(record.settle_ready(claim.manifest.fence, NOON), None);
     assert_eq!(record.manifest().state, RecordingState::Recording);
     record.check_invariants();
+    record.detach(1, NOON + 5_002, TIMES);
+    let claim = record.claim(NOON + 60_000).expect("due again");
+    assert_eq!(record.note(at(3), mark(3), true, NOON + 60_001, TIMES), Noted::InTime, "it is in already");
+    assert!(record.holds(claim.manifest.fence));
 }
 
 #[test]
