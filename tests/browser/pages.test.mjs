@@ -3,8 +3,9 @@
  * something is in the way.
  */
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
-import { loseMedia, skipReason, startBrowser, startNode, startWire, until } from './harness.mjs';
+import { test } from 'node:test';
+import { loseMedia, startBrowser, startNode, startWire, until } from './harness.mjs';
+import { chromium, describePages, node } from './pages-kit.mjs';
 import { SMALL_WINDOW, disperse, enterRoom, inCall, join, moving, noticed, othersSeen, say } from './visitors.mjs';
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -24,24 +25,9 @@ function allInside() {
   });
 }
 
-describe('pages', { skip: skipReason(), timeout: 1_200_000 }, () => {
-  /** @type {Awaited<ReturnType<typeof startNode>>} */ let node;
-  /** @type {Awaited<ReturnType<typeof startBrowser>>} */ let chromium;
+describePages('pages', 1_200_000, () => {
   let rooms = 0;
   const newRoom = () => `${node.url}/room/test-${(rooms += 1)}`;
-
-  before(async () => {
-    node = await startNode();
-    chromium = await startBrowser();
-  });
-  after(async () => {
-    await chromium?.stop();
-    await node?.stop();
-  });
-  afterEach(async () => {
-    await Promise.all(chromium.browser.contexts().map((context) => context.close()));
-    assert.deepEqual(chromium.complaints.splice(0), [], 'errors in the console');
-  });
 
   /** @param {string} url @param {...string} names */
   const meet = async (url, ...names) => {

@@ -3,9 +3,10 @@
  * (`page-recordings.mjs`): what people press, what they are told, and what reaches the node.
  */
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
-import { skipReason, startBrowser, startNode, until } from './harness.mjs';
+import { test } from 'node:test';
+import { until } from './harness.mjs';
 import { RecordingNode } from './page-recordings.mjs';
+import { chromium, describePages, node } from './pages-kit.mjs';
 import { disperse, enterRoom, noticed, othersSeen } from './visitors.mjs';
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -62,23 +63,7 @@ async function watchCall(url) {
   return { size, greens, loudest };
 }
 
-describe('pages that record', { skip: skipReason(), timeout: 600_000 }, () => {
-  /** @type {Awaited<ReturnType<typeof startNode>>} */ let node;
-  /** @type {Awaited<ReturnType<typeof startBrowser>>} */ let chromium;
-
-  before(async () => {
-    node = await startNode();
-    chromium = await startBrowser();
-  });
-  after(async () => {
-    await chromium?.stop();
-    await node?.stop();
-  });
-  afterEach(async () => {
-    await Promise.all(chromium.browser.contexts().map((context) => context.close()));
-    assert.deepEqual(chromium.complaints.splice(0), [], 'errors in the console');
-  });
-
+describePages('pages that record', 600_000, () => {
   /** @param {string} path @param {import('playwright-core').BrowserContextOptions} [options] */
   const visit = async (path, options = {}) => {
     const recorder = new RecordingNode();
