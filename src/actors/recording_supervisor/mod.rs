@@ -165,7 +165,8 @@ impl RecordingSupervisor {
     fn room_follows(&mut self, manifest: &Manifest) {
         let id = &manifest.record_id;
         let now = match (&manifest.room, manifest.state) {
-            (Some(room), RecordingState::Recording) => Some(room.clone()),
+            // One that was deleted meanwhile records nothing, whatever an answer on its way says.
+            (Some(room), RecordingState::Recording) if self.rows.get(id).is_some() => Some(room.clone()),
             _ => None,
         };
         let before = match &now {
