@@ -235,7 +235,8 @@ impl RecorderSession {
         );
     }
 
-    /// Asks the supervisor and handles nothing until it answers.
+    /// Asks the supervisor and handles nothing until it answers, also nothing that it tells: what becomes of a recording
+    /// comes after its `finished`, even where it was known first.
     fn ask<M>(
         &mut self,
         whom: &Recipient<M>,

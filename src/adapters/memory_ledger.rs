@@ -176,13 +176,11 @@ impl Ledger for MemoryLedger {
         at_once(settled.flatten())
     }
 
-    fn release(&self, id: RecordId, fence: Fence) -> PortFuture<Result<bool, LedgerError>> {
+    fn release(&self, id: RecordId, fence: Fence) -> PortFuture<Result<Option<Manifest>, LedgerError>> {
         let mut records = self.records();
         let holds = records.get(&id).is_some_and(|record| record.holds(fence));
-        if holds {
-            records.remove(&id);
-        }
-        at_once(holds)
+        let released = if holds { records.remove(&id) } else { None };
+        at_once(released.map(|record| record.manifest().clone()))
     }
 
     fn restore(&self, manifest: Manifest, chunks: Vec<StoredChunk>) -> PortFuture<Result<(), LedgerError>> {

@@ -79,15 +79,14 @@ async fn a_recording_goes_on_while_the_catalog_is_away() {
     recorder.store(0, &chunks[0]).await;
     // Somebody else holds the database, as a backup does.
     let database = storage.path().join("recordings.db");
-    let mut holder = hold(&database);
+    let holder = Holder::of(&database);
     recorder.store_all(1, &chunks[1..]).await;
     recorder.stop(json!({ "chunks": 3 })).await;
     recorder.expect("finished").await;
     let told = recorder.ready().await;
     check_video(&node, &told, webm()).await;
     assert!(stored(storage.path(), "talk", 0).is_some(), "chunks go only after the row is written");
-    let _ = holder.kill();
-    let _ = holder.wait();
+    drop(holder);
     eventually("the catalog has followed, and the chunks are gone", async || {
         (stored(storage.path(), "talk", 0).is_none()).then_some(())
     })
@@ -96,20 +95,55 @@ async fn a_recording_goes_on_while_the_catalog_is_away() {
     assert_eq!(list["recordings"][0]["recordId"], "talk", "{list}");
 }
 
-/// Locks a database until it is killed.
-fn hold(database: &std::path::Path) -> std::process::Child {
-    use std::io::{BufRead as _, BufReader};
-    let program = "import sqlite3,sys,time\nc=sqlite3.connect(sys.argv[1],isolation_level=None)\nc.execute('PRAGMA busy_timeout=20000')\nc.execute('BEGIN IMMEDIATE')\nprint('held',flush=True)\ntime.sleep(600)";
-    let mut child = std::process::Command::new("python3")
-        .args(["-c", program])
-        .arg(database)
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line.trim(), "held");
-    child
+#[tokio::test]
+async fn what_ends_while_the_catalog_is_away_is_found_and_keeps_its_name() {
+    let storage = tempfile::tempdir().unwrap();
+    let node = Process::start_on(storage.path(), &[]);
+    let address = node.address();
+    let holder = Holder::of(&storage.path().join("recordings.db"));
+    let mut recorder = Recorder::start(address, json!({ "recordId": "nothing" })).await;
+    recorder.stop(json!({ "chunks": 0 })).await;
+    recorder.expect("finished").await;
+    recorder.expect_error("empty_recording").await;
+    assert!(!storage.path().join("chunks/nothing").exists(), "nothing is left of it");
+    let row = status(address, "nothing").await;
+    assert_eq!((&row["state"], &row["error"]["code"]), (&json!("failed"), &json!("empty_recording")));
+    recorder.ask_to_begin(json!({ "recordId": "nothing" })).await;
+    recorder.expect_error("record_id_taken").await;
+    drop(holder);
+    eventually("the catalog has followed", async || {
+        let list = get(address, "/recordings?state=failed").await.json();
+        (list["recordings"][0]["recordId"] == "nothing").then_some(())
+    })
+    .await;
+    assert_eq!(status(address, "nothing").await["error"]["code"], "empty_recording");
+}
+
+/// A process that has locked a database. Ends when dropped, also when its test fails.
+struct Holder(std::process::Child);
+
+impl Holder {
+    fn of(database: &std::path::Path) -> Self {
+        use std::io::{BufRead as _, BufReader};
+        let program = "import sqlite3,sys,time\nc=sqlite3.connect(sys.argv[1],isolation_level=None)\nc.execute('PRAGMA busy_timeout=20000')\nc.execute('BEGIN IMMEDIATE')\nprint('held',flush=True)\ntime.sleep(600)";
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", program])
+            .arg(database)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "held");
+        Self(child)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ impl RecordingSupervisor {
         let ports = self.ports.clone();
         let started_ms = self.clock.now().wall_ms;
         let goes_on = start.upload_token.is_some();
+        // The catalog may not know of it yet.
+        let taken = start.record_id.as_ref().is_some_and(|id| self.rows.get(id).is_some());
         let attached = async move {
             match &start.upload_token {
                 Some(sent) => {
@@ -40,6 +42,7 @@ impl RecordingSupervisor {
                     let attached = ports.go_on(&token).await?;
                     Ok((token, attached))
                 }
+                None if taken => Err(Code::RecordIdTaken.into()),
                 None => ports.open(&start, started_ms).await,
             }
         };
@@ -94,7 +97,6 @@ impl RecordingSupervisor {
         }
         if manifest.state == RecordingState::Recording {
             self.row_of(manifest, |row| row.error = None);
-            self.room_follows(manifest);
         }
         let outcome = self.outcome(manifest);
         let started = Started {
@@ -138,16 +140,17 @@ impl RecordingSupervisor {
     }
 
     pub(super) fn stop(&mut self, message: StopRecording) -> Answer<StopRecording> {
-        let ports = self.ports.clone();
+        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
         let StopRecording { token, made } = message;
-        let finished = self.rows.get(token.record_id()).is_some_and(|row| row.state == RecordingState::Ready);
         let stopped = async move {
+            // A merge of nothing may be over first: it takes the folder away once what was learnt is in it.
+            let _passing = gates.pass(token.record_id()).await;
             let answer = ports.ledger.stop(token, made).await.map_err(|error| error.refusal())?;
             let learnt = match &answer {
                 Ok(taken) => Some(&taken.manifest),
                 Err(refused) => refused.manifest.as_deref(),
             };
-            if let Some(manifest) = learnt.filter(|_| !finished) {
+            if let Some(manifest) = learnt.filter(|manifest| !is_finished(manifest)) {
                 // A new life of the node must know it too.
                 let saved = ports.chunks.save_manifest(manifest.clone()).await;
                 saved.map_err(|error| error.refusal())?;
@@ -158,8 +161,7 @@ impl RecordingSupervisor {
             move |answer: Result<StopTaken, StopRefused>, supervisor, ctx| {
                 if let Ok(taken) = &answer {
                     let now = supervisor.clock.now().wall_ms;
-                    supervisor.room_follows(&taken.manifest);
-                    if !finished {
+                    if !is_finished(&taken.manifest) {
                         supervisor.row_of(&taken.manifest, |row| {
                             row.chunks = taken.chunks;
                             row.ended_ms = row.ended_ms.or(Some(now));
@@ -276,6 +278,11 @@ fn fresh_manifest(start: &Start, token: &UploadToken, started_ms: u64) -> Manife
         merged_chunks: None,
         revision: 0,
     }
+}
+
+/// Whether its video is there, so that a stop says nothing new.
+fn is_finished(manifest: &Manifest) -> bool {
+    manifest.state == RecordingState::Ready
 }
 
 fn names_its_own(token: &UploadToken, start: &Start) -> bool {

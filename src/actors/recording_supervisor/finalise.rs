@@ -14,7 +14,7 @@ use crate::{
         mailbox::{Mailbox, post},
         messages::{MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
     },
-    adapters::ports::{CatalogRow, ClaimEnd, MergeError, StoreError},
+    adapters::ports::{CatalogRow, ClaimEnd, LedgerError, MergeError},
     domain::recording::{Claim, ClaimedWork, Manifest},
     protocol::{
         Code, RecordId, Refusal,
@@ -42,13 +42,13 @@ impl RecordingSupervisor {
         ctx.spawn(claimed.into_actor(self).map(|claimed, supervisor, ctx| {
             supervisor.sweeping = false;
             match claimed {
-                Ok(claims) => claims.into_iter().for_each(|claim| supervisor.take_up(claim, ctx)),
+                Ok(claims) => claims.iter().for_each(|claim| supervisor.take_up(claim, ctx)),
                 Err(error) => supervisor.ledger_failed("claim_due", &error),
             }
         }));
     }
 
-    fn take_up(&mut self, claim: Claim, ctx: &mut Context<Self>) {
+    fn take_up(&mut self, claim: &Claim, ctx: &mut Context<Self>) {
         match claim.work {
             ClaimedWork::Finalise { expected, chunks } => {
                 let now = self.clock.now().wall_ms;
@@ -56,27 +56,38 @@ impl RecordingSupervisor {
                     row.chunks = chunks;
                     row.ended_ms = row.ended_ms.or(Some(now));
                 });
-                self.merge(claim.manifest, expected, ctx);
+                self.merge(&claim.manifest, expected, ctx);
             }
             ClaimedWork::Forget => self.forget_finished(&claim.manifest, ctx),
         }
     }
 
-    fn merge(&mut self, manifest: Manifest, expected: u32, ctx: &mut Context<Self>) {
+    fn merge(&self, manifest: &Manifest, expected: u32, ctx: &mut Context<Self>) {
         info!(recording = %manifest.record_id, fence = manifest.fence.0, stopped = manifest.stopped, "finalising");
-        self.room_follows(&manifest);
         self.save_manifest(manifest.clone(), ctx);
-        let (id, fence) = (manifest.record_id.clone(), manifest.fence);
-        let message = MergeRecording { manifest, expected };
+        let message = MergeRecording { manifest: manifest.clone(), expected };
         if post(&self.links.merge, Mailbox::MergeWorker, &self.metrics, message).is_err() {
-            let again = self.ports.ledger.settle(id, fence, ClaimEnd::TryAgain(FIRST_PAUSE));
-            ctx.spawn(again.into_actor(self).map(|_, _, _| ()));
+            self.put_off(manifest, ClaimEnd::TryAgain(FIRST_PAUSE), ctx);
         }
+    }
+
+    /// Gives a claim back, so that what was due is due again a little later.
+    fn put_off(&self, manifest: &Manifest, end: ClaimEnd, ctx: &mut Context<Self>) {
+        let settled = self.ports.ledger.settle(manifest.record_id.clone(), manifest.fence, end);
+        ctx.spawn(settled.into_actor(self).map(|settled, supervisor, _| {
+            if let Err(error) = settled {
+                supervisor.ledger_failed("settle", &error);
+            }
+        }));
     }
 
     /// A new life of the node should know it; should it not, it finds the same things due again.
     fn save_manifest(&self, manifest: Manifest, ctx: &mut Context<Self>) {
-        let saved = self.ports.chunks.save_manifest(manifest);
+        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
+        let saved = async move {
+            let _passing = gates.pass(&manifest.record_id).await;
+            ports.chunks.save_manifest(manifest).await
+        };
         ctx.spawn(saved.into_actor(self).map(|saved, supervisor, _| {
             if let Err(error) = saved {
                 warn!(%error, "what is known of a recording could not be saved");
@@ -101,7 +112,7 @@ impl RecordingSupervisor {
         let MergeEnded { manifest, outcome } = message;
         let id = manifest.record_id.clone();
         match &outcome {
-            Err(fault @ MergeFault::Empty) => return self.nothing_came(&manifest, fault, ctx),
+            Err(MergeFault::Empty) => return self.nothing_came(&manifest, ctx),
             Err(MergeFault::Overtaken) => return self.overtaken(&manifest),
             _ => {}
         }
@@ -170,18 +181,12 @@ impl RecordingSupervisor {
     }
 
     /// Not one chunk was ever stored: there is nothing to keep, and nothing to wait for.
-    fn nothing_came(&mut self, manifest: &Manifest, fault: &MergeFault, ctx: &mut Context<Self>) {
-        let held = self.ports.ledger.holds(manifest.record_id.clone(), manifest.fence);
-        let failed = Manifest { state: RecordingState::Failed, ..manifest.clone() };
-        let fault = fault.clone();
-        ctx.spawn(held.into_actor(self).map(move |held, supervisor, ctx| {
-            if held.unwrap_or(false) {
-                supervisor.merging.remove(&failed.record_id);
-                supervisor.video_is_not_there(&failed, &fault, &ClaimEnd::Failed);
-                supervisor.release(&failed, ctx);
-                supervisor.write_rows(ctx);
-            }
-        }));
+    fn nothing_came(&self, manifest: &Manifest, ctx: &mut Context<Self>) {
+        self.release(manifest, ctx, |supervisor, manifest| {
+            let failed = Manifest { state: RecordingState::Failed, ..manifest };
+            supervisor.merging.remove(&failed.record_id);
+            supervisor.video_is_not_there(&failed, &MergeFault::Empty, &ClaimEnd::Failed);
+        });
     }
 
     fn video_is_there(&mut self, manifest: &Manifest, video: MergedVideo) {
@@ -271,40 +276,45 @@ impl RecordingSupervisor {
     /// A finished recording whose recorder did not come back: once its row is in the catalog, the rest goes (M-4).
     fn forget_finished(&mut self, manifest: &Manifest, ctx: &mut Context<Self>) {
         if self.rows.is_written(&manifest.record_id) {
-            return self.release(manifest, ctx);
+            return self.release(manifest, ctx, |_, _| {});
         }
-        let later = ClaimEnd::Ready { keep: FIRST_PAUSE };
-        let again = self.ports.ledger.settle(manifest.record_id.clone(), manifest.fence, later);
-        ctx.spawn(again.into_actor(self).map(|_, _, _| ()));
+        self.put_off(manifest, ClaimEnd::Ready { keep: FIRST_PAUSE }, ctx);
     }
 
     /// Closes the account of a claim, and takes its chunks away unless the operator keeps them. The account first, in one
     /// step with the fence: a recorder that comes back now either keeps everything or is told that it is over.
-    fn release(&mut self, manifest: &Manifest, ctx: &mut Context<Self>) {
+    /// `last`: what is said of the recording as it last stood, unless the claim no longer held.
+    fn release(
+        &self,
+        manifest: &Manifest,
+        ctx: &mut Context<Self>,
+        last: impl FnOnce(&mut Self, Manifest) + 'static,
+    ) {
         let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
         let (id, fence) = (manifest.record_id.clone(), manifest.fence);
         let takes_away = self.config.cleanup_chunks || manifest.state != RecordingState::Ready;
         let asked = id.clone();
         let released = async move {
             let _alone = gates.close(&asked).await;
-            let released = ports.ledger.release(asked.clone(), fence).await.unwrap_or(false);
-            if released && takes_away {
-                ports.chunks.delete(&asked).await?;
-            }
-            Ok::<_, StoreError>(released)
+            let Some(manifest) = ports.ledger.release(asked.clone(), fence).await? else { return Ok(None) };
+            let deleted = if takes_away { ports.chunks.delete(&asked).await } else { Ok(()) };
+            Ok::<_, LedgerError>(Some((manifest, deleted)))
         };
-        ctx.spawn(released.into_actor(self).map(move |released, supervisor, _| {
-            let outcome = match released {
-                Ok(false) => return,
-                Ok(true) => "forgotten",
-                Err(error) => {
-                    warn!(recording = %id, %error, "chunks stay behind until the node starts again");
-                    "failed"
-                }
+        ctx.spawn(released.into_actor(self).map(move |released, supervisor, ctx| {
+            let (manifest, deleted) = match released {
+                Ok(Some(released)) => released,
+                Ok(None) => return,
+                Err(error) => return supervisor.ledger_failed("release", &error),
             };
+            if let Err(error) = &deleted {
+                warn!(recording = %id, %error, "chunks stay behind until the node starts again");
+            }
+            let outcome = if deleted.is_ok() { "forgotten" } else { "failed" };
             supervisor.metrics.cleanups.with_label_values(&[outcome]).inc();
             supervisor.faults.remove(&id);
+            last(supervisor, manifest);
             supervisor.rows.release(&id);
+            supervisor.write_rows(ctx);
         }));
     }
 
@@ -316,7 +326,6 @@ impl RecordingSupervisor {
                 // A claim that was made since may be at it: that one knows of the chunk.
                 supervisor.take_back_merge(&view.manifest.record_id, view.manifest.fence);
                 supervisor.save_manifest(view.manifest.clone(), ctx);
-                supervisor.room_follows(&view.manifest);
                 supervisor.row_of(&view.manifest, |row| row.error = None);
             }
             Ok(None) => {}

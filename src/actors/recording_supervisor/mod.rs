@@ -165,8 +165,7 @@ impl RecordingSupervisor {
     fn room_follows(&mut self, manifest: &Manifest) {
         let id = &manifest.record_id;
         let now = match (&manifest.room, manifest.state) {
-            // One that was deleted meanwhile records nothing, whatever an answer on its way says.
-            (Some(room), RecordingState::Recording) if self.rows.get(id).is_some() => Some(room.clone()),
+            (Some(room), RecordingState::Recording) => Some(room.clone()),
             _ => None,
         };
         let before = match &now {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, future, stream};
 use tracing::{error, info, warn};
 
-use super::rows::fresh_row;
+use super::rows::{LiveRow, fresh_row};
 use crate::{
     adapters::ports::{CatalogFilter, CatalogRow, RecordingPorts, StoreError, StoredChunk},
     domain::recording::Manifest,
@@ -22,7 +22,7 @@ const SIDE_BY_SIDE: usize = 16;
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// The rows of recordings that are not over.
-    pub rows: Vec<CatalogRow>,
+    pub rows: Vec<LiveRow>,
     /// Those of them that the catalog has otherwise, or not at all.
     pub unwritten: Vec<CatalogRow>,
     /// Whether ffmpeg is there.
@@ -98,26 +98,28 @@ async fn put_back(ports: &RecordingPorts, found: Found, recovered: &mut Recovere
     }
     manifest.version = manifest.version.max(row.version);
     let id = manifest.record_id.clone();
+    let mut stands = manifest.clone();
     row.chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
     if let Err(failure) = ports.ledger.restore(manifest, chunks).await {
         return warn!(recording = %id, %failure, "the ledger did not take back an account");
     }
     // How it goes on is for the account to say: what failed, for one, is tried again.
     if let Ok(Some(view)) = ports.ledger.show(&id).await {
-        row.state = view.manifest.state;
-        row.version = view.manifest.version;
-        row.fence = view.manifest.fence;
+        stands = view.manifest;
+        row.state = stands.state;
+        row.version = stands.version;
+        row.fence = stands.fence;
     }
     if known.as_ref() != Some(&row) {
         recovered.unwritten.push(row.clone());
     }
-    recovered.rows.push(row);
+    recovered.rows.push(LiveRow::new(row, &stands));
 }
 
 /// Rows of recordings that the catalog believes to be under way, but of which nothing is left: they never end by
 /// themselves.
-async fn bury_the_lost(ports: &RecordingPorts, found: &[CatalogRow]) {
-    let known: BTreeSet<_> = found.iter().map(|row| &row.record_id).collect();
+async fn bury_the_lost(ports: &RecordingPorts, found: &[LiveRow]) {
+    let known: BTreeSet<_> = found.iter().map(|live| &live.row().record_id).collect();
     for state in [RecordingState::Recording, RecordingState::Finalising] {
         let mut filter = CatalogFilter { state: Some(state), limit: PAGE, ..CatalogFilter::default() };
         loop {

@@ -14,7 +14,7 @@ use crate::{
     adapters::ports::{CatalogError, CatalogRow, PortFuture},
     domain::recording::Manifest,
     protocol::{
-        RecordId,
+        RecordId, TokenDigest,
         recorder::{Ready, RecordingState},
     },
 };
@@ -24,10 +24,38 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Earlier versions that are looked for when a new one is there.
 const SUPERSEDED_MAX: u32 = 3;
 
+/// The row of a recording that is not over, or of whose end the catalog has still to be told.
+#[derive(Debug)]
+pub struct LiveRow {
+    row: CatalogRow,
+    /// Which recording: its name may be used again once it is deleted.
+    token: TokenDigest,
+    /// Of the latest manifest that the row has followed.
+    revision: u64,
+    /// Whether it is over: the row goes when it is written.
+    released: bool,
+}
+
+impl LiveRow {
+    /// A row that stands where this manifest does.
+    pub fn new(row: CatalogRow, manifest: &Manifest) -> Self {
+        Self { row, token: manifest.token, revision: manifest.revision, released: false }
+    }
+
+    pub fn row(&self) -> &CatalogRow {
+        &self.row
+    }
+
+    /// Whether this is the same recording, as it stands or later. Answers of ports that were given first may come last.
+    fn may_follow(&self, manifest: &Manifest) -> bool {
+        !self.released && self.token == manifest.token && self.revision <= manifest.revision
+    }
+}
+
 /// Rows of recordings that are not over, and what of them is not in the catalog yet.
 #[derive(Debug, Default)]
 pub struct Rows {
-    live: BTreeMap<RecordId, CatalogRow>,
+    live: BTreeMap<RecordId, LiveRow>,
     /// The latest of each; written in the order in which they first changed.
     pending: HashMap<RecordId, Pending>,
     order: VecDeque<RecordId>,
@@ -48,8 +76,8 @@ struct Pending {
 
 impl Rows {
     /// Goes on with these; `unwritten` are those that the catalog has otherwise.
-    pub fn new(rows: Vec<CatalogRow>, unwritten: Vec<CatalogRow>) -> Self {
-        let live = rows.into_iter().map(|row| (row.record_id.clone(), row)).collect();
+    pub fn new(rows: Vec<LiveRow>, unwritten: Vec<CatalogRow>) -> Self {
+        let live = rows.into_iter().map(|live| (live.row.record_id.clone(), live)).collect();
         let mut new = Self { live, ..Self::default() };
         for row in unwritten {
             new.put(row);
@@ -58,11 +86,32 @@ impl Rows {
     }
 
     pub fn live(&self) -> impl Iterator<Item = &CatalogRow> {
-        self.live.values()
+        self.live.values().map(LiveRow::row)
     }
 
     pub fn get(&self, id: &RecordId) -> Option<&CatalogRow> {
-        self.live.get(id)
+        self.live.get(id).map(LiveRow::row)
+    }
+
+    /// A recording begins: it has a row from now on.
+    fn open(&mut self, manifest: &Manifest) {
+        let live = LiveRow::new(fresh_row(manifest), manifest);
+        self.put(live.row.clone());
+        self.live.insert(manifest.record_id.clone(), live);
+    }
+
+    /// Changes a recording's row, unless something newer is known of it. `false`: it was not changed.
+    fn change(&mut self, manifest: &Manifest, change: impl FnOnce(&mut CatalogRow)) -> bool {
+        let live = self.live.get_mut(&manifest.record_id);
+        let Some(live) = live.filter(|live| live.may_follow(manifest)) else { return false };
+        live.revision = manifest.revision;
+        live.row.state = manifest.state;
+        live.row.version = manifest.version;
+        live.row.fence = manifest.fence;
+        change(&mut live.row);
+        let row = live.row.clone();
+        self.put(row);
+        true
     }
 
     /// The row goes, and so does what was to be written of it. Says when it is gone.
@@ -76,15 +125,41 @@ impl Rows {
         told
     }
 
-    /// The recording is over: its row stays in the catalog.
+    /// The recording is over: nothing changes its row any more, which is in the catalog or soon will be.
     pub fn release(&mut self, id: &RecordId) {
-        self.live.remove(id);
-        self.refused.remove(id);
+        if let Some(live) = self.live.get_mut(id) {
+            live.released = true;
+        }
+        self.drop_told(id);
     }
 
     /// Whether the catalog knows how the recording stands.
     pub fn is_written(&self, id: &RecordId) -> bool {
-        !self.pending.contains_key(id) && self.writing.as_ref() != Some(id) && !self.refused.contains(id)
+        self.is_told(id) && !self.refused.contains(id)
+    }
+
+    /// Whether the catalog was told how the recording stands, and has answered.
+    fn is_told(&self, id: &RecordId) -> bool {
+        !self.pending.contains_key(id) && self.writing.as_ref() != Some(id)
+    }
+
+    /// The catalog has the row; or it has not, because it knows something newer.
+    fn answered(&mut self, id: &RecordId, taken: bool) {
+        self.writing = None;
+        if taken {
+            self.refused.remove(id);
+        } else if self.live.contains_key(id) {
+            self.refused.insert(id.clone());
+        }
+        self.drop_told(id);
+    }
+
+    /// Until the catalog was told, it is only here that anybody finds a recording that is over.
+    fn drop_told(&mut self, id: &RecordId) {
+        if self.is_told(id) && self.live.get(id).is_some_and(|live| live.released) {
+            self.live.remove(id);
+            self.refused.remove(id);
+        }
     }
 
     fn put(&mut self, row: CatalogRow) {
@@ -99,14 +174,17 @@ impl Rows {
         self.pending.entry(id.clone()).or_default()
     }
 
+    /// What is written next.
     fn next(&mut self) -> Option<(RecordId, Pending)> {
         let id = self.order.pop_front()?;
         let pending = self.pending.remove(&id)?;
+        self.writing = Some(id.clone());
         Some((id, pending))
     }
 
     /// Puts back what was not written, behind the others; what has come since is newer.
     fn again(&mut self, id: &RecordId, undone: Pending) {
+        self.writing = None;
         let pending = self.pending(id);
         if let Some(waiting) = undone.delete {
             pending.delete.get_or_insert_default().extend(waiting);
@@ -139,23 +217,18 @@ pub fn fresh_row(manifest: &Manifest) -> CatalogRow {
 }
 
 impl RecordingSupervisor {
-    /// A recording begins: it has a row from now on.
+    /// A recording begins: it has a row from now on, and its room is recorded.
     pub(super) fn open_row(&mut self, manifest: &Manifest) {
-        let row = fresh_row(manifest);
-        self.rows.live.insert(row.record_id.clone(), row.clone());
-        self.rows.put(row);
+        self.rows.open(manifest);
+        self.room_follows(manifest);
     }
 
-    /// Changes a recording's row, and sees to it that the catalog hears of it. One that was deleted meanwhile does not
-    /// come back.
+    /// Changes a recording's row, and sees to it that the catalog and the room hear of it. One that was deleted meanwhile
+    /// does not come back, and an answer that was overtaken on its way changes nothing.
     pub(super) fn row_of(&mut self, manifest: &Manifest, change: impl FnOnce(&mut CatalogRow)) {
-        let Some(row) = self.rows.live.get_mut(&manifest.record_id) else { return };
-        row.state = manifest.state;
-        row.version = manifest.version;
-        row.fence = manifest.fence;
-        change(row);
-        let row = row.clone();
-        self.rows.put(row);
+        if self.rows.change(manifest, change) {
+            self.room_follows(manifest);
+        }
     }
 
     /// Writes the next row, unless one is being written.
@@ -164,7 +237,6 @@ impl RecordingSupervisor {
             return;
         }
         let Some((id, pending)) = self.rows.next() else { return };
-        self.rows.writing = Some(id.clone());
         let written: PortFuture<Result<bool, CatalogError>> = match &pending {
             Pending { delete: None, put: Some(row) } => self.ports.catalog.put(CatalogRow::clone(row)),
             Pending { .. } => {
@@ -173,7 +245,6 @@ impl RecordingSupervisor {
             }
         };
         ctx.spawn(written.into_actor(self).map(move |written, supervisor, ctx| {
-            supervisor.rows.writing = None;
             supervisor.row_written(&id, pending, written, ctx);
             supervisor.write_rows(ctx);
         }));
@@ -192,12 +263,13 @@ impl RecordingSupervisor {
                     // Whoever has gone needs no answer.
                     let _ = told.send(());
                 }
-                if put.is_some() {
-                    self.rows.again(id, Pending { delete: None, put });
+                match put {
+                    Some(_) => self.rows.again(id, Pending { delete: None, put }),
+                    None => self.rows.answered(id, true),
                 }
             }
             (Ok(true), Pending { put: Some(row), .. }) => {
-                self.rows.refused.remove(id);
+                self.rows.answered(id, true);
                 if row.state == RecordingState::Ready {
                     self.drop_superseded(&row, ctx);
                     self.clean_up(&row, ctx);
@@ -206,7 +278,7 @@ impl RecordingSupervisor {
             (Ok(_), Pending { put, .. }) => {
                 let fence = put.map(|row| row.fence.0);
                 warn!(recording = %id, fence, "the catalog knows something newer; the chunks stay");
-                self.rows.refused.insert(id.clone());
+                self.rows.answered(id, false);
             }
             (Err(error), pending) => {
                 let operation = if pending.delete.is_some() { "delete" } else { "put" };
@@ -253,3 +325,7 @@ impl RecordingSupervisor {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod tests;

@@ -191,8 +191,9 @@ pub trait Ledger: Send + Sync + 'static {
         end: ClaimEnd,
     ) -> PortFuture<Result<Option<Manifest>, LedgerError>>;
 
-    /// Closes the account of a claim for good. `false`: the fence no longer held, and nothing has changed.
-    fn release(&self, id: RecordId, fence: Fence) -> PortFuture<Result<bool, LedgerError>>;
+    /// Closes the account of a claim for good; the recording as it last stood. `None`: the fence no longer held, and
+    /// nothing has changed.
+    fn release(&self, id: RecordId, fence: Fence) -> PortFuture<Result<Option<Manifest>, LedgerError>>;
 
     /// Puts back an account from what the chunk store says.
     fn restore(&self, manifest: Manifest, chunks: Vec<StoredChunk>) -> PortFuture<Result<(), LedgerError>>;
