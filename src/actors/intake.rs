@@ -26,7 +26,7 @@ use crate::{
     metrics::{Metrics, gauge},
     protocol::{
         Code, RecordId, Refusal, UploadToken,
-        chunk::{Chunk, ChunkIndex},
+        chunk::{Chunk, ChunkIndex, ChunkMark},
         limits,
     },
 };
@@ -186,7 +186,7 @@ impl Intake {
             Committed::Taken(stored) if stored.same_bytes(&mark) => Outcome::Duplicate(index),
             Committed::Taken(_) => return Err(Code::Conflict.into()),
         };
-        self.note(id, index, &chunk, patience).await?;
+        self.note(id, index, mark, patience).await?;
         Ok(outcome)
     }
 
@@ -204,19 +204,16 @@ impl Intake {
             let index = self.ledger_said("number", self.ledger.number(token.clone(), may_begin).await)??;
             match self.commit_numbered(&*staged, id, index, &chunk).await? {
                 Committed::Stored => {
-                    self.note(id, index, &chunk, patience).await?;
+                    self.note(id, index, chunk.mark, patience).await?;
                     return Ok(Outcome::Stored(index));
                 }
                 // It is there: an earlier try has got as far as that, and was not acknowledged.
                 Committed::Taken(stored) if stored.same_bytes(&chunk.mark) => {
-                    self.note(id, index, &chunk, patience).await?;
+                    self.note(id, index, chunk.mark, patience).await?;
                     return Ok(Outcome::Duplicate(index));
                 }
                 // The counter was behind the store: note what is there, and take the next.
-                Committed::Taken(stored) => {
-                    let noted = self.ledger.note(id.clone(), index, stored, patience).await;
-                    self.ledger_said("note", noted)?;
-                }
+                Committed::Taken(stored) => self.note(id, index, stored, patience).await?,
             }
         }
     }
@@ -251,10 +248,10 @@ impl Intake {
         &self,
         id: &RecordId,
         index: ChunkIndex,
-        chunk: &Chunk,
+        mark: ChunkMark,
         patience: Patience,
     ) -> Result<(), Refusal> {
-        let noted = self.ledger.note(id.clone(), index, chunk.mark, patience).await;
+        let noted = self.ledger.note(id.clone(), index, mark, patience).await;
         if self.ledger_said("note", noted)? == Noted::Outdated {
             let message = RecordingWentOn { id: id.clone() };
             // Should it not be told: the account has it, and a new life of the node finds it by counting.
