@@ -60,12 +60,12 @@ pub async fn video(
 /// The row of a video. The supervisor has it a moment before the catalog does; while neither answers, the video is served
 /// all the same, under a plainer name.
 async fn row_of(key: &VideoKey, state: &HttpState) -> Option<CatalogRow> {
-    let ids = key.record_id().into_iter().collect();
-    let live = ask(&state.recordings, ShowRecordings { ids }).await.unwrap_or_default();
+    let id = key.record_id()?;
+    let live = ask(&state.recordings, ShowRecordings { ids: vec![id.clone()] }).await.unwrap_or_default();
     if let Some(live) = live.into_iter().next() {
         return Some(live.row);
     }
-    state.catalog.find_key(key).await.unwrap_or_else(|error| {
+    state.catalog.get(&id).await.unwrap_or_else(|error| {
         warn!(%error, "the catalog gave no answer");
         None
     })

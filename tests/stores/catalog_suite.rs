@@ -24,7 +24,6 @@ pub async fn suite(open: Open<'_>) {
     pages_while_others_write(open).await;
     filters_combine(open).await;
     search_takes_words_as_they_are(open).await;
-    finds_the_recording_of_a_file(open).await;
     deletes(open).await;
     takes_many_writers(open).await;
 }
@@ -282,20 +281,6 @@ async fn search_takes_words_as_they_are(open: Open<'_>) {
     }
     let everything = CatalogFilter { search: Some(String::new()), ..filter(50) };
     assert_eq!(names(&*catalog, everything).await.len(), 10);
-}
-
-async fn finds_the_recording_of_a_file(open: Open<'_>) {
-    let catalog = open("keys").await;
-    for name in ["one", "two"] {
-        catalog.put(full(name)).await.unwrap();
-    }
-    for key in ["two.2.webm", "two.2.jpg"] {
-        let found = catalog.find_key(&VideoKey::parse(key).unwrap()).await.unwrap();
-        assert_eq!(found, Some(full("two")), "{key}");
-    }
-    for key in ["two.webm", "two.3.webm", "three.2.webm"] {
-        assert_eq!(catalog.find_key(&VideoKey::parse(key).unwrap()).await.unwrap(), None, "{key}");
-    }
 }
 
 async fn deletes(open: Open<'_>) {

@@ -27,7 +27,7 @@ use super::{
     disk,
     ports::{Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, PortFuture},
 };
-use crate::protocol::{RecordId, recorder::VideoKey};
+use crate::protocol::RecordId;
 
 /// Longest that anything asked of the catalog may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -99,11 +99,6 @@ impl SqlCatalog {
         }
     }
 
-    /// Ends every connection. What was answered is durable without it.
-    pub async fn close(&self) {
-        self.pool.close().await;
-    }
-
     fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(AnyPool) -> Answer<T> + Send + 'static,
@@ -128,19 +123,6 @@ impl SqlCatalog {
                 // Never closed; without a turn it would be the database that says when.
                 let _turn = writers.acquire().await.ok();
                 work(pool).await
-            })
-        })
-    }
-
-    fn one(
-        &self,
-        statement: &'static str,
-        value: String,
-    ) -> PortFuture<Result<Option<CatalogRow>, CatalogError>> {
-        self.run(move |pool| {
-            Box::pin(async move {
-                let found = sqlx::query(statement).bind(value).fetch_optional(&pool).await;
-                found.map_err(|error| in_words(&error))?.as_ref().map(row::read).transpose()
             })
         })
     }
@@ -209,7 +191,13 @@ impl Catalog for SqlCatalog {
     }
 
     fn get(&self, id: &RecordId) -> PortFuture<Result<Option<CatalogRow>, CatalogError>> {
-        self.one(statements::GET, id.to_string())
+        let id = id.to_string();
+        self.run(move |pool| {
+            Box::pin(async move {
+                let found = sqlx::query(statements::GET).bind(id).fetch_optional(&pool).await;
+                found.map_err(|error| in_words(&error))?.as_ref().map(row::read).transpose()
+            })
+        })
     }
 
     fn page(&self, filter: CatalogFilter) -> PortFuture<Result<CatalogPage, CatalogError>> {
@@ -224,10 +212,6 @@ impl Catalog for SqlCatalog {
                 deleted.map(|_| ()).map_err(|error| in_words(&error))
             })
         })
-    }
-
-    fn find_key(&self, key: &VideoKey) -> PortFuture<Result<Option<CatalogRow>, CatalogError>> {
-        self.one(statements::FIND_KEY, key.as_str().to_owned())
     }
 }
 

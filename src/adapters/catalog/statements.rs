@@ -30,13 +30,6 @@ pub(super) const PUT: &str = concat!(
 /// One row.
 pub(super) const GET: &str = concat!("SELECT ", columns!(), " FROM recordings WHERE record_id = $1");
 
-/// The row of a video or a poster; of several the latest.
-pub(super) const FIND_KEY: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM recordings WHERE key = $1 OR poster = $1 ORDER BY version DESC LIMIT 1"
-);
-
 /// Takes a row away.
 pub(super) const DELETE: &str = "DELETE FROM recordings WHERE record_id = $1";
 

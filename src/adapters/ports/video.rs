@@ -64,9 +64,6 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Takes a row away. Nothing there is no error.
     fn delete(&self, id: &RecordId) -> PortFuture<Result<(), CatalogError>>;
-
-    /// Which recording a video or a poster belongs to.
-    fn find_key(&self, key: &VideoKey) -> PortFuture<Result<Option<CatalogRow>, CatalogError>>;
 }
 
 /// A recording as the catalog has it. Times are Unix milliseconds.
