@@ -123,11 +123,8 @@ impl Actor for MergeWorker {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MERGE_WORKER_MAILBOX);
         // What merges of an earlier life have left.
-        match std::fs::remove_dir_all(&self.config.folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                warn!(%error, "the folders of earlier merges stay behind");
-            }
-            _ => {}
+        if let Err(error) = cleared(std::fs::remove_dir_all(&self.config.folder)) {
+            warn!(%error, "the folders of earlier merges stay behind");
         }
     }
 }
@@ -290,11 +287,16 @@ impl WorkFolder {
     /// Makes it, empty: what an earlier try has left would only confuse.
     async fn prepare(path: &Path) -> Result<(), MergeFault> {
         let failed = |error: std::io::Error| MergeFault::Store(format!("the folder for a merge: {error}"));
-        match tokio::fs::remove_dir_all(path).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
+        cleared(tokio::fs::remove_dir_all(path).await).map_err(failed)?;
         tokio::fs::create_dir_all(path).await.map_err(failed)
+    }
+}
+
+/// What removing a folder came to; nothing there is no error.
+fn cleared(removed: std::io::Result<()>) -> std::io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -302,9 +304,7 @@ impl Drop for WorkFolder {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.0);
         let clear = move || {
-            if let Err(error) = std::fs::remove_dir_all(path)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
+            if let Err(error) = cleared(std::fs::remove_dir_all(path)) {
                 warn!(%error, "the folder of a merge stays behind");
             }
         };
