@@ -19,7 +19,7 @@ const NODE_START_MS = 15_000;
 const NODE_STOP_MS = 10_000;
 
 /** The binary under test: `$GREENROOM_BIN`, or what `cargo build` left. */
-export const NODE_BINARY = process.env.GREENROOM_BIN ?? path.join(ROOT, 'target/debug/greenroom');
+export const NODE_BINARY = path.resolve(process.env.GREENROOM_BIN ?? path.join(ROOT, 'target/debug/greenroom'));
 /** The browser: `$CHROMIUM`, or where Debian puts it. */
 export const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 

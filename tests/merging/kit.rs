@@ -25,13 +25,7 @@ use greenroom::{
     },
 };
 
-use crate::chance::Chance;
-
-/// A setting of the test run itself.
-#[expect(clippy::disallowed_methods, reason = "settings of the tests are none of the node's")]
-pub fn setting(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
+use crate::support::Chance;
 
 /// Runs a program to its end; fails with what it complains of.
 pub fn run(program: &str, args: &[&str]) -> Vec<u8> {

@@ -8,9 +8,8 @@
     reason = "this is how a test fails, also in what tests share"
 )]
 
-#[path = "../support/chance.rs"]
-#[allow(dead_code, reason = "each test program uses its own part of this")]
-mod chance;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod copied;
 mod damaged;

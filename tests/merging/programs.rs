@@ -11,8 +11,9 @@ use std::{
 
 use greenroom::adapters::ports::{MergeError, Merger};
 
-use crate::kit::{
-    LIVE, OPUS, Recording, Shelf, VP8, both, media, merge_in, run, setting, try_merge, with_programs,
+use crate::{
+    kit::{LIVE, OPUS, Recording, Shelf, VP8, both, media, merge_in, run, try_merge, with_programs},
+    support::setting,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -11,8 +11,9 @@ use std::{
 use greenroom::protocol::recorder::Did;
 use serde_json::Value;
 
-use crate::kit::{
-    Done, Item, Recording, Streams, file_of, first_ms, frames, from_zero, merge, packets, run, setting,
+use crate::{
+    kit::{Done, Item, Recording, Streams, file_of, first_ms, frames, from_zero, merge, packets, run},
+    support::setting,
 };
 
 /// The folder of recorded media, made at the first call; `None` (and a line that says so) without a browser.

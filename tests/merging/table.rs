@@ -7,8 +7,9 @@ use std::{fs, path::Path};
 use greenroom::adapters::ports::{MergeError, Merged};
 
 use crate::{
-    kit::{Recording, Shelf, merger, setting, try_merge},
+    kit::{Recording, Shelf, merger, try_merge},
     recorded::recorded,
+    support::setting,
 };
 
 /// What a person did, and under which name it was recorded.
