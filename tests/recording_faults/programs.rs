@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     check_video, stand_in, state, stored,
-    support::{Process, Recorder, cut, eventually, get, ready, status, webm},
+    support::{Process, Recorder, Upload, cut, eventually, get, metric, ready, status, webm},
 };
 
 /// Records and stops; the recorder is there to hear what becomes of it.
@@ -41,6 +41,29 @@ async fn without_ffmpeg_everything_is_kept_until_there_is_one() {
     let row = ready(node.address(), "talk").await;
     check_video(&node, &row, webm()).await;
     assert_eq!(row["error"], json!(null));
+}
+
+#[tokio::test]
+async fn once_ffmpeg_is_there_videos_are_made_without_a_restart() {
+    let storage = tempfile::tempdir().unwrap();
+    let programs = tempfile::tempdir().unwrap();
+    let chunks = cut(webm(), 3, 113);
+    let missing = format!("--ffmpeg={}", programs.path().join("ffmpeg").display());
+    let node = Process::start_on(storage.path(), &[&missing]);
+    let mut recorder = stopped(&node, &chunks).await;
+    let error = recorder.wait_for("recordingError").await;
+    assert_eq!(error["code"], "merging_unavailable", "{error}");
+    // As a package does it: whole, under another name first.
+    let unpacked = tempfile::tempdir_in(programs.path()).unwrap();
+    stand_in(unpacked.path(), "exec ffmpeg \"$@\"");
+    std::fs::rename(unpacked.path().join("ffmpeg"), programs.path().join("ffmpeg")).unwrap();
+    let told = recorder.ready().await;
+    check_video(&node, &told, webm()).await;
+    let health = get(node.address(), "/health").await.json();
+    assert_eq!((&health["status"], &health["checks"]["ffmpeg"]), (&json!("ok"), &json!("ok")), "{health}");
+    assert_eq!(status(node.address(), "talk").await["error"], json!(null));
+    recorder.begin(json!({ "recordId": "next" })).await;
+    assert_eq!(recorder.started["merging"], "available");
 }
 
 /// In its way of failing, nothing is made, nothing is lost, and a node with a good ffmpeg makes up for it.
@@ -110,6 +133,50 @@ head=""; for last; do :; done
 set -- "$@" X; n=$#; i=1; while [ $i -lt $((n-1)) ]; do a=$1; shift; set -- "$@" "$a"; i=$((i+1)); done
 shift 2; exec ffmpeg "$@" -t 1 "$last""#;
     survives(body, &[], "merge_failed").await;
+}
+
+/// The others wait, and are made one after the other.
+#[tokio::test]
+async fn only_so_many_merges_run_at_once() {
+    for (jobs, running) in [("--merge-jobs=1", 1), ("--merge-jobs=2", 2)] {
+        let programs = tempfile::tempdir().unwrap();
+        let at = programs.path().display();
+        // Each merge has a folder of its own, which names it.
+        let body = format!(
+            "mkdir {at}/began-${{PWD##*/}} 2>/dev/null\nwhile [ ! -e {at}/go ]; do sleep 0.02; done\nexec ffmpeg \"$@\""
+        );
+        let node = Process::start(&[jobs, &stand_in(programs.path(), &body)]);
+        let address = node.address();
+        let began = || {
+            let names = std::fs::read_dir(programs.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().starts_with("began-")).count()
+        };
+        let names = ["one", "two", "three"];
+        for name in names {
+            let (upload, _) = Upload::start(address, json!({ "recordId": name })).await;
+            upload.put(0, webm()).await;
+            assert_eq!(upload.stop(json!({ "chunks": 1 })).await.status, 202);
+        }
+        let waiting = names.len() - running;
+        let counts = async || {
+            (
+                metric(address, "greenroom_merges_running").await,
+                metric(address, "greenroom_merges_waiting").await,
+            )
+        };
+        #[allow(clippy::cast_precision_loss, reason = "small")]
+        let wanted = (running as f64, waiting as f64);
+        eventually("as many run as may, and the others wait", async || {
+            (counts().await == wanted && began() == running).then_some(())
+        })
+        .await;
+        std::fs::write(programs.path().join("go"), "").unwrap();
+        for name in names {
+            ready(address, name).await;
+        }
+        assert_eq!(began(), names.len());
+        eventually("nothing is left to do", async || (counts().await == (0.0, 0.0)).then_some(())).await;
+    }
 }
 
 /// Nothing that a merge has started is left when its node is killed.

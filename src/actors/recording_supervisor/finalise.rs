@@ -28,7 +28,7 @@ const TRIES: u32 = 12;
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How often it is looked whether ffmpeg is there now.
-const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(30);
+const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(10);
 /// The chunks of an incomplete recording stay until somebody deletes it: a hundred years.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
