@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Recorder, Upload, cut, eventually, get, metric, webm};
+use crate::support::{Recorder, Upload, cut, eventually, get, metric, ready, webm};
 
 #[tokio::test]
 async fn metrics_follow_a_recording() {
@@ -67,6 +67,57 @@ async fn metrics_follow_a_recording() {
         (metric(address, "greenroom_recorders").await == 0.0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn metrics_tell_what_is_in_no_video() {
+    let node = crate::node(&["--recording-grace-secs=1"]);
+    let address = node.address();
+    let (chunks, sent) = (cut(webm(), 6, 91), [0, 1, 2, 4]);
+    let mut incomplete = Recorder::start(address, json!({ "recordId": "incomplete" })).await;
+    let mut kept = 0;
+    for index in sent {
+        incomplete.store(index, &chunks[index as usize]).await;
+        kept += chunks[index as usize].len();
+    }
+    // Who comes back within its grace announces how many there must be, and goes for good.
+    let token = incomplete.lose();
+    let mut again = Recorder::go_on(address, &token).await;
+    again.stop(json!({ "chunks": 6 })).await;
+    again.expect_error("chunks_missing").await;
+    drop(again);
+    let row = ready(address, "incomplete").await;
+    let mut failed = Recorder::start(address, json!({ "recordId": "failed" })).await;
+    let broken = [vec![0x1a, 0x45, 0xdf, 0xa3, 0x80], vec![0x55; 3000]].concat();
+    kept += broken.len();
+    failed.store(0, &broken).await;
+    failed.stop(json!({ "chunks": 1 })).await;
+    failed.wait_for("recordingError").await;
+    let mut running = Recorder::start(address, json!({ "recordId": "running" })).await;
+    running.store(0, webm()).await;
+
+    let gaps = row["gaps"].as_array().expect("a list").len();
+    assert!(gaps > 0, "{row}");
+    let number = |count: usize| f64::from(u32::try_from(count).expect("small"));
+    for (series, value) in [
+        (r#"greenroom_recorder_reconnects_total{outcome="in_grace"}"#, 1.0),
+        (r#"greenroom_recordings_ended_total{how="auto",outcome="incomplete"}"#, 1.0),
+        (r#"greenroom_recordings_ended_total{how="stopped",outcome="failed"}"#, 1.0),
+        ("greenroom_chunks_missing_total", 2.0),
+        ("greenroom_gaps_total", number(gaps)),
+    ] {
+        assert_eq!(metric(address, series).await, value, "{series}");
+    }
+    // Looked at from time to time.
+    for (series, value) in [
+        (r#"greenroom_recordings{state="recording"}"#, 1.0),
+        (r#"greenroom_recordings{state="finalising"}"#, 0.0),
+        (r#"greenroom_recordings{state="ready"}"#, 1.0),
+        (r#"greenroom_recordings{state="failed"}"#, 1.0),
+        ("greenroom_unmerged_bytes", number(kept)),
+    ] {
+        eventually(series, async || (metric(address, series).await == value).then_some(())).await;
+    }
 }
 
 #[tokio::test]
