@@ -115,6 +115,31 @@ describePages('pages that record', 600_000, () => {
     assert.equal(await page.inputValue('#title'), '');
   });
 
+  test('the screen stays on while it records, also after the page was hidden, and no longer', async () => {
+    const { page } = await visit('/recorder');
+    await page.evaluate(() => {
+      window.awake = 0;
+      const request = async (/** @type {string} */ what) => {
+        if (what === 'screen') window.awake++;
+        return { release: async () => { window.awake--; } };
+      };
+      Object.defineProperty(navigator, 'wakeLock', { value: { request } });
+    });
+    const awake = () => page.evaluate(() => window.awake);
+    await turn(page, 'microphone');
+    assert.equal(await awake(), 0);
+    await page.click(START);
+    await until(async () => (await awake()) === 1, { what: 'the screen is kept on' });
+    // As browsers do: a hidden page loses it, and is told when it is back.
+    await page.evaluate(() => { window.awake = 0; document.dispatchEvent(new Event('visibilitychange')); });
+    await until(async () => (await awake()) === 1, { what: 'the screen is kept on again' });
+    await counted(page, 'acked', 1);
+    await page.click('[data-act=stop]');
+    await page.waitForSelector(READY);
+    await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+    assert.equal(await awake(), 0);
+  });
+
   test('another screen is a new segment, another microphone is none; the end of sharing is said', async () => {
     const { page, recorder } = await visit('/recorder');
     await turn(page, 'microphone');
