@@ -5,6 +5,7 @@
 //! very types. The actors above are thin shells: mailbox → `handle` → perform each effect.
 
 pub mod clock;
+pub mod cluster;
 pub mod ice;
 pub mod media;
 pub mod membership;
@@ -12,3 +13,4 @@ pub mod merge;
 pub mod outbound;
 pub mod recording;
 pub mod rooms;
+pub mod route;

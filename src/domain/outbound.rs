@@ -57,6 +57,29 @@ impl Outbound {
         }
     }
 
+    /// Goes on where another node stopped: with these kept, the last of them numbered `last`, and none of them heard.
+    #[must_use]
+    pub fn restore(last: Seq, kept: Vec<Body>) -> Self {
+        let count = Seq::try_from(kept.len()).unwrap_or(last);
+        let mut restored = Self::new(last.saturating_sub(count));
+        for body in kept {
+            restored.push(body);
+        }
+        restored
+    }
+
+    /// Whether anything is kept that the browser has not acknowledged.
+    #[must_use]
+    pub fn has_kept(&self) -> bool {
+        !self.ring.is_empty()
+    }
+
+    /// What is kept, for another node; the last of them has the number [`Self::last`].
+    #[must_use]
+    pub fn kept(&self) -> Vec<Body> {
+        self.ring.iter().map(|kept| kept.body.clone()).collect()
+    }
+
     /// Numbers a message and keeps it. Returns whether one that was never handed over had to be forgotten for it:
     /// the connection, if there is one, can no longer be told everything.
     pub fn push(&mut self, body: Body) -> bool {
@@ -126,8 +149,7 @@ impl Outbound {
         let first_kept = self.ring.front().map_or(self.last + 1, |kept| kept.seq);
         let known = last_seq <= self.last && last_seq + 1 >= first_kept;
         if !known {
-            self.ring.clear();
-            self.ring_bytes = 0;
+            self.fork(last_seq);
         }
         self.handed = if known { last_seq } else { self.last };
         self.confirmed = self.handed;
@@ -139,6 +161,21 @@ impl Outbound {
         } else {
             Replay::Lost
         }
+    }
+
+    /// Forgets what was kept, and goes on with a number that a browser cannot have heard, which may have heard up to
+    /// `last_seq` from elsewhere.
+    pub fn fork(&mut self, last_seq: Seq) {
+        self.ring.clear();
+        self.ring_bytes = 0;
+        // What cannot be is not believed.
+        if last_seq.saturating_sub(self.last) < limits::SEQ_AHEAD_MAX {
+            self.last = self.last.max(last_seq);
+        }
+        self.handed = self.last;
+        self.confirmed = self.last;
+        self.window_bytes = 0;
+        self.blocked_since = None;
     }
 
     /// The number of the newest message.

@@ -64,7 +64,8 @@ fn a_resume_gets_exactly_what_was_missed() {
 
 #[test]
 fn a_resume_from_before_or_after_the_ring_is_told_so() {
-    for last_seq in [3, 11, u64::MAX - 1] {
+    // Who has heard more, at a node that had the session meanwhile, hears no number twice; what cannot be is not believed.
+    for (last_seq, next) in [(3, 11), (11, 12), (u64::MAX - 1, 11)] {
         let mut outbound = Outbound::new(0);
         (0..10).for_each(|_| assert!(!outbound.push(body())));
         drain(&mut outbound);
@@ -72,7 +73,7 @@ fn a_resume_from_before_or_after_the_ring_is_told_so() {
         assert_eq!(outbound.rewind(last_seq), Replay::Lost, "{last_seq}");
         assert_eq!(drain(&mut outbound), [] as [Seq; 0]);
         outbound.push(body());
-        assert_eq!(drain(&mut outbound), [11]);
+        assert_eq!(drain(&mut outbound), [next]);
     }
 }
 

@@ -9,7 +9,9 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Code, CommandId, Refusal, RoomName, Seq, SessionId, UserId, limits, metadata::Metadata};
+use super::{
+    Code, CommandId, Refusal, ResumeTicket, RoomName, Seq, SessionId, UserId, limits, metadata::Metadata,
+};
 
 /// A command with the browser's own name for it.
 #[derive(Debug)]
@@ -82,8 +84,9 @@ pub struct Join {
 pub struct Resume {
     /// From `RoomJoined`. What is not a UUID is no session's name, so it is looked up and not found.
     pub session_id: SentSession,
-    /// From `RoomJoined`.
-    pub resume_token: String,
+    /// From `RoomJoined`. What no node can have given out opens nothing.
+    #[serde(rename = "resume_token", deserialize_with = "sent_ticket")]
+    pub ticket: Option<ResumeTicket>,
     /// The last `seq` that arrived; 0 when nothing is remembered.
     pub last_seq: Seq,
 }
@@ -178,7 +181,7 @@ pub struct Mute {
 
 /// A participant's display name: 1–128 bytes of UTF-8 without control characters, outer spaces removed. It may be
 /// markup: pages show it as text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Username(Arc<str>);
 
@@ -203,6 +206,10 @@ impl From<&UserId> for Username {
     fn from(user_id: &UserId) -> Self {
         Self(Arc::from(user_id.as_str()))
     }
+}
+
+fn sent_ticket<'de, D: Deserializer<'de>>(d: D) -> Result<Option<ResumeTicket>, D::Error> {
+    String::deserialize(d).map(|text| ResumeTicket::parse(&text))
 }
 
 fn optional_username<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Username>, D::Error> {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::{
@@ -65,7 +65,7 @@ pub struct Welcome<'a> {
     pub user_id: &'a UserId,
     /// For `Resume`.
     pub session_id: SessionId,
-    /// For `Resume`; 64 hexadecimal digits.
+    /// For `Resume`, at any node; opaque to the browser.
     pub resume_token: String,
     /// What the participant may do.
     pub role: Role,
@@ -83,6 +83,9 @@ pub struct Welcome<'a> {
     pub limits: PeerLimits,
     /// A browser that has heard nothing for so long sends `Ping`. Unit: milliseconds.
     pub heartbeat_ms: u64,
+    /// The node is cut off from its cluster: it lets people in by what it last knew, and others follow later.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub isolated: bool,
 }
 
 /// How a session goes on.
@@ -121,7 +124,7 @@ pub enum Role {
 }
 
 /// Whether a participant can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
     /// It has a socket.
@@ -131,7 +134,7 @@ pub enum Presence {
 }
 
 /// Why a participant is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LeaveReason {
     /// It said `Leave`.
@@ -145,6 +148,22 @@ pub enum LeaveReason {
 /// An event as JSON text without the opening brace, ready for any recipient's `seq`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body(ByteString);
+
+/// Between nodes a body is the whole object, spliced in as it is: nothing is escaped or parsed on the way.
+impl Serialize for Body {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let object = RawValue::from_string(format!("{{{}", self.0)).map_err(serde::ser::Error::custom)?;
+        object.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = <Box<RawValue>>::deserialize(deserializer)?;
+        let rest = object.get().strip_prefix('{').ok_or_else(|| serde::de::Error::custom("not an object"))?;
+        Ok(Self(rest.into()))
+    }
+}
 
 impl Body {
     /// Serialises an event.

@@ -2,9 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq;
+use serde::{Deserialize, Deserializer, Serialize};
+
 use uuid::Uuid;
 
 use super::limits;
@@ -108,6 +107,7 @@ macro_rules! read_as_text {
 
 read_as_text!(RoomName);
 read_as_text!(RecordId);
+read_as_text!(NodeId);
 
 /// How a browser may write a user's name, or a command's.
 #[derive(Deserialize)]
@@ -132,7 +132,7 @@ impl<'de> Deserialize<'de> for UserId {
 }
 
 /// One stay of one participant; outlives its sockets. A random UUID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionId(Uuid);
 
@@ -160,137 +160,6 @@ impl SessionId {
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// The secret that proves a browser owns a session. Never logged: `Debug` hides it.
-#[derive(Clone)]
-pub struct ResumeToken([u8; 32]);
-
-impl ResumeToken {
-    /// Takes 32 bytes that the caller drew at random.
-    #[must_use]
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Compares in constant time with what a browser sent (64 hexadecimal digits).
-    #[must_use]
-    pub fn matches(&self, sent: &str) -> bool {
-        self.to_hex().as_bytes().ct_eq(sent.as_bytes()).into()
-    }
-
-    /// 64 lower-case hexadecimal digits, for the one browser that owns it.
-    #[must_use]
-    pub fn to_hex(&self) -> String {
-        hex(&self.0)
-    }
-}
-
-impl fmt::Debug for ResumeToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ResumeToken(hidden)")
-    }
-}
-
-/// The secret that lets a recorder go on with its recording. On the wire it is `<recordId>.<64 hexadecimal digits>`, so
-/// it names its recording by itself. Never logged, and never stored: the node keeps its SHA-256.
-#[derive(Clone)]
-pub struct UploadToken {
-    record_id: RecordId,
-    secret: Box<str>,
-}
-
-impl UploadToken {
-    /// Takes 32 bytes that the caller drew at random.
-    #[must_use]
-    pub fn new(record_id: RecordId, secret: [u8; 32]) -> Self {
-        Self { record_id, secret: ResumeToken::new(secret).to_hex().into() }
-    }
-
-    /// Reads a token as it is on the wire. `None`: no recording can have given it out.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (record_id, secret) = text.split_once('.')?;
-        let digits = secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
-        digits.then_some(())?;
-        Some(Self { record_id: RecordId::parse(record_id).ok()?, secret: secret.into() })
-    }
-
-    /// The recording it belongs to.
-    #[must_use]
-    pub fn record_id(&self) -> &RecordId {
-        &self.record_id
-    }
-
-    /// As it is on the wire, for the one recorder that owns it.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        format!("{}.{}", self.record_id, self.secret)
-    }
-
-    /// What the node keeps of it.
-    #[must_use]
-    pub fn digest(&self) -> TokenDigest {
-        TokenDigest(Sha256::digest(self.secret.as_bytes()).into())
-    }
-}
-
-impl fmt::Debug for UploadToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UploadToken({}, hidden)", self.record_id)
-    }
-}
-
-/// SHA-256 of an [`UploadToken`]'s secret: tells whether a token is the right one, and is of no use to whoever reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenDigest([u8; 32]);
-
-impl TokenDigest {
-    /// Compares in constant time.
-    #[must_use]
-    pub fn matches(&self, token: &UploadToken) -> bool {
-        self.0.ct_eq(&token.digest().0).into()
-    }
-
-    /// 64 lower-case hexadecimal digits.
-    #[must_use]
-    pub fn to_hex(&self) -> String {
-        hex(&self.0)
-    }
-
-    /// Reads what [`Self::to_hex`] wrote.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        (text.len() == 64 && text.is_ascii()).then_some(())?;
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        }
-        Some(Self(bytes))
-    }
-}
-
-impl Serialize for TokenDigest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_hex())
-    }
-}
-
-impl<'de> Deserialize<'de> for TokenDigest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a SHA-256 in hexadecimal"))
     }
 }
 
@@ -336,12 +205,12 @@ pub struct ConnectionId(pub u64);
 /// mistaken for the new one (C-1).
 ///
 /// Unit: milliseconds since the Unix epoch at the start of that life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
 
 /// A node in one of its lives; every mirrored row names one (C-1).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeRef {
     /// The configured name.
     #[serde(rename = "node")]
@@ -349,6 +218,28 @@ pub struct NodeRef {
     /// Which life of it.
     #[serde(rename = "inc")]
     pub incarnation: Incarnation,
+}
+
+impl NodeRef {
+    /// Reads `<node>#<inc>`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, incarnation) = text.rsplit_once('#')?;
+        Some(Self { id: NodeId::parse(id).ok()?, incarnation: Incarnation(incarnation.parse().ok()?) })
+    }
+
+    /// Whether this is `other`, or an earlier life of it: what is known dead takes its predecessors with it.
+    #[must_use]
+    pub fn is_up_to(&self, other: &Self) -> bool {
+        self.id == other.id && self.incarnation <= other.incarnation
+    }
+}
+
+/// `<node>#<inc>`, as in `servers:leases`.
+impl fmt::Display for NodeRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.id, self.incarnation.0)
+    }
 }
 
 #[cfg(test)]
@@ -375,30 +266,5 @@ mod tests {
         assert!(parse("1.5").is_err());
         assert!(parse("1e400").is_err());
         assert!(parse("true").is_err());
-    }
-
-    #[test]
-    fn a_token_matches_only_itself_and_never_shows() {
-        let token = ResumeToken::new([0xab; 32]);
-        assert!(token.matches(&"ab".repeat(32)));
-        assert!(!token.matches(&"ac".repeat(32)));
-        assert!(!token.matches(""));
-        assert_eq!(format!("{token:?}"), "ResumeToken(hidden)");
-    }
-
-    #[test]
-    fn an_upload_token_names_its_recording_and_only_its_digest_is_kept() {
-        let id = RecordId::parse("tuesday").expect("valid");
-        let token = UploadToken::new(id.clone(), [0xab; 32]);
-        let sent = UploadToken::parse(&token.to_text()).expect("as it was given out");
-        assert_eq!(sent.record_id(), &id);
-        let kept = TokenDigest::parse(&token.digest().to_hex()).expect("as it was stored");
-        assert!(kept.matches(&sent));
-        assert!(!kept.matches(&UploadToken::new(id, [0xac; 32])));
-        assert_eq!(format!("{sent:?}"), "UploadToken(tuesday, hidden)");
-        for bad in ["", "tuesday", "tuesday.", "a/b.00", &format!("tuesday.{}", "g".repeat(64))] {
-            assert!(UploadToken::parse(bad).is_none(), "{bad:?}");
-        }
-        assert!(TokenDigest::parse(&"é".repeat(32)).is_none(), "not cut inside a character");
     }
 }

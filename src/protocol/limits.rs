@@ -24,8 +24,8 @@ pub const MALFORMED_MAX: u32 = 10;
 pub const REFUSED_HELLOS_MAX: u32 = 10;
 /// How long a new socket may take to say `Join` or `Resume`, and one that has left to join again.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the registry may take to admit somebody.
-pub const ADMISSION_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long the registry, and whatever else nodes share, may take to answer.
+pub const REGISTRY_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a connection waits for the room manager's answer to a `Join`, `Resume` or `Leave`; longer than the
 /// registry may take.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
@@ -48,10 +48,72 @@ pub const CONFIRM_MESSAGES: u64 = 32;
 /// …or every so many bytes, whichever is first; both well below the window, so that a healthy socket never waits.
 pub const CONFIRM_BYTES: usize = 64 * 1024;
 
+/// How far ahead of what a node has numbered a browser may say it has heard; numbering then goes on from there.
+pub const SEQ_AHEAD_MAX: u64 = 1 << 32;
+/// Relays that are kept because one before them, by the same sender to the same recipient, has not come yet.
+pub const RELAYS_HELD_MAX: usize = 64;
+/// How long they are kept before what is missing is given up, and told.
+pub const RELAYS_HELD_FOR: Duration = Duration::from_secs(8);
+/// What is kept for a room or a session that is just coming to this node.
+pub const ARRIVING_MESSAGES_MAX: usize = 4096;
+/// Rooms that are synced with the registry at one time.
+pub const SYNCS_AT_ONCE: usize = 64;
+/// How long the owner of a session may take to hand it over.
+pub const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long it is remembered that a participant has gone, or that a session has moved: longer than anything is on its way.
+pub const GONE_REMEMBERED: Duration = Duration::from_secs(30);
+/// How long after a room was compared with the registry it is compared once more; if there was a difference, again.
+pub const CONFIRM_AFTER: Duration = Duration::from_secs(10);
+/// After the registry has forgotten something: how long others may take to put back what is theirs.
+pub const AMNESTY: Duration = Duration::from_secs(3);
+
+/// Messages to another node that it has not acknowledged. What comes then is refused.
+pub const LINK_RING_MESSAGES: usize = 4096;
+/// Bytes of them, roughly. A single message may exceed it when nothing else is kept.
+pub const LINK_RING_BYTES: usize = 8 * 1024 * 1024;
+/// How long another node may take to acknowledge a message before the link begins anew.
+pub const LINK_PATIENCE: Duration = Duration::from_secs(6);
+/// An acknowledgement waits so long for something that takes it along…
+pub const LINK_ACK_DELAY: Duration = Duration::from_millis(50);
+/// …or for so many messages, whichever is first.
+pub const LINK_ACK_MESSAGES: u32 = 32;
+/// How often a link with something unacknowledged and nothing new says how far it has counted.
+pub const LINK_TICK: Duration = Duration::from_millis(500);
+/// How soon something missing is asked for again; each time twice as late, up to [`LINK_TICK`].
+pub const LINK_NACK_PAUSE: Duration = Duration::from_millis(50);
+/// Messages that are sent again at once.
+pub const LINK_RESEND_MESSAGES: usize = 512;
+/// How long the shared store may take to answer a beat.
+pub const BEAT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two beats outside their turn.
+pub const BEAT_PAUSE: Duration = Duration::from_millis(100);
+/// How soon a beat follows one that failed.
+pub const BEAT_RETRY: Duration = Duration::from_millis(500);
+/// How often a node looks whether its own inbox reaches it.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Probes that may be lost before the connections are made anew.
+pub const PROBES_LOST_MAX: usize = 3;
+/// How long one node has a dead one to itself to clear away.
+pub const REAPER_TERM: Duration = Duration::from_secs(10);
+/// How soon a step of clearing away that got no answer is tried again.
+pub const REAPER_RETRY: Duration = Duration::from_secs(1);
+/// Rooms that are cleared at one time.
+pub const REAP_ROOMS_AT_ONCE: usize = 32;
+/// Dead nodes that are remembered, so that nothing late of theirs is taken.
+pub const DEAD_NODES_MAX: usize = 1024;
+
 /// Mailbox of one connection: the window and the few control messages beside it.
 pub const CONNECTION_MAILBOX: usize = 160;
 /// Mailbox of the room manager. Overflow act: the connection whose command does not fit is ended with 1013.
 pub const ROOM_MANAGER_MAILBOX: usize = 4 * 1024;
+/// Mailbox of the cluster bridge. Overflow act: what was for another node is refused to its sender, and that node is told to
+/// sync the rooms it shares with this one.
+pub const CLUSTER_BRIDGE_MAILBOX: usize = 16 * 1024;
+/// What the cluster bridge keeps for a room manager whose mailbox is full. It takes nothing from other nodes meanwhile, so only
+/// what time brings is added; a manager that lets it come to this is taken for dead.
+pub const CLUSTER_HELD_MAX: usize = 4 * 1024;
+/// Rooms that people are shown of a whole cluster.
+pub const OVERVIEW_ROOMS_MAX: usize = 500;
 
 /// Largest payload of a chunk on the socket. Unit: bytes.
 pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;

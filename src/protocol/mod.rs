@@ -5,6 +5,7 @@
 //! an actor or the environment. The rules that use these words are one floor up, in [`crate::domain`].
 
 pub mod chunk;
+pub mod cluster;
 pub mod codes;
 pub mod command;
 pub mod event;
@@ -12,9 +13,10 @@ pub mod ids;
 pub mod limits;
 pub mod metadata;
 pub mod recorder;
+pub mod tokens;
 
 pub use codes::{Code, Refusal};
 pub use ids::{
-    CommandId, ConnectionId, Fence, Incarnation, NodeId, NodeRef, RecordId, ResumeToken, RoomName, Seq,
-    SessionId, TokenDigest, UploadToken, UserId,
+    CommandId, ConnectionId, Fence, Incarnation, NodeId, NodeRef, RecordId, RoomName, Seq, SessionId, UserId,
 };
+pub use tokens::{ResumeTicket, ResumeToken, TokenDigest, UploadToken};

@@ -63,7 +63,13 @@ impl World {
         let node = NodeRef { id: NodeId::parse("n1").expect("a name"), incarnation: Incarnation(1) };
         let limits = Limits { room_participants_max: 3, ..Limits::default() };
         Self {
-            rooms: Rooms::new(RoomsConfig { node, limits, ice: IceServers::default() }),
+            rooms: Rooms::new(RoomsConfig {
+                node,
+                limits,
+                ice: IceServers::default(),
+                clustered: false,
+                lease: Duration::from_secs(8),
+            }),
             records: BTreeMap::new(),
             answers: Vec::new(),
             lines: BTreeMap::new(),
@@ -251,6 +257,10 @@ impl World {
                 }
             }
             RoomEffect::Count(_) => {}
+            RoomEffect::Send { .. }
+            | RoomEffect::Sync { .. }
+            | RoomEffect::Find { .. }
+            | RoomEffect::TakeOver { .. } => panic!("a node that is alone: {effect:?}"),
         }
     }
 

@@ -98,7 +98,7 @@ impl Sample {
             room_name: &self.room,
             user_id: &self.ada,
             session_id: SessionId::new(Uuid::from_u128(0x67e5_5044_10b1_426f_9247_bb68_0e5f_e0c8)),
-            resume_token: ResumeToken::new([7; 32]).to_hex(),
+            resume_token: ResumeToken::new([7; 32]).to_text(&self.room, &self.ada, 1_700_000_000_000),
             role: Role::Moderator,
             participants: vec![self.bob(Presence::Present)],
             locked: false,
@@ -107,6 +107,7 @@ impl Sample {
             node_id: &self.node,
             limits: PeerLimits::from(&Limits::default()),
             heartbeat_ms: 10_000,
+            isolated: false,
         }
     }
 }

@@ -397,7 +397,8 @@ impl RecordingRecord {
     /// # Errors
     /// [`Code::Unauthorised`].
     pub fn authorise(&self, token: &UploadToken) -> Result<(), Refusal> {
-        let right = token.record_id() == &self.manifest.record_id && self.manifest.token.matches(token);
+        let right =
+            token.record_id() == &self.manifest.record_id && self.manifest.token.matches(&token.digest());
         if right { Ok(()) } else { Err(Code::Unauthorised.into()) }
     }
 
@@ -446,6 +447,8 @@ impl RecordingRecord {
     fn stop_too_early(&mut self, missing: Vec<u32>, expected: u32, now_ms: u64) -> StopRefused {
         let many = missing.len() > limits::CHUNKS_MISSING_MAX as usize;
         if !many {
+            // One that failed was stopped before; its recorder says now that there is more.
+            self.manifest.stopped = false;
             self.manifest.announced = Some(expected);
             self.manifest.revision += 1;
             self.patience_ms = Some(after(now_ms, limits::STOP_PATIENCE));

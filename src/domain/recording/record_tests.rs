@@ -320,6 +320,23 @@ fn a_failed_recording_is_tried_again_when_it_is_stopped_again() {
     assert!(record.claim(NOON).is_some());
 }
 
+#[test]
+fn a_failed_recording_whose_recorder_has_more_is_stopped_no_longer() {
+    let mut record = open();
+    assert!(record.stop(&token(), Made { chunks: None, bytes: None }, NOON).is_ok());
+    let claim = record.claim(NOON).expect("due");
+    assert!(record.settle_failed(claim.manifest.fence).is_some());
+    let more = Made { chunks: Some(1), bytes: None };
+    assert!(record.stop(&token(), more, NOON).is_err(), "one is missing");
+    let mut record = RecordingRecord::restore(record.manifest().clone(), [], NOON, TIMES);
+    assert_eq!(record.missing(), [0], "and still is");
+    assert!(
+        record.stop(&token(), Made { chunks: None, bytes: None }, NOON).is_ok(),
+        "it has thought better of it"
+    );
+    assert_eq!(record.missing(), [0; 0]);
+}
+
 /// What may happen to an account, in any order.
 #[derive(Debug, Clone)]
 enum Step {

@@ -1,17 +1,20 @@
 //! Who is let in: a join, the registry's decision, and a seat in the room.
 
 use super::{
-    Admitted, Body, ConnectionId, JoinInput, Room, RoomEffect, RoomFact, Rooms, Session, Ticket,
-    entry::{Greeting, settle, withdraw},
-    room::Member,
+    Admitted, ConnectionId, JoinInput, Room, RoomEffect, RoomFact, Rooms, Session, Ticket,
+    entry::{Greeting, settle},
+    pairs::{Heard, Sent},
+    timers::RoomDeadline,
 };
 use crate::{
     domain::{
         clock::Now,
-        membership::{AdmissionRequest, Change},
+        membership::{AdmissionRequest, Change, RoomRecord, Row},
         outbound::Outbound,
     },
-    protocol::{Code, CommandId, Refusal, ResumeToken, RoomName, Seq, SessionId, UserId, command::Username},
+    protocol::{
+        Code, CommandId, Refusal, ResumeToken, RoomName, Seq, SessionId, UserId, command::Username, limits,
+    },
 };
 
 /// A join whose admission has been asked for.
@@ -36,12 +39,22 @@ pub(super) struct PendingJoin {
 /// What the registry made of an admission.
 #[derive(Debug)]
 pub(super) enum Decision {
-    Made(Result<Admitted, Refusal>),
+    Admitted(Box<Admitted>),
+    Refused(Refusal),
     Missing,
 }
 
+impl From<Result<Admitted, Refusal>> for Decision {
+    fn from(outcome: Result<Admitted, Refusal>) -> Self {
+        match outcome {
+            Ok(admitted) => Self::Admitted(Box::new(admitted)),
+            Err(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
 impl Rooms {
-    pub(super) fn join(&mut self, input: JoinInput, effects: &mut Vec<RoomEffect>) {
+    pub(super) fn join(&mut self, now: Now, input: JoinInput, effects: &mut Vec<RoomEffect>) {
         let connection = input.connection;
         if self.draining {
             return refuse_join(connection, Code::Draining.into(), effects);
@@ -54,14 +67,14 @@ impl Rooms {
         }
         let join = input.join;
         let user_id = join.user_id.unwrap_or(input.spare_user_id);
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+        let ticket = self.next_ticket();
         let request = Box::new(AdmissionRequest {
             room: join.room_name.clone(),
             node: self.config.node.clone(),
             session: input.session,
             username: join.username.unwrap_or_else(|| Username::from(&user_id)),
             metadata: join.metadata.unwrap_or_default(),
+            proof: input.token.digest(),
             participants_max: self.config.limits.room_participants_max,
             user_id: user_id.clone(),
         });
@@ -78,7 +91,26 @@ impl Rooms {
             decision: None,
         };
         self.pending.insert(ticket, pending);
+        if self.isolated {
+            let decision = Decision::from(self.admit_alone(now, *request, effects));
+            return self.admission_decided(now, ticket, decision, effects);
+        }
         effects.push(RoomEffect::Admit { ticket, request });
+    }
+
+    /// Decides as the registry would, by what was last known of the room. The registry hears of it later.
+    fn admit_alone(
+        &mut self,
+        now: Now,
+        request: AdmissionRequest,
+        effects: &mut Vec<RoomEffect>,
+    ) -> Result<Admitted, Refusal> {
+        // One that has never reached the registry does not know its time, and would make nonsense of who was first.
+        let Some(registry_ms) = self.registry_ms(now) else { return Err(Code::Overloaded.into()) };
+        let picture = self.rooms.get(&request.room).map(Room::picture).unwrap_or_default();
+        let admitted = RoomRecord::from_picture(picture).admit(registry_ms, request)?;
+        effects.push(RoomEffect::Count(RoomFact::JoinedAlone));
+        Ok(admitted)
     }
 
     /// Notes a decision, and acts on those of its room whose turn it is: in the order in which they were asked for,
@@ -104,19 +136,34 @@ impl Rooms {
 
     fn act_on(&mut self, now: Now, pending: PendingJoin, decision: Decision, effects: &mut Vec<RoomEffect>) {
         match decision {
-            Decision::Made(Ok(admitted)) if pending.kicked => {
-                withdraw(pending.room, pending.user_id, admitted.row.generation, effects);
-                refuse_join(pending.asker, Code::Banned.into(), effects);
+            Decision::Admitted(admitted) if pending.kicked => {
+                let PendingJoin { room, user_id, session, asker, .. } = pending;
+                self.withdraw(now, &room, &user_id, session, admitted.row.generation, effects);
+                refuse_join(asker, Code::Banned.into(), effects);
             }
-            Decision::Made(Ok(admitted)) => self.enter(now, pending, admitted, effects),
-            Decision::Made(Err(refusal)) => refuse_join(pending.asker, refusal, effects),
+            Decision::Admitted(admitted) if self.is_outdated(&pending, &admitted.row) => {
+                // Meanwhile it has come in elsewhere, by a newer session.
+                refuse_join(pending.asker, Code::Replaced.into(), effects);
+            }
+            Decision::Admitted(admitted) => self.enter(now, pending, *admitted, effects),
+            Decision::Refused(refusal) => refuse_join(pending.asker, refusal, effects),
             Decision::Missing => {
                 let PendingJoin { room, user_id, session, asker, .. } = pending;
+                // It may even be done after it was taken back: the room is looked at again.
+                self.mirror_failed(now, room.clone());
+                self.ask_all_to_check(&room, &user_id, effects);
+                let late = now.mono + limits::GONE_REMEMBERED;
+                self.room_deadlines.insert((late, room.clone(), RoomDeadline::Sync));
                 let change = Change::TakeBack { room, user_id, session };
                 effects.push(RoomEffect::Mirror(Box::new(change)));
                 refuse_join(asker, Code::Overloaded.into(), effects);
             }
         }
+    }
+
+    fn is_outdated(&self, pending: &PendingJoin, row: &Row) -> bool {
+        let member = self.rooms.get(&pending.room).and_then(|room| room.member(&pending.user_id));
+        member.is_some_and(|member| member.generation > row.generation)
     }
 
     /// A participant that is being removed does not slip back in by a join that is under way.
@@ -129,7 +176,13 @@ impl Rooms {
 
     /// Whether a connection waits for an admission.
     pub(super) fn is_asking(&self, connection: ConnectionId) -> bool {
-        self.pending.values().any(|pending| pending.asker == connection)
+        self.pending.values().any(|pending| pending.asker == connection) || self.is_claiming(connection)
+    }
+
+    /// Sessions that the registry may have let into a room without this node knowing it yet.
+    pub(super) fn admissions_under_way(&self, room: &RoomName) -> impl Iterator<Item = SessionId> {
+        let of_room = self.pending.values().filter(move |pending| pending.room == *room);
+        of_room.map(|pending| pending.session)
     }
 
     /// Whoever is admitted after its socket is gone starts as suspect.
@@ -138,97 +191,84 @@ impl Rooms {
         if let Some(pending) = asked {
             pending.connection = None;
         }
+        self.claimer_gone(connection);
     }
 
     fn enter(&mut self, now: Now, pending: PendingJoin, admitted: Admitted, effects: &mut Vec<RoomEffect>) {
         let PendingJoin { connection, asker, id, room: name, user_id, token, already_sent, .. } = pending;
-        let session = admitted.row.session;
-        let replaced = self.seat(&name, &user_id, admitted);
-        self.sessions.insert(
-            session,
-            Session {
-                token,
-                room: name.clone(),
-                user_id: user_id.clone(),
-                connection: Some(asker),
-                grace_until: None,
-                outbound: Outbound::new(already_sent),
-            },
-        );
+        let row = &admitted.row;
+        let fresh = Session {
+            token,
+            room: name.clone(),
+            user_id: user_id.clone(),
+            connection: Some(asker),
+            grace_until: None,
+            outbound: Outbound::new(already_sent),
+            sent: Sent::new(row.generation),
+            heard: Heard::nothing(),
+            told_isolated: false,
+            moving: None,
+        };
+        let (session, elsewhere) = (row.session, admitted.replaced.clone());
+        let moderator = self.rooms.get(&name).and_then(Room::moderator).cloned();
+        let replaced = self.seat(now, &name, &user_id, admitted, effects);
+        self.sessions.insert(session, fresh);
         self.connections.insert(asker, session);
         settle(asker, Ok(()), effects);
 
         self.welcome(now, session, Greeting::Joined, effects);
         self.accept(now, session, id.as_ref(), effects);
-        let news = self.announce(&name, &user_id, replaced, effects);
-        if let Some(news) = news {
-            self.broadcast(now, &name, Some(&user_id), &news, effects);
+        let fact = if replaced.is_some() { RoomFact::Rejoined } else { RoomFact::Joined };
+        effects.push(RoomEffect::Count(fact));
+        self.announce(now, &name, &user_id, replaced.as_ref(), effects);
+        if moderator.is_some() {
+            self.announce_moderator(now, &name, moderator.as_ref(), effects);
         }
+        self.spread_row(&name, &user_id, effects);
+        self.tell_old_home(&name, &user_id, elsewhere, effects);
+        self.replay_kept(now, &name, effects);
         if connection.is_none() {
             self.connection_closed(now, asker, effects);
         }
     }
 
-    /// What the others are told of an arrival: a new participant, or what has changed of the one they know.
-    fn announce(
+    /// Puts the admitted one in its room, in its predecessor's place if there is one, and takes what the registry says of
+    /// the others.
+    pub(super) fn seat(
         &mut self,
+        now: Now,
         name: &RoomName,
         user_id: &UserId,
-        replaced: Option<Member>,
+        admitted: Admitted,
         effects: &mut Vec<RoomEffect>,
-    ) -> Option<Body> {
+    ) -> Option<Row> {
+        let Admitted { row, mut picture, .. } = admitted;
+        // The others of this room may all have left while this one was being admitted; the lock then is the registry's.
+        let recording = self.recorded.contains(name);
+        let known = self.rooms.contains_key(name);
+        let room = self.rooms.entry(name.clone()).or_insert_with(|| Room::new(picture.lock));
+        room.recording = recording;
+        if !known {
+            // Nobody is there yet to be told; who is in comes with the picture.
+            room.floor = picture.last_generation;
+        }
+        picture.rows.remove(user_id);
+        self.absorb(now, name, picture, effects);
+        let replaced = self.rooms.get_mut(name).and_then(|room| room.put(user_id.clone(), row));
         if let Some(old) = &replaced {
             self.forget_replaced(old.session, effects);
         }
-        let room = self.rooms.get(name)?;
-        match replaced {
-            None => {
-                effects.push(RoomEffect::Count(RoomFact::Joined));
-                room.joined(name, user_id)
-            }
-            Some(old) => {
-                effects.push(RoomEffect::Count(RoomFact::Rejoined));
-                old.differs_from(room.member(user_id)).then(|| room.updated(name, user_id))?
-            }
-        }
+        replaced
     }
 
-    /// Puts the admitted one in its room, in its predecessor's place if there is one.
-    fn seat(&mut self, name: &RoomName, user_id: &UserId, admitted: Admitted) -> Option<Member> {
-        // The others of this room may all have left while this one was being admitted; the lock then is the registry's.
-        let room = self.rooms.entry(name.clone()).or_insert_with(|| Room::new(admitted.locked));
-        room.recording = self.recorded.contains(name);
-        let row = admitted.row;
-        let first_generation = room.member(user_id).map_or(row.generation, |old| old.first_generation);
-        room.put(
-            user_id.clone(),
-            Member {
-                session: row.session,
-                generation: row.generation,
-                username: row.username,
-                metadata: row.metadata,
-                state: row.state,
-                joined_at: row.joined_at,
-                first_generation,
-            },
-        )
-    }
-
-    fn forget_replaced(&mut self, session: SessionId, effects: &mut Vec<RoomEffect>) {
-        let connection = self.sessions.remove(&session).and_then(|old| old.connection);
-        if let Some(connection) = connection {
+    /// A session of this node whose participant has another one now, here or elsewhere.
+    pub(super) fn forget_replaced(&mut self, session: SessionId, effects: &mut Vec<RoomEffect>) {
+        let Some(old) = self.sessions.remove(&session) else { return };
+        self.left.push(old.room);
+        if let Some(connection) = old.connection {
             self.connections.remove(&connection);
             effects.push(RoomEffect::Close { connection, code: Code::Replaced });
         }
-    }
-}
-
-impl Member {
-    /// Whether the others would see a difference.
-    fn differs_from(&self, other: Option<&Self>) -> bool {
-        other.is_none_or(|other| {
-            (&self.username, &self.metadata, self.state) != (&other.username, &other.metadata, other.state)
-        })
     }
 }
 

@@ -1,11 +1,17 @@
 //! What a session may ask for once it is in a room.
 
-use super::{Body, Change, Room, RoomEffect, RoomFact, Rooms, entry::settle};
+use std::collections::BTreeMap;
+
+use super::{Body, Change, Room, RoomEffect, RoomFact, Rooms, entry::settle, nodes::send};
 use crate::{
-    domain::clock::Now,
+    domain::{
+        clock::Now,
+        membership::{RoomLock, Row},
+    },
     protocol::{
-        Code, CommandId, ConnectionId, Refusal, RoomName, SessionId, UserId,
-        command::{Lock, Mute, Relay, RoomCommand},
+        Code, CommandId, ConnectionId, NodeRef, Refusal, RoomName, SessionId, UserId,
+        cluster::{Departure, NodeMessage, RelayMessage, Target},
+        command::{Lock, MediaKind, Mute, Relay, RoomCommand},
         event::{LeaveReason, PeerEvent, Role},
         metadata::Metadata,
     },
@@ -53,7 +59,7 @@ impl Rooms {
                 }
                 Ok(())
             }
-            RoomCommand::Relay(relay) => self.relay(now, &sender, &relay, effects),
+            RoomCommand::Relay(relay) => self.relay(now, &sender, id, &relay, effects),
             RoomCommand::Update(patch) => self.update(now, &sender, &patch, effects),
             RoomCommand::Kick(target) => self.kick(now, &sender, &target, effects),
             RoomCommand::Lock(lock) => self.lock(now, &sender, lock, effects),
@@ -119,32 +125,92 @@ impl Rooms {
         &mut self,
         now: Now,
         sender: &Sender,
+        id: Option<&CommandId>,
         relay: &Relay,
         effects: &mut Vec<RoomEffect>,
     ) -> Result<(), Refusal> {
         if relay.room_name.as_ref().is_some_and(|named| *named != sender.room) {
             return Err(Code::WrongRoom.into());
         }
-        let body = || Body::relayed(relay.kind, &sender.room, &sender.user_id, &relay.payload);
-        let recipients = match &relay.target {
-            None => self.broadcast(now, &sender.room, Some(&sender.user_id), &body(), effects),
+        let recipients: Vec<(SessionId, NodeRef)> = match &relay.target {
+            None => self.others_and_homes(sender),
             Some(target) => {
-                let session = self.other(sender, target)?;
-                self.tell(now, session, body(), effects);
-                1
+                let row = self.other(sender, target)?;
+                if self.is_dead(&row.node) {
+                    return Err(Code::PeerUnreachable.into());
+                }
+                vec![(row.session, self.present_life(&row.node))]
             }
         };
-        effects.push(RoomEffect::Count(RoomFact::Relayed { kind: relay.kind, recipients }));
+        let body = Body::relayed(relay.kind, &sender.room, &sender.user_id, &relay.payload);
+        let count = recipients.len();
+        self.pass_on(
+            now,
+            sender,
+            &body,
+            id.filter(|_| relay.target.is_some() || count > 0),
+            relay.target.is_some(),
+            recipients,
+            effects,
+        );
+        effects.push(RoomEffect::Count(RoomFact::Relayed { kind: relay.kind, recipients: count }));
         Ok(())
     }
 
-    /// The session of somebody else in the sender's room.
-    fn other(&self, sender: &Sender, target: &UserId) -> Result<SessionId, Refusal> {
+    fn others_and_homes(&self, sender: &Sender) -> Vec<(SessionId, NodeRef)> {
+        let Some(room) = self.rooms.get(&sender.room) else { return Vec::new() };
+        let others = room.members().filter(|(user_id, _)| **user_id != sender.user_id);
+        others.map(|(_, row)| (row.session, self.present_life(&row.node))).collect()
+    }
+
+    /// Numbers a relay for each recipient, tells those of this node, and sends it to the nodes of the others.
+    #[allow(clippy::too_many_arguments, reason = "what a relay is made of")]
+    fn pass_on(
+        &mut self,
+        now: Now,
+        sender: &Sender,
+        body: &Body,
+        id: Option<&CommandId>,
+        single: bool,
+        recipients: Vec<(SessionId, NodeRef)>,
+        effects: &mut Vec<RoomEffect>,
+    ) {
+        let Some(from) = self.sessions.get_mut(&sender.session) else { return };
+        let numbering = from.sent.numbering();
+        let mut here = Vec::new();
+        let mut elsewhere: BTreeMap<NodeRef, Vec<Target>> = BTreeMap::new();
+        for (session, node) in recipients {
+            let target = from.sent.next(session);
+            if node == self.config.node {
+                here.push(target);
+            } else {
+                elsewhere.entry(node).or_default().push(target);
+            }
+        }
+        let message = |to| RelayMessage {
+            room: sender.room.clone(),
+            from: sender.session,
+            numbering,
+            body: body.clone(),
+            to,
+            id: id.cloned(),
+            single,
+        };
+        for (node, targets) in elsewhere {
+            send(node, NodeMessage::Relay(Box::new(message(targets))), effects);
+        }
+        if !here.is_empty() {
+            self.take_relay(now, None, message(here), effects);
+        }
+    }
+
+    /// Somebody else in the sender's room.
+    fn other(&self, sender: &Sender, target: &UserId) -> Result<&Row, Refusal> {
         if *target == sender.user_id {
             return Err(Code::SelfTarget.into());
         }
         let member = self.rooms.get(&sender.room).and_then(|room| room.member(target));
-        Ok(member.ok_or(Code::PeerUnreachable)?.session)
+        member.ok_or_else(|| Code::PeerUnreachable.into())
     }
 
     fn update(
@@ -181,18 +247,36 @@ impl Rooms {
         effects: &mut Vec<RoomEffect>,
     ) -> Result<(), Refusal> {
         self.moderated(sender)?;
-        let session = self.other(sender, target)?;
+        let row = self.other(sender, target)?;
+        let (session, node, generation) = (row.session, self.present_life(&row.node), row.generation);
         self.kick_pending(&sender.room, target);
         let duration = self.config.limits.kick_ban;
         if !duration.is_zero() {
             let (room, user_id) = (sender.room.clone(), target.clone());
             effects.push(RoomEffect::Mirror(Box::new(Change::Ban { room, user_id, duration })));
         }
+        if self.sessions.contains_key(&session) {
+            self.end_kicked(now, session, effects);
+        } else if self.is_dead(&node) {
+            // Nobody is left to do it.
+            let (room, user_id) = (&sender.room, target);
+            self.withdraw(now, room, user_id, session, generation, effects);
+            let departure = Departure { session, generation, reason: LeaveReason::Kicked };
+            self.spread_gone(now, room, user_id, departure, effects);
+            self.gone(now, room, user_id, departure, effects);
+        } else {
+            let room = sender.room.clone();
+            send(node, NodeMessage::Kick { room, session }, effects);
+        }
+        Ok(())
+    }
+
+    /// A participant of this node was removed by a moderator, of whatever node.
+    pub(super) fn end_kicked(&mut self, now: Now, session: SessionId, effects: &mut Vec<RoomEffect>) {
         if let Some(connection) = self.sessions.get(&session).and_then(|session| session.connection) {
             effects.push(RoomEffect::Close { connection, code: Code::Kicked });
         }
         self.leave(now, session, LeaveReason::Kicked, effects);
-        Ok(())
     }
 
     fn lock(
@@ -202,15 +286,19 @@ impl Rooms {
         lock: Lock,
         effects: &mut Vec<RoomEffect>,
     ) -> Result<(), Refusal> {
-        let room = self.moderated(sender)?;
-        if room.locked == lock.locked {
+        if self.moderated(sender)?.lock.locked == lock.locked {
             return Ok(());
         }
-        room.locked = lock.locked;
-        let state = room.state(&sender.room);
-        let change = Change::SetLocked { room: sender.room.clone(), locked: lock.locked };
-        effects.push(RoomEffect::Mirror(Box::new(change)));
-        self.broadcast(now, &sender.room, None, &state, effects);
+        let about = self.registry_ms(now).unwrap_or_default();
+        let Some(room) = self.rooms.get_mut(&sender.room) else { return Ok(()) };
+        let lock = RoomLock { locked: lock.locked, version: about.max(room.lock.version + 1) };
+        let name = sender.room.clone();
+        effects.push(RoomEffect::Mirror(Box::new(Change::SetLocked { room: name.clone(), lock })));
+        self.set_lock(now, &name, lock, effects);
+        if let Some(touched) = self.touched(now, &name) {
+            touched.lock = lock;
+        }
+        self.spread(&name, &NodeMessage::Locked { room: name.clone(), lock }, effects);
         Ok(())
     }
 
@@ -222,9 +310,29 @@ impl Rooms {
         effects: &mut Vec<RoomEffect>,
     ) -> Result<(), Refusal> {
         self.moderated(sender)?;
-        let session = self.other(sender, &mute.target_user_id)?;
-        let (room_name, kind, by) = (&sender.room, &mute.kind, &sender.user_id);
-        self.tell(now, session, Body::of(&PeerEvent::Muted { room_name, kind, by }), effects);
+        let row = self.other(sender, &mute.target_user_id)?;
+        let (session, node) = (row.session, self.present_life(&row.node));
+        if self.is_dead(&node) {
+            return Err(Code::PeerUnreachable.into());
+        }
+        let (room, kind, by) = (sender.room.clone(), mute.kind.clone(), sender.user_id.clone());
+        if node == self.config.node {
+            self.tell_muted(now, &room, session, &kind, &by, effects);
+        } else {
+            send(node, NodeMessage::Mute { room, session, kind, by }, effects);
+        }
         Ok(())
+    }
+
+    pub(super) fn tell_muted(
+        &mut self,
+        now: Now,
+        room_name: &RoomName,
+        session: SessionId,
+        kind: &MediaKind,
+        by: &UserId,
+        effects: &mut Vec<RoomEffect>,
+    ) {
+        self.tell(now, session, Body::of(&PeerEvent::Muted { room_name, kind, by }), effects);
     }
 }

@@ -4,14 +4,15 @@ use super::{Body, ConnectionId, Room, RoomEffect, RoomFact, Rooms, Session, time
 use crate::{
     domain::{
         clock::Now,
-        membership::{Change, Generation, RowUpdate},
+        membership::{Change, Row, RowUpdate},
         outbound::Replay,
     },
     protocol::{
-        Code, CommandId, Refusal, RoomName, Seq, SessionId, UserId,
+        Code, CommandId, Refusal, ResumeTicket, RoomName, Seq, SessionId, UserId,
+        cluster::Departure,
         command::Resume,
         event::{LeaveReason, PeerEvent, Presence, Resumed, Welcome},
-        limits::PeerLimits,
+        limits::{self, PeerLimits},
     },
 };
 
@@ -21,6 +22,15 @@ pub(super) enum Greeting {
     Joined,
     Snapshot,
 }
+
+/// Where a session that a browser wants back may be.
+enum Owner {
+    Here(SessionId),
+    Elsewhere { session: SessionId, ticket: ResumeTicket },
+}
+
+/// When a browser may ask again for a session that is just moving. Unit: ms.
+pub(super) const RETRY_MS: u64 = 500;
 
 impl Rooms {
     pub(super) fn resume(
@@ -32,13 +42,14 @@ impl Rooms {
         effects: &mut Vec<RoomEffect>,
     ) {
         let session = match self.may_resume(connection, resume) {
-            Ok(session) => session,
-            Err(refusal) => {
-                effects.push(RoomEffect::Count(RoomFact::ResumeRefused));
-                return settle(connection, Err(refusal), effects);
+            Ok(Owner::Here(session)) => session,
+            Ok(Owner::Elsewhere { session, ticket }) => {
+                return self.look_for(connection, id, session, ticket, resume.last_seq, effects);
             }
+            Err(refusal) => return refuse_resume(connection, refusal, effects),
         };
-        let Some(replay) = self.attach(session, connection, resume.last_seq, effects) else { return };
+        let branch = resume.ticket.as_ref().map_or(0, ResumeTicket::branch);
+        let Some(replay) = self.attach(session, connection, resume.last_seq, branch, effects) else { return };
         settle(connection, Ok(()), effects);
         // What was missed goes out first, under its old numbers; then this, so that numbers only ever rise.
         match replay {
@@ -55,24 +66,36 @@ impl Rooms {
         self.set_presence(now, session, Presence::Present, effects);
     }
 
-    fn may_resume(&self, connection: ConnectionId, resume: &Resume) -> Result<SessionId, Refusal> {
+    fn may_resume(&self, connection: ConnectionId, resume: &Resume) -> Result<Owner, Refusal> {
         if self.draining {
             return Err(Code::Draining.into());
         }
-        if self.connections.contains_key(&connection) {
+        if self.connections.contains_key(&connection) || self.is_asking(connection) {
             return Err(Code::AlreadyJoined.into());
         }
         let id = resume.session_id.0.ok_or(Code::SessionUnknown)?;
-        let session = self.sessions.get(&id).ok_or(Code::SessionUnknown)?;
-        if session.token.matches(&resume.resume_token) { Ok(id) } else { Err(Code::Unauthorised.into()) }
+        match (self.sessions.get(&id), &resume.ticket) {
+            (Some(session), Some(ticket)) if session.token.matches(ticket) => match session.moving {
+                // Its browser has been at another node, which has not finished yet.
+                Some(_) => Err(Refusal::from(Code::Overloaded).retry_after_ms(RETRY_MS)),
+                None => Ok(Owner::Here(id)),
+            },
+            (Some(_), _) => Err(Code::Unauthorised.into()),
+            // By what an isolated node knows, it may as well begin anew.
+            (None, Some(ticket)) if self.config.clustered && !self.isolated => {
+                Ok(Owner::Elsewhere { session: id, ticket: ticket.clone() })
+            }
+            (None, _) => Err(Code::SessionUnknown.into()),
+        }
     }
 
-    /// Gives a session its new socket; the old one, if there still is one, is told that it was replaced.
+    /// Gives a session of this node its new socket; the old one, if there still is one, is told that it was replaced.
     fn attach(
         &mut self,
         id: SessionId,
         connection: ConnectionId,
         last_seq: Seq,
+        branch: u64,
         effects: &mut Vec<RoomEffect>,
     ) -> Option<Replay> {
         let session = self.sessions.get_mut(&id)?;
@@ -82,7 +105,7 @@ impl Rooms {
         }
         session.grace_until = None;
         self.connections.insert(connection, id);
-        Some(session.outbound.rewind(last_seq))
+        Some(session.rewind(last_seq, branch))
     }
 
     pub(super) fn connection_closed(
@@ -109,7 +132,13 @@ impl Rooms {
         self.set_presence(now, id, Presence::Suspect, effects);
     }
 
-    fn set_presence(&mut self, now: Now, id: SessionId, state: Presence, effects: &mut Vec<RoomEffect>) {
+    pub(super) fn set_presence(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        state: Presence,
+        effects: &mut Vec<RoomEffect>,
+    ) {
         let Some(session) = self.sessions.get(&id) else { return };
         let (name, user_id) = (session.room.clone(), session.user_id.clone());
         let Some(member) = self.rooms.get_mut(&name).and_then(|room| room.member_mut(&user_id)) else {
@@ -130,16 +159,22 @@ impl Rooms {
         user_id: &UserId,
         effects: &mut Vec<RoomEffect>,
     ) {
-        let Some(room) = self.rooms.get(name) else { return };
-        let (Some(member), Some(news)) = (room.member(user_id), room.updated(name, user_id)) else { return };
-        effects.push(RoomEffect::Mirror(Box::new(Change::Update(RowUpdate {
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        let Some(row) = room.member_mut(user_id) else { return };
+        row.revision += 1;
+        let update = RowUpdate {
             room: name.clone(),
             user_id: user_id.clone(),
-            generation: member.generation,
-            state: member.state,
-            metadata: member.metadata.clone(),
-        }))));
-        self.broadcast(now, name, Some(user_id), &news, effects);
+            generation: row.generation,
+            revision: row.revision,
+            state: row.state,
+            metadata: row.metadata.clone(),
+        };
+        effects.push(RoomEffect::Mirror(Box::new(Change::Update(update))));
+        if let Some(news) = room.updated(name, user_id) {
+            self.broadcast(now, name, Some(user_id), &news, effects);
+        }
+        self.spread_row(name, user_id, effects);
     }
 
     /// Ends a session for good.
@@ -155,22 +190,78 @@ impl Rooms {
             self.connections.remove(&connection);
         }
         let (name, user_id) = (session.room, session.user_id);
-        let Some(room) = self.rooms.get_mut(&name) else { return };
-        let moderated = room.moderator() == Some(&user_id);
-        let Some(member) = room.remove(&user_id) else { return };
-        withdraw(name.clone(), user_id.clone(), member.generation, effects);
+        let member = self.rooms.get(&name).and_then(|room| room.member(&user_id));
+        let Some(generation) = member.map(|row| row.generation) else { return };
+        self.withdraw(now, &name, &user_id, id, generation, effects);
         effects.push(RoomEffect::Count(RoomFact::Left(reason)));
-        let heir = room.moderator().cloned().filter(|_| moderated);
-        let promotion = heir.and_then(|heir| room.updated(&name, &heir));
-        if room.len() == 0 {
-            self.rooms.remove(&name);
+        let departure = Departure { session: id, generation, reason };
+        self.spread_gone(now, &name, &user_id, departure, effects);
+        self.gone(now, &name, &user_id, departure, effects);
+    }
+
+    /// A participant is gone, of whatever node: those here are told, and the next moderator with them.
+    pub(super) fn gone(
+        &mut self,
+        now: Now,
+        name: &RoomName,
+        user_id: &UserId,
+        departure: Departure,
+        effects: &mut Vec<RoomEffect>,
+    ) {
+        let remembered = now.mono + limits::GONE_REMEMBERED;
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        let is_it = |row: &Row| row.session == departure.session && row.generation <= departure.generation;
+        if !room.member(user_id).is_some_and(is_it) {
             return;
         }
-        let left = Body::of(&PeerEvent::UserLeft { room_name: &name, user_id: &user_id, reason });
-        self.broadcast(now, &name, None, &left, effects);
+        let moderator = room.moderator().cloned();
+        room.remove(user_id, departure, remembered);
+        self.left.push(name.clone());
+        let left = Body::of(&PeerEvent::UserLeft { room_name: name, user_id, reason: departure.reason });
+        self.broadcast(now, name, None, &left, effects);
         // The next moderator is told with the others: it learns of its own role here.
-        if let Some(promotion) = promotion {
-            self.broadcast(now, &name, None, &promotion, effects);
+        self.announce_moderator(now, name, moderator.as_ref(), effects);
+    }
+
+    /// Tells those here whose role has changed, unless they have just been told of it.
+    pub(super) fn announce_moderator(
+        &mut self,
+        now: Now,
+        name: &RoomName,
+        before: Option<&UserId>,
+        effects: &mut Vec<RoomEffect>,
+    ) {
+        let Some(room) = self.rooms.get(name) else { return };
+        let after = room.moderator();
+        if after == before {
+            return;
+        }
+        let changed = before.into_iter().chain(after);
+        let news: Vec<_> = changed.filter_map(|user_id| room.updated(name, user_id)).collect();
+        for news in news {
+            self.broadcast(now, name, None, &news, effects);
+        }
+    }
+
+    /// What the others here are told of one who came or came back: a new participant, or what has changed of the one they
+    /// know.
+    pub(super) fn announce(
+        &mut self,
+        now: Now,
+        name: &RoomName,
+        user_id: &UserId,
+        before: Option<&Row>,
+        effects: &mut Vec<RoomEffect>,
+    ) {
+        let Some(room) = self.rooms.get(name) else { return };
+        let Some(row) = room.member(user_id) else { return };
+        let news = match before {
+            None => room.joined(name, user_id),
+            Some(before) if before.looks_like(row) => None,
+            Some(_) => room.updated(name, user_id),
+        };
+        if let Some(news) = news {
+            self.broadcast(now, name, Some(user_id), &news, effects);
         }
     }
 
@@ -190,7 +281,11 @@ impl Rooms {
             Greeting::Joined => PeerEvent::RoomJoined(picture),
             Greeting::Snapshot => PeerEvent::Resumed(Resumed::Snapshot(picture)),
         });
-        let state = (room.locked || room.recording).then(|| room.state(&session.room));
+        let isolated = self.isolated;
+        let state = (room.lock.locked || room.recording).then(|| room.state(&session.room));
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.told_isolated = isolated;
+        }
         self.tell(now, id, body, effects);
         if let Some(state) = state {
             self.tell(now, id, state, effects);
@@ -209,15 +304,19 @@ impl Rooms {
             room_name: &session.room,
             user_id: &session.user_id,
             session_id,
-            resume_token: session.token.to_hex(),
+            resume_token: {
+                let branch = session.sent.numbering();
+                session.token.to_text(&session.room, &session.user_id, branch)
+            },
             role: room.role(&session.user_id),
             participants: room.views_except(Some(&session.user_id)),
-            locked: room.locked,
+            locked: room.lock.locked,
             recording: room.recording,
             ice_servers,
             node_id: &self.config.node.id,
             limits: PeerLimits::from(&self.config.limits),
             heartbeat_ms: u64::try_from(heartbeat).unwrap_or(u64::MAX),
+            isolated: self.isolated,
         }
     }
 
@@ -242,11 +341,7 @@ pub(super) fn settle(connection: ConnectionId, outcome: Result<(), Refusal>, eff
     effects.push(RoomEffect::Settle { connection, outcome });
 }
 
-pub(super) fn withdraw(
-    room: RoomName,
-    user_id: UserId,
-    generation: Generation,
-    effects: &mut Vec<RoomEffect>,
-) {
-    effects.push(RoomEffect::Mirror(Box::new(Change::Withdraw { room, user_id, generation })));
+pub(super) fn refuse_resume(connection: ConnectionId, refusal: Refusal, effects: &mut Vec<RoomEffect>) {
+    effects.push(RoomEffect::Count(RoomFact::ResumeRefused));
+    settle(connection, Err(refusal), effects);
 }

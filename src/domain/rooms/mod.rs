@@ -12,11 +12,18 @@
 //! What it is not: no socket, no clock, no registry. Inputs come in with their time; everything to be done is
 //! returned as [`RoomEffect`]s, in order. Admission is asked of the registry ([`super::membership`]) because caps,
 //! locks and bans hold across nodes; a relay never is. Coming in: `admission`; coming back and
-//! leaving: `entry`; what a session may ask for: `commands`; deadlines: `timers`.
+//! leaving: `entry`; what a session may ask for: `commands`; deadlines: `timers`. One room over many nodes: `nodes` (what they say
+//! to each other), `relays` and `pairs` (relays, once and in order), `picture` (compared with the registry), `moving` and `handover` (sessions).
 
 mod admission;
 mod commands;
 mod entry;
+mod handover;
+mod moving;
+mod nodes;
+mod pairs;
+mod picture;
+mod relays;
 mod room;
 mod session;
 mod timers;
@@ -26,15 +33,16 @@ use std::{
     time::Duration,
 };
 
-pub use self::room::{Member, Room};
+pub use self::room::Room;
 use self::session::Session;
 use super::{
     clock::Now,
     ice::IceServers,
-    membership::{AdmissionRequest, Admitted, Change},
+    membership::{AdmissionRequest, Admitted, Change, RoomPicture, Row, SyncRequest, TakeOver},
 };
 use crate::protocol::{
     Code, CommandId, ConnectionId, NodeRef, Refusal, ResumeToken, RoomName, Seq, SessionId, UserId,
+    cluster::NodeMessage,
     command::{Join, RelayKind, Resume, RoomCommand},
     event::{Body, LeaveReason},
     limits::Limits,
@@ -49,9 +57,13 @@ pub struct RoomsConfig {
     pub limits: Limits,
     /// What browsers are given to connect through.
     pub ice: IceServers,
+    /// Whether there may be other nodes.
+    pub clustered: bool,
+    /// How long a node whose beats have stopped counts as alive (`LEASE_SECS`).
+    pub lease: Duration,
 }
 
-/// Names an admission that has been asked for.
+/// Names something that the registry or another node has been asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
@@ -100,6 +112,27 @@ pub enum RoomInput {
     Recording { room: RoomName, recording: bool },
     /// The node is going away: tell everyone to reconnect, spread over `spread_ms`.
     Drain { spread_ms: u64 },
+    /// Another node says something, in the order in which it was said.
+    Node { from: NodeRef, message: Box<NodeMessage> },
+    /// What was to be sent to another node will not arrive.
+    Undelivered { to: NodeRef, messages: Vec<NodeMessage> },
+    /// A change did not reach the registry.
+    MirrorFailed { room: RoomName },
+    /// Which other nodes live. Whoever holds a row and is not among them is dead.
+    NodesLive(BTreeSet<NodeRef>),
+    /// Whether the node is cut off from the registry: it then decides by what it last knew.
+    Isolated(bool),
+    /// Everything is to be put back into the registry, by this node in this life. `amnesty`: others do so too, and what is
+    /// not there yet is not gone.
+    Reassert { node: NodeRef, amnesty: bool },
+    /// What the registry's clock says. Unit: ms.
+    RegistryTime(u64),
+    /// The registry has synced a room, or gave no answer.
+    Synced { ticket: Ticket, picture: Option<RoomPicture> },
+    /// The registry has looked for a row, or gave no answer.
+    Found { ticket: Ticket, row: Option<Option<Box<Row>>> },
+    /// The registry has decided on a take-over, or gave no answer.
+    TakenOver { ticket: Ticket, outcome: Option<Result<Admitted, Refusal>> },
 }
 
 /// Everything the rooms of a node may want done.
@@ -116,6 +149,15 @@ pub enum RoomEffect {
     Deliver { connection: ConnectionId, seq: Seq, body: Body },
     /// End a connection, politely if it still listens.
     Close { connection: ConnectionId, code: Code },
+    /// Send to another node, after what was sent before; what will not arrive comes back as
+    /// [`RoomInput::Undelivered`].
+    Send { to: NodeRef, message: Box<NodeMessage> },
+    /// Ask the registry; answer with [`RoomInput::Synced`].
+    Sync { ticket: Ticket, request: Box<SyncRequest> },
+    /// Ask the registry; answer with [`RoomInput::Found`].
+    Find { ticket: Ticket, room: RoomName, user_id: UserId },
+    /// Ask the registry; answer with [`RoomInput::TakenOver`].
+    TakeOver { ticket: Ticket, request: Box<TakeOver> },
     /// Something worth counting has happened.
     Count(RoomFact),
 }
@@ -144,6 +186,12 @@ pub enum RoomFact {
     Refused(Code),
     /// A connection did not keep up and was ended.
     SlowConsumer(SessionId),
+    /// Somebody was let in by what was last known, because the registry is away.
+    JoinedAlone,
+    /// A session was taken over by, or replaced on, another node.
+    Lost,
+    /// Everything was put back into the registry.
+    Reasserted,
 }
 
 /// How many there are at the moment.
@@ -170,8 +218,30 @@ pub struct Rooms {
     /// Rooms that somebody records, whether or not anybody is in them.
     recorded: BTreeSet<RoomName>,
     overrun: Vec<SessionId>,
+    /// Rooms that somebody has left just now.
+    left: Vec<RoomName>,
     next_ticket: u64,
     draining: bool,
+    /// The registry cannot be reached.
+    isolated: bool,
+    /// Other nodes that live, and those of whose dead lives something may be left.
+    live: BTreeSet<NodeRef>,
+    dead: BTreeSet<NodeRef>,
+    /// Until then, what is not in the registry need not be gone.
+    amnesty_until: Duration,
+    /// The highest generation that was seen, which is about the registry's clock, and when.
+    registry_time: Option<(u64, Duration)>,
+    sync_queue: BTreeSet<RoomName>,
+    syncing: BTreeMap<Ticket, picture::Syncing>,
+    room_deadlines: BTreeSet<(Duration, RoomName, timers::RoomDeadline)>,
+    /// Rooms in which somebody of this node was a moment ago.
+    touched: BTreeMap<RoomName, picture::Touched>,
+    /// What was said of rooms to which somebody is just coming.
+    kept: BTreeMap<RoomName, Vec<(NodeRef, NodeMessage)>>,
+    claims: BTreeMap<Ticket, moving::PendingClaim>,
+    claim_deadlines: BTreeSet<(Duration, Ticket)>,
+    /// Sessions that have moved, where to, and until when that is remembered.
+    moved: BTreeMap<SessionId, (NodeRef, Duration)>,
 }
 
 impl Rooms {
@@ -187,17 +257,31 @@ impl Rooms {
             deadlines: BTreeSet::new(),
             recorded: BTreeSet::new(),
             overrun: Vec::new(),
+            left: Vec::new(),
             next_ticket: 0,
             draining: false,
+            isolated: false,
+            live: BTreeSet::new(),
+            dead: BTreeSet::new(),
+            amnesty_until: Duration::ZERO,
+            registry_time: None,
+            sync_queue: BTreeSet::new(),
+            syncing: BTreeMap::new(),
+            room_deadlines: BTreeSet::new(),
+            touched: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            claim_deadlines: BTreeSet::new(),
+            moved: BTreeMap::new(),
         }
     }
 
     /// Takes one input and appends what is to be done, in order.
     pub fn handle(&mut self, now: Now, input: RoomInput, effects: &mut Vec<RoomEffect>) {
         match input {
-            RoomInput::Join(join) => self.join(*join, effects),
+            RoomInput::Join(join) => self.join(now, *join, effects),
             RoomInput::AdmissionDecided { ticket, outcome } => {
-                self.admission_decided(now, ticket, admission::Decision::Made(outcome), effects);
+                self.admission_decided(now, ticket, outcome.into(), effects);
             }
             RoomInput::AdmissionFailed { ticket } => {
                 self.admission_decided(now, ticket, admission::Decision::Missing, effects);
@@ -220,8 +304,32 @@ impl Rooms {
             RoomInput::Tick => self.tick(now, effects),
             RoomInput::Recording { room, recording } => self.set_recording(now, &room, recording, effects),
             RoomInput::Drain { spread_ms } => self.drain(now, spread_ms, effects),
+            RoomInput::Node { from, message } => self.node_says(now, from, *message, effects),
+            RoomInput::Undelivered { to, messages } => self.undelivered(now, &to, messages, effects),
+            RoomInput::MirrorFailed { room } => self.mirror_failed(now, room),
+            RoomInput::NodesLive(live) => self.nodes_live(now, live, effects),
+            RoomInput::Isolated(isolated) => self.isolated = isolated,
+            RoomInput::Reassert { node, amnesty } => self.reassert(now, &node, amnesty, effects),
+            RoomInput::RegistryTime(ms) => self.note_registry_time(now, ms),
+            RoomInput::Synced { ticket, picture } => self.synced(now, ticket, picture, effects),
+            RoomInput::Found { ticket, row } => self.found(now, ticket, row, effects),
+            RoomInput::TakenOver { ticket, outcome } => self.taken_over(now, ticket, outcome, effects),
         }
         self.end_overrun(now, effects);
+        self.forget_left(now);
+        self.pump_syncs(effects);
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        ticket
+    }
+
+    /// This node in its present life.
+    #[must_use]
+    pub fn node(&self) -> &NodeRef {
+        &self.config.node
     }
 
     /// How many there are at the moment.
@@ -310,28 +418,35 @@ impl Rooms {
         self.pump(now, id, effects);
     }
 
-    /// Panics where an invariant does not hold. For tests.
-    #[cfg(test)]
+    /// Panics where an invariant does not hold. For tests and simulations.
+    #[doc(hidden)]
+    #[allow(clippy::panic, clippy::indexing_slicing, clippy::expect_used, reason = "that is what it is for")]
     pub fn check_invariants(&self) {
         for (id, session) in &self.sessions {
-            session.outbound.check_invariants();
             let member = self.rooms[&session.room].member(&session.user_id).expect("R-1: in its room");
             assert_eq!(member.session, *id, "R-1: the room names it back");
+            assert_eq!(member.node, self.config.node, "a session of this node");
             assert_eq!(session.connection.is_none(), session.grace_until.is_some());
             if let Some(connection) = session.connection {
                 assert_eq!(self.connections.get(&connection), Some(id));
             }
         }
-        let members: usize = self.rooms.values().map(Room::len).sum();
-        assert_eq!(members, self.sessions.len(), "no ghost in any room");
-        assert!(self.rooms.values().all(|room| room.len() > 0), "no empty room is kept");
+        assert!(self.rooms.keys().all(|room| self.has_own(room)), "no room is kept of which nobody is here");
         let connected = self.sessions.values().filter(|session| session.connection.is_some());
         assert_eq!(connected.count(), self.connections.len());
+        #[cfg(test)]
+        self.sessions.values().for_each(|session| session.outbound.check_invariants());
     }
 }
 
 #[cfg(test)]
+mod test_nodes;
+#[cfg(test)]
 mod test_world;
+
+#[cfg(test)]
+#[path = "nodes_tests.rs"]
+mod nodes_tests;
 
 #[cfg(test)]
 #[path = "rooms_tests.rs"]

@@ -25,6 +25,11 @@ pub struct Browser {
     pub closed: Option<Code>,
 }
 
+pub fn config(node: NodeRef, limits: Limits, clustered: bool) -> RoomsConfig {
+    let lease = Duration::from_secs(8);
+    RoomsConfig { node, limits, ice: IceServers::default(), clustered, lease }
+}
+
 pub struct World {
     pub rooms: Rooms,
     pub registry: BTreeMap<RoomName, RoomRecord>,
@@ -47,7 +52,7 @@ impl World {
     pub fn with_limits(limits: Limits) -> Self {
         let node = NodeRef { id: NodeId::parse("n1").expect("valid"), incarnation: Incarnation(1) };
         Self {
-            rooms: Rooms::new(RoomsConfig { node, limits, ice: IceServers::default() }),
+            rooms: Rooms::new(config(node, limits, false)),
             registry: BTreeMap::new(),
             now: Now { mono: Duration::ZERO, wall_ms: 1_700_000_000_000 },
             browsers: BTreeMap::new(),
@@ -174,6 +179,10 @@ impl World {
                 return Some(RoomInput::ConnectionClosed { connection });
             }
             RoomEffect::Count(fact) => self.facts.push(fact),
+            RoomEffect::Send { .. }
+            | RoomEffect::Sync { .. }
+            | RoomEffect::Find { .. }
+            | RoomEffect::TakeOver { .. } => panic!("a node that is alone: {effect:?}"),
         }
         None
     }
@@ -214,7 +223,7 @@ impl World {
 
 impl Browser {
     /// Checks the number and keeps the roster as a page would: every arrival is new, every departure was known.
-    fn hear(&mut self, message: Value) {
+    pub fn hear(&mut self, message: Value) {
         let seq = message["seq"].as_u64().expect("numbered");
         let user = || text(&message["user"]["user_id"]);
         match text(&message["type"]).as_str() {

@@ -6,6 +6,7 @@ use crate::{
     protocol::{
         Code, SessionId,
         event::{Body, LeaveReason, PeerEvent},
+        limits,
     },
 };
 
@@ -17,10 +18,33 @@ pub(super) enum Deadline {
     Grace,
     /// Its window has been full for too long.
     Slow,
+    /// A relay before others has not come for too long.
+    Held,
+    /// The node that was to take it over has not.
+    Moving,
+}
+
+/// Why a room is looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RoomDeadline {
+    /// It is compared with the registry's picture.
+    Sync,
+    /// It has been compared, and is once more, when nothing of then can be on its way any longer.
+    Confirm,
+    /// Somebody's node was not known; by now it should be.
+    Unknown,
+    /// Who has gone need no longer be remembered.
+    Forget,
 }
 
 impl Rooms {
     pub(super) fn tick(&mut self, now: Now, effects: &mut Vec<RoomEffect>) {
+        self.tick_rooms(now, effects);
+        self.tick_moves(now, effects);
+        self.tick_sessions(now, effects);
+    }
+
+    fn tick_sessions(&mut self, now: Now, effects: &mut Vec<RoomEffect>) {
         while let Some((due, session, deadline)) = self.deadlines.pop_first() {
             if due > now.mono {
                 self.deadlines.insert((due, session, deadline));
@@ -34,9 +58,27 @@ impl Rooms {
                 Deadline::Slow if held.blocked_until(self.config.limits.slow_consumer) == Some(due) => {
                     self.end_slow(now, session, effects);
                 }
-                Deadline::Grace | Deadline::Slow => {}
+                Deadline::Held => {
+                    let since = due.saturating_sub(limits::RELAYS_HELD_FOR);
+                    self.give_up_held(now, session, since, effects);
+                }
+                Deadline::Moving if held.moving.as_ref().is_some_and(|(_, until)| *until == due) => {
+                    self.not_taken_over(now, session, effects);
+                }
+                Deadline::Grace | Deadline::Slow | Deadline::Moving => {}
             }
         }
+    }
+
+    fn tick_rooms(&mut self, now: Now, effects: &mut Vec<RoomEffect>) {
+        while let Some((due, room, deadline)) = self.room_deadlines.pop_first() {
+            if due > now.mono {
+                self.room_deadlines.insert((due, room, deadline));
+                break;
+            }
+            self.room_due(now, &room, deadline, effects);
+        }
+        self.touched.retain(|_, touched| touched.until > now.mono);
     }
 
     /// Ends the connections whose session had to forget something they were never told.
