@@ -3,6 +3,7 @@
 //! [`ports`] are the traits that the actors know; each has one implementation that needs nothing ([`memory`]), which
 //! is what a single node runs on. Implementations on servers stand beside them and are held to the same tests.
 
+pub mod breaker;
 pub mod catalog;
 pub mod chunk_store;
 pub mod clock;
@@ -11,4 +12,5 @@ pub mod ffmpeg;
 pub mod memory;
 pub mod memory_ledger;
 pub mod ports;
+pub mod redis;
 pub mod video_store;

@@ -17,7 +17,7 @@ use super::{
     disk::{self, Disk, Partial},
     ports::{FileProof, PortFuture, StoreError, VideoStore},
 };
-use crate::protocol::{ids::hex, recorder::VideoKey};
+use crate::protocol::{recorder::VideoKey, tokens::hex};
 
 /// Read at once for the checksum. Unit: bytes.
 const READ_BYTES: usize = 256 * 1024;

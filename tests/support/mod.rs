@@ -6,31 +6,40 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "this is how a test fails, also in what tests share"
+    clippy::print_stdout,
+    reason = "this is how a test fails and says why, also in what tests share"
 )]
 
 mod chance;
+mod cluster;
 mod fuzz;
 mod http;
 mod media;
+mod nginx;
 mod node;
 mod peer;
 mod process;
+mod proxy;
 mod raw;
 mod recorder;
+mod redis;
 
 use std::time::{Duration, Instant};
 
 pub use self::{
     chance::Chance,
+    cluster::Cluster,
     fuzz::{FIRST_SEED, fuzz},
     http::{Answer, Download, get, metric, request, roster, send, try_download, try_request},
     media::{cut, cut_at, mp4, packets, probe, sha256, webm},
+    nginx::{CONFIGURATIONS, Nginx},
     node::Node,
     peer::{Closed, Heard, Peer, resume},
     process::{Process, greenroom, signal},
+    proxy::Proxy,
     raw::{Raw, frame, header, knock, masked},
     recorder::{Recorder, Upload, chunk_frame, frame_of, ready, status, video},
+    redis::{Redis, command, free_port},
 };
 
 /// Longest that anything awaited here may take. Generous: two loaded processors run these tests in the dev profile.

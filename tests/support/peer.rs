@@ -34,10 +34,15 @@ pub struct Peer {
 impl Peer {
     /// Opens a socket and says nothing.
     pub async fn connect(address: SocketAddr) -> Self {
+        Self::connect_at(address, "/ws").await
+    }
+
+    /// Opens a socket at this path and says nothing.
+    pub async fn connect_at(address: SocketAddr, path: &str) -> Self {
         let opening = async {
             let stream = TcpStream::connect(address).await.expect("the node accepts connections");
             stream.set_nodelay(true).expect("a socket");
-            client_async(format!("ws://{address}/ws"), stream).await.expect("the node upgrades").0
+            client_async(format!("ws://{address}{path}"), stream).await.expect("the node upgrades").0
         };
         let socket = within("a WebSocket", opening).await;
         Self { socket, heard: 0, pings: 0, welcome: Value::Null }
@@ -52,6 +57,13 @@ impl Peer {
     pub async fn join_with(address: SocketAddr, fields: Value) -> Self {
         let mut peer = Self::connect(address).await;
         peer.enter(fields).await;
+        peer
+    }
+
+    /// Opens a socket that tells a proxy on the way which room it is for, and joins it.
+    pub async fn join_through(proxy: SocketAddr, room: &str, user: &str) -> Self {
+        let mut peer = Self::connect_at(proxy, &format!("/ws?room={room}")).await;
+        peer.enter(json!({ "room_name": room, "user_id": user })).await;
         peer
     }
 

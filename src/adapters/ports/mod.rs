@@ -1,11 +1,13 @@
 //! The traits through which actors reach the world.
 
+mod cluster;
 mod recording;
 mod video;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
+    cluster::{Bus, BusError, BusLink, BusNews, Leases, StoreState},
     recording::{
         ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Patience, StagedChunk, StoreError,
         StoredChunk,
@@ -17,8 +19,8 @@ pub use self::{
 };
 
 use crate::{
-    domain::membership::{AdmissionRequest, Admitted, Change},
-    protocol::Refusal,
+    domain::membership::{AdmissionRequest, Admitted, Change, RoomPicture, Row, SyncRequest, TakeOver},
+    protocol::{Refusal, RoomName, UserId},
 };
 
 /// What a port gives back: done later, on any thread.
@@ -39,8 +41,32 @@ pub trait Registry: Send + Sync + 'static {
         request: AdmissionRequest,
     ) -> PortFuture<Result<Result<Admitted, Refusal>, RegistryError>>;
 
-    /// Mirrors a change. One by a writer that is out of date is dropped, which is no error (C-2).
-    fn mirror(&self, change: Change) -> PortFuture<Result<(), RegistryError>>;
+    /// Mirrors a change and says whether it applied. One by a writer that is out of date does not, which is no error
+    /// (C-2).
+    fn mirror(&self, change: Change) -> PortFuture<Result<bool, RegistryError>>;
+
+    /// Puts back what a node holds of a room and takes further what is dead in it. Twice is harmless.
+    fn sync(&self, request: SyncRequest) -> PortFuture<Result<RoomPicture, RegistryError>>;
+
+    /// A participant's row, wherever its session is.
+    fn find(&self, room: RoomName, user_id: UserId) -> PortFuture<Result<Option<Row>, RegistryError>>;
+
+    /// The room as it stands, for people. Only reads; a room that nobody is in has no rows.
+    fn show(&self, room: RoomName) -> PortFuture<Result<RoomPicture, RegistryError>>;
+
+    /// Gives a session a new home.
+    fn take_over(&self, request: TakeOver) -> PortFuture<Result<Result<Admitted, Refusal>, RegistryError>>;
+}
+
+/// What a node's place in a cluster stands on.
+#[derive(Clone)]
+pub struct ClusterPorts {
+    /// Who is alive.
+    pub leases: Arc<dyn Leases>,
+    /// The way to other nodes.
+    pub bus: Arc<dyn Bus>,
+    /// Who is in which room.
+    pub registry: Arc<dyn Registry>,
 }
 
 /// What recording stands on.

@@ -1,0 +1,2 @@
+-- The room as it stands. Only reads.
+return picture()

@@ -1,0 +1,378 @@
+//! More than one server: Redis Cluster, Sentinel; and TLS.
+
+use std::{
+    fs,
+    ops::RangeInclusive,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use deadpool_redis::redis;
+use greenroom::adapters::{
+    ports::{Bus as _, BusNews, Leases as _, Registry as _, StoreState},
+    redis::{CheckError, RedisKind, RedisSettings, TIMEOUT},
+};
+use greenroom::{
+    domain::cluster::{Mine, Renewal},
+    protocol::cluster::Event,
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::{
+    agreement::agree_on_all,
+    bus::{Ear, through},
+    kit::{Part, unavailable},
+    support::{Redis, eventually, free_port, setting},
+};
+
+/// How users enter: the host is of no meaning.
+const LOGIN: &str = "redis://greenroom:node-secret@nowhere";
+
+/// A third of the slots each.
+const SLOTS: [RangeInclusive<u16>; 3] = [0..=5460, 5461..=10_922, 10_923..=16_383];
+
+/// Three masters of a cluster.
+struct Masters {
+    servers: Vec<Redis>,
+}
+
+impl Masters {
+    async fn start() -> Self {
+        let servers: Vec<Redis> = (0..3)
+            .map(|_| {
+                let port = format!("cluster-port {}", free_port());
+                Redis::start_with(&[
+                    "cluster-enabled yes",
+                    "cluster-node-timeout 2000",
+                    "cluster-require-full-coverage no",
+                    &port,
+                ])
+            })
+            .collect();
+        for (server, slots) in servers.iter().zip(SLOTS) {
+            let (first, last) = (slots.start().to_string(), slots.end().to_string());
+            server.run::<()>(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+        }
+        let first = servers.first().expect("three");
+        for other in servers.iter().skip(1) {
+            let bus_port: Vec<String> = other.run(&["CONFIG", "GET", "cluster-port"]);
+            let (ip, port) = (other.address().ip().to_string(), other.address().port().to_string());
+            first.run::<()>(&["CLUSTER", "MEET", &ip, &port, &bus_port[1]]);
+        }
+        let masters = Self { servers };
+        masters.agreed().await;
+        masters
+    }
+
+    /// All know of all.
+    async fn agreed(&self) {
+        eventually("the cluster has formed", async || {
+            self.servers
+                .iter()
+                .all(|server| {
+                    let info: String = server.run(&["CLUSTER", "INFO"]);
+                    info.contains("cluster_state:ok") && info.contains("cluster_size:3")
+                })
+                .then_some(())
+        })
+        .await;
+    }
+
+    fn settings(&self) -> RedisSettings {
+        let nodes = self.servers.iter().map(|server| server.address().to_string()).collect();
+        RedisSettings { kind: RedisKind::Cluster { nodes }, url: LOGIN.to_owned(), timeout: TIMEOUT }
+    }
+
+    /// Where a key or a channel is. All live.
+    fn home_of(&self, key: &str) -> usize {
+        let slot: u16 = self.servers[0].run(&["CLUSTER", "KEYSLOT", key]);
+        SLOTS.iter().position(|slots| slots.contains(&slot)).expect("all slots are somewhere")
+    }
+}
+
+#[test]
+fn rooms_and_leases_are_spread_over_the_masters_of_a_cluster() {
+    if !Redis::is_here() {
+        return;
+    }
+    let runtime = Runtime::new().expect("a runtime");
+    let masters = runtime.block_on(Masters::start());
+    let settings = masters.settings();
+    let parts =
+        runtime.block_on(async { ["n-1.a", "n2"].map(|name| Arc::new(Part::with(settings.clone(), name))) });
+    // Each way goes through a room of its own, so all masters are asked.
+    agree_on_all(12, &runtime, None, &parts);
+    runtime.block_on(async {
+        let beat = |part: &Part, renewal| part.leases.beat(&part.node, renewal, Duration::from_secs(8));
+        let first = beat(&parts[0], Renewal::First).await.expect("answers");
+        let again = beat(&parts[0], Renewal::Again).await.expect("answers");
+        assert_eq!((first.mine, again.mine), (Mine::Absent, Mine::Until(first.ends_ms)));
+        assert_eq!(beat(&parts[1], Renewal::Look).await.expect("answers").peers[0].node, parts[0].node);
+        assert_eq!(parts[0].store.check().await, Ok(()));
+        masters.servers[1].run::<()>(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
+        assert!(matches!(parts[0].store.check().await, Err(CheckError::Unsuitable(_))), "each master counts");
+    });
+}
+
+#[tokio::test]
+async fn in_a_cluster_messages_are_ordered_and_come_again_after_a_master_was_lost() {
+    if !Redis::is_here() {
+        return;
+    }
+    let mut masters = Masters::start().await;
+    let mut one = Ear::of(Part::with(masters.settings(), "n1")).await;
+    let mut two = Ear::of(Part::with(masters.settings(), "n2")).await;
+    for _ in 0..3 {
+        // To two inboxes and to all, through three masters or fewer, mixed.
+        for number in 0..1000 {
+            one.bus.publish(&two.id, &crate::bus::probe(number)).expect("room for it");
+            one.bus.publish(&one.id, &crate::bus::probe(number)).expect("room for it");
+        }
+        for number in 0..1000 {
+            assert_eq!((one.probe().await, two.probe().await), (number, number));
+        }
+    }
+    let home = masters.home_of("cluster:messages:n2");
+    masters.servers[home].restart();
+    masters.agreed().await;
+    two.subscribed().await;
+    through(&mut two).await;
+    one.bus.rebuild();
+    one.subscribed().await;
+    through(&mut one).await;
+}
+
+#[tokio::test]
+async fn in_a_cluster_a_master_that_is_away_makes_nobody_deaf_to_the_others() {
+    if !Redis::is_here() {
+        return;
+    }
+    let mut masters = Masters::start().await;
+    let home = masters.home_of("cluster:events");
+    assert_ne!(home, masters.home_of("cluster:messages:n1"), "another name for the node is needed");
+    let mut ear = Ear::of(Part::with(masters.settings(), "n1")).await;
+    masters.servers[home].kill();
+    ear.subscribed().await;
+    through(&mut ear).await;
+    // What cannot be published holds up nothing.
+    for number in 0..100 {
+        let _ = ear.bus.announce(&Event::Up(crate::kit::node("n1", number)));
+    }
+    through(&mut ear).await;
+    masters.servers[home].restart();
+    masters.agreed().await;
+    eventually("events come again", async || {
+        let _ = ear.bus.announce(&Event::Up(crate::kit::node("n1", 1)));
+        while let Ok(Some(news)) = tokio::time::timeout(Duration::from_millis(50), ear.link.news.recv()).await
+        {
+            if matches!(news, BusNews::Event(_)) {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_master_of_a_cluster_that_hangs_holds_up_only_what_is_there() {
+    if !Redis::is_here() {
+        return;
+    }
+    let masters = Masters::start().await;
+    let [part, other] = ["n1", "n2"].map(|name| Part::with(masters.settings(), name));
+    // A room of the second master; the nodes' indexes are at the others.
+    part.admitted("green", "ada").await;
+    let home = masters.home_of("rooms:{green}:participants");
+    masters.servers[home].freeze();
+    unavailable(part.registry.admit(part.request("green", "bob", 9))).await;
+    for n in 0..20 {
+        part.admitted("red", &format!("user-{n}")).await;
+    }
+    // Also for who comes only now.
+    eventually("other masters serve", async || {
+        other.registry.admit(other.request("red", "eve", 99)).await.ok()?.ok()
+    })
+    .await;
+    masters.servers[home].thaw();
+    eventually("all is served", async || {
+        part.registry.admit(part.request("green", "bob", 9)).await.ok()?.ok()
+    })
+    .await;
+}
+
+/// A sentinel with a password of its own, as a process; killed by its id when dropped.
+struct Sentinel {
+    child: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl Sentinel {
+    async fn watching(master: &Redis) -> Self {
+        let (folder, port) = (tempfile::tempdir().expect("a folder"), free_port());
+        let file = folder.path().join("sentinel.conf");
+        let lines = format!(
+            "bind 127.0.0.1\nport {port}\ndir {}\nlogfile sentinel.log\nrequirepass sentinel-secret\n\
+             sentinel monitor main 127.0.0.1 {} 1\nsentinel down-after-milliseconds main 500\n\
+             sentinel failover-timeout main 5000\n",
+            folder.path().display(),
+            master.address().port(),
+        );
+        fs::write(&file, lines).expect("a configuration");
+        let mut command = Command::new("redis-server");
+        command.arg(&file).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null());
+        let sentinel = Self { child: command.spawn().expect("it is installed"), port, _folder: folder };
+        eventually("the sentinel knows the replica", async || {
+            let replicas: Vec<redis::Value> = sentinel.ask(&["SENTINEL", "REPLICAS", "main"])?;
+            (replicas.len() == 1).then_some(())
+        })
+        .await;
+        sentinel
+    }
+
+    fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> Option<T> {
+        let client = redis::Client::open(self.url()).ok()?;
+        let mut connection = client.get_connection_with_timeout(Duration::from_secs(1)).ok()?;
+        crate::support::command(words).query(&mut connection).ok()
+    }
+
+    fn url(&self) -> String {
+        format!("redis://:sentinel-secret@127.0.0.1:{}", self.port)
+    }
+
+    fn settings(&self) -> RedisSettings {
+        let kind = RedisKind::Sentinel {
+            sentinels: vec!["redis://127.0.0.1:1".to_owned(), self.url()],
+            master: "main".to_owned(),
+        };
+        RedisSettings { kind, url: LOGIN.to_owned(), timeout: TIMEOUT }
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        // Errors are those of a process that has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whoever is in stays in, and somebody else can come: there is a master that takes both.
+async fn used(part: &Part, guest: &str) {
+    eventually("there is a master", async || {
+        part.registry.admit(part.request("blue", guest, 9)).await.ok()?.ok()
+    })
+    .await;
+    assert_eq!(part.leases.state(), StoreState::Closed);
+    assert!(part.picture("blue").await.rows.len() > 1, "the new master has what the old one had");
+}
+
+#[tokio::test]
+async fn behind_sentinel_the_present_master_is_used() {
+    if !Redis::is_here() {
+        return;
+    }
+    let master = Redis::start();
+    let replica_of = format!("replicaof 127.0.0.1 {}", master.address().port());
+    let replica = Redis::start_with(&[&replica_of, "repl-diskless-sync-delay 0"]);
+    let sentinel = Sentinel::watching(&master).await;
+    let part = Part::with(sentinel.settings(), "n1");
+    part.admitted("blue", "ada").await;
+    let mut ear = Ear::of(Part::with(sentinel.settings(), "n2")).await;
+    through(&mut ear).await;
+    eventually("the replica has it", async || {
+        (replica.run::<i64>(&["HLEN", "rooms:{blue}:participants"]) == 1).then_some(())
+    })
+    .await;
+
+    // The master changes places with its replica, and lives on without the right to write.
+    sentinel.ask::<()>(&["SENTINEL", "FAILOVER", "main"]).expect("it is taken");
+    eventually("the replica is the master", async || {
+        let known: Vec<String> = sentinel.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"])?;
+        (known[1] == replica.address().port().to_string()).then_some(())
+    })
+    .await;
+    // What the sentinel will say to the old one itself, but only after some ten seconds.
+    master.run::<()>(&["REPLICAOF", "127.0.0.1", &replica.address().port().to_string()]);
+    for kind in ["normal", "pubsub"] {
+        master.run::<i64>(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
+    }
+    used(&part, "bob").await;
+    through(&mut ear).await;
+
+    // And now the master dies, so the first is master again.
+    eventually("the first has all that the second has", async || {
+        let replication: String = master.run(&["INFO", "replication"]);
+        let rows: i64 = master.run(&["HLEN", "rooms:{blue}:participants"]);
+        (replication.contains("master_link_status:up") && rows == 2).then_some(())
+    })
+    .await;
+    drop(replica);
+    used(&part, "eve").await;
+    ear.subscribed().await;
+    through(&mut ear).await;
+}
+
+/// What openssl makes: an authority, and a server's certificate by it.
+fn certificates(folder: &Path) {
+    let script = "set -e; cd \"$1\"
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=authority
+        openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=redis
+        printf 'subjectAltName=IP:127.0.0.1\\n' > names
+        openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 2 -extfile names";
+    let made = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(folder)
+        .stderr(Stdio::null())
+        .status()
+        .expect("a shell");
+    assert!(made.success(), "openssl is installed");
+}
+
+#[tokio::test]
+async fn with_tls_a_server_must_prove_who_it_is() {
+    if !Redis::is_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    certificates(folder.path());
+    let (port, at) = (free_port(), folder.path().display());
+    let lines = [
+        format!("tls-port {port}"),
+        format!("tls-cert-file {at}/server.crt"),
+        format!("tls-key-file {at}/server.key"),
+        format!("tls-ca-cert-file {at}/ca.crt"),
+        "tls-auth-clients no".to_owned(),
+    ];
+    let Ok(_redis) = Redis::try_start_with(&lines.each_ref().map(String::as_str)) else {
+        println!("skipped: this redis-server knows no TLS");
+        return;
+    };
+    let url = format!("rediss://greenroom:node-secret@127.0.0.1:{port}");
+    let stranger = Part::with(RedisSettings::single(&url), "n1");
+    let why = unavailable(stranger.registry.admit(stranger.request("blue", "ada", 9))).await;
+    assert!(why.to_lowercase().contains("certificate"), "{why}");
+    // The authorities that count are the system's, or those in the file that this variable names; it counts for a whole process.
+    let trusting = Command::new(std::env::current_exe().expect("this test"))
+        .args(["several::with_an_authority_that_is_trusted", "--exact", "--ignored"])
+        .env("SSL_CERT_FILE", folder.path().join("ca.crt"))
+        .env("REDIS_TLS_URL", &url)
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&trusting.stdout);
+    assert!(trusting.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "with_tls_a_server_must_prove_who_it_is runs it"]
+async fn with_an_authority_that_is_trusted() {
+    let Some(url) = setting("REDIS_TLS_URL") else { return };
+    let part = Part::with(RedisSettings::single(&url), "n1");
+    part.admitted("blue", "ada").await;
+    let mut ear = Ear::of(Part::with(RedisSettings::single(&url), "n2")).await;
+    through(&mut ear).await;
+}
