@@ -3,6 +3,8 @@
 //! All addresses are taken first, then each part is built whole. [`App::start`] returns a [`Running`] node that is
 //! already listening.
 
+mod cluster;
+
 use std::{
     any::Any,
     io::Write as _,
@@ -27,6 +29,7 @@ use socket2::SockRef;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tracing::{info, warn};
 
+use self::cluster::{Bridge, Joining};
 use crate::{
     actors::{
         chunk_gate::ChunkGates,
@@ -36,7 +39,7 @@ use crate::{
         peer_session::RoomsLink,
         recorder_session::RecordingLink,
         recording_supervisor::{RecordingSupervisor, Recovered, SupervisorLinks, recover},
-        room_manager::RoomManager,
+        room_manager::{ClusterLink, RoomManager},
     },
     adapters::{
         catalog::SqlCatalog,
@@ -45,15 +48,15 @@ use crate::{
         ffmpeg::{FfmpegConfig, FfmpegMerger},
         memory::MemoryRegistry,
         memory_ledger::MemoryLedger,
-        ports::{RecordingPorts, Registry},
+        ports::{ClusterPorts, RecordingPorts, Registry},
         video_store::FolderVideos,
     },
-    config::Config,
+    config::{ClusterSettings, Config},
     domain::{
         recording::RecordingTimes,
         rooms::{Rooms, RoomsConfig},
     },
-    http::{self, Connections, HttpState},
+    http::{self, Connections, HttpState, Overviews},
     metrics::Metrics,
     protocol::{Incarnation, NodeRef, limits},
 };
@@ -78,44 +81,53 @@ pub struct Running {
     supervisor: Addr<RecordingSupervisor>,
     server: ServerHandle,
     served: JoinHandle<std::io::Result<()>>,
-    managers: [Arbiter; 2],
+    cluster: Option<Bridge>,
+    managers: Vec<Arbiter>,
 }
 
 /// What a node stands on.
 pub struct Ports {
     /// Who is in which room.
     pub registry: Arc<dyn Registry>,
+    /// What it shares with other nodes; `None`: it is alone.
+    pub cluster: Option<ClusterPorts>,
     /// What recordings need.
     pub recording: RecordingPorts,
+    /// Where it is counted what they do.
+    pub metrics: Metrics,
 }
 
 impl App {
-    /// Starts a node that is alone. Must be called within an actix system.
+    /// Starts a node, alone or in its cluster. Must be called within an actix system.
     ///
     /// # Errors
     /// As [`Self::start_on`], or what the node stands on cannot be opened.
     pub async fn start(config: &Config) -> anyhow::Result<Running> {
         let clock = Clock::start();
-        Self::start_on(config, clock, Ports::local(config, clock).await?).await
+        let mut ports = Ports::local(config, clock).await?;
+        if let Some(settings) = &config.cluster {
+            ports.join(&config.node_id, settings, clock).await?;
+        }
+        Self::start_on(config, clock, ports).await
     }
 
     /// Starts a node on these ports.
     ///
     /// # Errors
-    /// Its recordings cannot be read, or the address cannot be listened on.
+    /// Its recordings cannot be read, another node has its name, or the address cannot be listened on.
     pub async fn start_on(config: &Config, clock: Clock, ports: Ports) -> anyhow::Result<Running> {
-        let Ports { registry, recording } = ports;
+        let Ports { registry, cluster, recording, metrics } = ports;
         let recovered =
             recover(&recording).await.context("the recordings of an earlier life cannot be read")?;
         let started = clock.now();
         let node = NodeRef { id: config.node_id.clone(), incarnation: Incarnation(started.wall_ms) };
-        let metrics = Metrics::new().context("a metric is defined wrongly")?;
         metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
 
-        let managers = Arbiter::new();
-        let recorders = Arbiter::new();
+        let (managers, recorders) = (Arbiter::new(), Arbiter::new());
         let gates = ChunkGates::default();
-        let rooms = start_room_manager(config, &node, registry, clock, &metrics, &managers);
+        let shared = config.cluster.as_ref().zip(cluster);
+        let (rooms, bridge) =
+            start_rooms(config, &node, (registry, shared), clock, &metrics, &managers).await?;
         let (supervisor, worker) = Recording {
             config,
             ports: &recording,
@@ -129,6 +141,8 @@ impl App {
         let draining = Arc::new(AtomicBool::new(false));
         let state = HttpState {
             node,
+            cluster: bridge.as_ref().map(Bridge::access),
+            overviews: Overviews::default(),
             limits: config.limits.clone(),
             ice: config.ice.clone(),
             allowed_origins: Arc::new(config.allowed_origins.clone()),
@@ -137,6 +151,7 @@ impl App {
             count: rooms.clone().recipient(),
             list: rooms.clone().recipient(),
             show: rooms.clone().recipient(),
+            show_all: rooms.clone().recipient(),
             recording: recording_link(
                 &supervisor,
                 Intake::new(&recording, gates, supervisor.clone().recipient(), metrics.clone()),
@@ -167,7 +182,8 @@ impl App {
             supervisor,
             server: handle,
             served,
-            managers: [managers, recorders],
+            cluster: bridge,
+            managers: vec![managers, recorders],
         })
     }
 }
@@ -209,7 +225,9 @@ impl Ports {
             time_limit: settings.merge_timeout,
         });
         Ok(Self {
+            metrics: Metrics::new().context("a metric is defined wrongly")?,
             registry: Arc::new(MemoryRegistry::new(clock)),
+            cluster: None,
             recording: RecordingPorts {
                 chunks: Arc::new(chunks),
                 videos: Arc::new(videos),
@@ -269,10 +287,30 @@ impl Recording<'_> {
     }
 }
 
+/// Starts the room manager, and in a cluster its bridge; waits until the node has its place.
+async fn start_rooms(
+    config: &Config,
+    node: &NodeRef,
+    (registry, shared): (Arc<dyn Registry>, Option<(&ClusterSettings, ClusterPorts)>),
+    clock: Clock,
+    metrics: &Metrics,
+    managers: &Arbiter,
+) -> anyhow::Result<(Addr<RoomManager>, Option<Bridge>)> {
+    let grace = config.limits.session_grace;
+    let joining = shared.map(|(settings, ports)| Joining::new(node, settings, grace, ports));
+    let link = joining.as_ref().map(Joining::link);
+    let rooms = start_room_manager(config, node, (registry, link), clock, metrics, managers);
+    let Some(joining) = joining else {
+        metrics.cluster_mode.with_label_values(&["local"]).set(1);
+        return Ok((rooms, None));
+    };
+    Ok((rooms.clone(), Some(joining.begin(&rooms, clock, metrics).await?)))
+}
+
 fn start_room_manager(
     config: &Config,
     node: &NodeRef,
-    registry: Arc<dyn Registry>,
+    (registry, link): (Arc<dyn Registry>, Option<ClusterLink>),
     clock: Clock,
     metrics: &Metrics,
     managers: &Arbiter,
@@ -281,10 +319,12 @@ fn start_room_manager(
         node: node.clone(),
         limits: config.limits.clone(),
         ice: config.ice.clone(),
+        clustered: config.cluster.is_some(),
+        lease: config.cluster.as_ref().map_or(Duration::ZERO, |cluster| cluster.lease),
     });
     let metrics = metrics.clone();
     RoomManager::start_in_arbiter(&managers.handle(), move |_| {
-        RoomManager::new(rooms, registry, clock, metrics)
+        RoomManager::new(rooms, registry, link, clock, metrics)
     })
 }
 
@@ -348,17 +388,36 @@ impl Running {
         let _ = writeln!(std::io::stdout(), "greenroom: {}", self.url());
     }
 
-    /// Drains and stops: no longer ready, browsers told to come back, connections ended, by the deadline (S-1).
+    /// Waits until the node can no longer go on, and says why; mostly for ever.
+    pub async fn outdone(&mut self) -> anyhow::Error {
+        match &mut self.cluster {
+            Some(cluster) => cluster.outdone().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Drains and stops: no longer ready, browsers told to come back, connections ended, by the deadline (S-1). In a cluster
+    /// sessions move to other nodes meanwhile, and the end is told to them.
     pub async fn stop(self) {
         info!("draining");
         self.draining.store(true, Ordering::Release);
+        if let Some(cluster) = &self.cluster {
+            cluster.drain().await;
+        }
         // Recorders go on with another node, or with the next life of this one; merges are begun anew.
         let _ = tokio::time::timeout(RECORDERS_TOLD, self.supervisor.send(DrainRecordings)).await;
         let spread_ms = u64::try_from(RECONNECT_SPREAD.as_millis()).unwrap_or(u64::MAX);
         let drained =
             tokio::time::timeout(self.drain_deadline, self.rooms.send(DrainRooms { spread_ms })).await;
-        if !matches!(drained, Ok(Ok(()))) {
-            warn!("some connections did not end before the drain's deadline");
+        let drained = matches!(drained, Ok(Ok(())));
+        if !drained {
+            warn!("some sessions did not end before the drain's deadline");
+        }
+        if let Some(cluster) = &self.cluster {
+            if drained {
+                cluster.clear_index().await;
+            }
+            cluster.stop().await;
         }
         self.server.stop(true).await;
         // The server's own end; an error was a listener's, and there is nothing left to serve.

@@ -3,6 +3,8 @@
 //! A setting is a flag, an environment variable of the same name, or a line in `.env`, in this order of strength.
 //! What is wrong stops the start with one sentence that names it. `docs/CONFIG.md` is generated from this file.
 
+mod cluster;
+
 use std::{
     collections::BTreeSet,
     error::Error as _,
@@ -18,6 +20,7 @@ use clap::{
 };
 use ipnet::IpNet;
 
+pub use self::cluster::ClusterSettings;
 use crate::{
     actors::recording_supervisor::RecordingConfig,
     adapters::catalog,
@@ -39,9 +42,8 @@ pub struct Settings {
     /// This node's name, unique among the nodes of a cluster. Default: the host name.
     #[arg(long, env, value_parser = parse_node_id)]
     node_id: Option<NodeId>,
-    /// Whether this node is one of a cluster. This version runs alone and refuses to start with `true`.
-    #[arg(long, env, default_value_t = false, action = clap::ArgAction::Set)]
-    cluster_mode: bool,
+    #[command(flatten)]
+    cluster: cluster::Shared,
     /// Most participants in one room.
     #[arg(long, env, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     room_max_participants: u32,
@@ -163,6 +165,8 @@ pub struct Config {
     pub port: u16,
     /// This node's name.
     pub node_id: NodeId,
+    /// What it shares with others; `None`: it is alone.
+    pub cluster: Option<ClusterSettings>,
     /// Limits of rooms and connections.
     pub limits: Limits,
     /// What browsers connect through.
@@ -275,12 +279,6 @@ impl Settings {
     }
 
     fn check(self) -> Result<Config, ConfigError> {
-        if self.cluster_mode {
-            return Err(ConfigError::new(
-                "CLUSTER_MODE",
-                "is true, but this version of Greenroom runs as a single node: leave it unset",
-            ));
-        }
         if self.ping_timeout_secs <= 2 * self.ping_interval_secs {
             return Err(ConfigError::new(
                 "PING_TIMEOUT_SECS",
@@ -298,6 +296,7 @@ impl Settings {
             host: self.host,
             port: self.port,
             node_id,
+            cluster: self.cluster.check()?,
             limits: self.limits(),
             ice: self.ice()?,
             allowed_origins: origins(&self.allowed_origins)?,

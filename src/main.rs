@@ -45,14 +45,15 @@ fn run(config: &Config) -> anyhow::Result<()> {
     actix_web::rt::System::new().block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
-        let node = App::start(config).await?;
+        let mut node = App::start(config).await?;
         node.announce();
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let outcome = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            why = node.outdone() => Err(why),
+        };
         node.stop().await;
-        Ok(())
+        outcome
     })
 }
 

@@ -146,9 +146,23 @@ fn one_module_names_the_deprecated_socket_library_and_one_reads_the_environment(
 }
 
 #[test]
+fn one_folder_names_the_redis_library() {
+    for (file, _, code) in parts() {
+        let path = file.to_string_lossy().into_owned();
+        assert!(!code.contains("deadpool_redis") || path.contains("/adapters/redis/"), "{path}");
+    }
+}
+
+#[test]
 fn actors_know_each_other_only_by_messages() {
-    const ACTORS: [&str; 5] =
-        ["merge_worker", "peer_session", "recorder_session", "recording_supervisor", "room_manager"];
+    const ACTORS: [&str; 6] = [
+        "cluster_bridge",
+        "merge_worker",
+        "peer_session",
+        "recorder_session",
+        "recording_supervisor",
+        "room_manager",
+    ];
     for (file, part, code) in parts() {
         let path = file.to_string_lossy().into_owned();
         let own =

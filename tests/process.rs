@@ -34,7 +34,12 @@ fn a_wrong_setting_stops_the_start_with_a_sentence_that_names_it() {
         (&[], &[("PORT", "http")], "greenroom: PORT cannot be \"http\": "),
         (&[], &[("PORT", "")], "greenroom: PORT cannot be \"\": "),
         (&[], &[("HOST", "nowhere.example")], "greenroom: HOST cannot be \"nowhere.example\": "),
-        (&[], &[("CLUSTER_MODE", "true")], "greenroom: CLUSTER_MODE is true, but "),
+        (&[], &[("CLUSTER_MODE", "perhaps")], "greenroom: CLUSTER_MODE cannot be \"perhaps\": "),
+        (
+            &["--cluster-mode=true"],
+            &[("REDIS_URL", "redis://a"), ("REDIS_HOST", "b")],
+            "greenroom: REDIS_URL and REDIS_HOST are both set.",
+        ),
         (&[], &[("ICE_SERVERS", "[{}]")], "greenroom: ICE_SERVERS "),
         (&["--port=0"], &[("LOG_LEVEL", "a=b=c")], "greenroom: LOG_LEVEL cannot be \"a=b=c\": "),
         (&["--prot=1"], &[], "greenroom: There is no setting --prot"),
@@ -46,6 +51,15 @@ fn a_wrong_setting_stops_the_start_with_a_sentence_that_names_it() {
             "{flags:?} {variables:?}: {complaint}"
         );
     }
+}
+
+#[test]
+fn a_redis_that_cannot_be_one_is_refused_without_its_password() {
+    let url = "http://:hunter2@here.example";
+    let output = output(&["--cluster-mode=true", "--log-level=error"], &[("REDIS_URL", url)]);
+    let complaint = complaint(&output);
+    assert!(complaint.starts_with("greenroom: REDIS_URL cannot be used: "), "{complaint}");
+    assert!(complaint.ends_with('.') && !complaint.contains("hunter2"), "{complaint}");
 }
 
 #[test]
@@ -66,7 +80,14 @@ fn help_lists_the_settings_and_version_the_version() {
 
 #[test]
 fn help_does_not_show_secrets() {
-    let help = output(&["--help"], &[("TURN_SECRET", "hunter2"), ("TURN_URLS", "turn:turn.example.org")]);
+    let secrets = [
+        ("TURN_SECRET", "hunter2"),
+        ("TURN_URLS", "turn:turn.example.org"),
+        ("REDIS_URL", "redis://:hunter2@cache"),
+        ("REDIS_SENTINELS", "redis://:hunter2@one"),
+        ("REDIS_CLUSTER_NODES", "redis://:hunter2@two"),
+    ];
+    let help = output(&["--help"], &secrets);
     assert!(!String::from_utf8_lossy(&help.stdout).contains("hunter2"));
 }
 

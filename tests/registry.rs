@@ -3,13 +3,9 @@
 
 mod support;
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use greenroom::{
@@ -18,8 +14,8 @@ use greenroom::{
         memory::MemoryRegistry,
         ports::{PortFuture, Registry, RegistryError},
     },
-    domain::membership::{AdmissionRequest, Admitted, Change},
-    protocol::Refusal,
+    domain::membership::{AdmissionRequest, Admitted, Change, RoomPicture, Row, SyncRequest, TakeOver},
+    protocol::{Refusal, RoomName, UserId},
 };
 use serde_json::json;
 use support::{Node, Peer, eventually, get, knock, metric};
@@ -34,6 +30,8 @@ struct Told {
     broken: AtomicBool,
     /// Each admission waits for a permit.
     permits: Arc<Semaphore>,
+    /// Admissions that were asked for.
+    asked: AtomicUsize,
 }
 
 impl Told {
@@ -43,6 +41,7 @@ impl Told {
             away: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             permits: Arc::new(Semaphore::new(permits)),
+            asked: AtomicUsize::new(0),
         })
     }
 
@@ -60,6 +59,7 @@ impl Told {
 
 impl Registry for Told {
     fn admit(&self, request: AdmissionRequest) -> Answer {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let permits = self.permits.clone();
         let answer = self.answer(self.inner.admit(request));
         Box::pin(async move {
@@ -71,8 +71,24 @@ impl Registry for Told {
         })
     }
 
-    fn mirror(&self, change: Change) -> Pin<Box<dyn Future<Output = Result<(), RegistryError>> + Send>> {
+    fn mirror(&self, change: Change) -> PortFuture<Result<bool, RegistryError>> {
         self.answer(self.inner.mirror(change))
+    }
+
+    fn sync(&self, request: SyncRequest) -> PortFuture<Result<RoomPicture, RegistryError>> {
+        self.answer(self.inner.sync(request))
+    }
+
+    fn find(&self, room: RoomName, user_id: UserId) -> PortFuture<Result<Option<Row>, RegistryError>> {
+        self.answer(self.inner.find(room, user_id))
+    }
+
+    fn show(&self, room: RoomName) -> PortFuture<Result<RoomPicture, RegistryError>> {
+        self.answer(self.inner.show(room))
+    }
+
+    fn take_over(&self, request: TakeOver) -> Answer {
+        self.answer(self.inner.take_over(request))
     }
 }
 
@@ -163,6 +179,7 @@ async fn a_draining_node_is_not_ready_and_takes_no_new_socket() {
     // Its join is never answered, so the node waits for it until it pulls the switch.
     let mut ada = Peer::connect(node.address()).await;
     ada.send(json!({ "type": "Join", "room_name": "blue", "user_id": "ada" })).await;
+    eventually("the join has come", async || (registry.asked.load(Ordering::SeqCst) > 0).then_some(())).await;
     node.begin_stop();
     let ready = eventually("not ready", async || {
         let ready = get(node.address(), "/health/ready").await;

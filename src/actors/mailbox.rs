@@ -1,7 +1,8 @@
 //! Posting to an actor: never past its bound, never in silence.
 //!
 //! `do_send` ignores the bound, so a lint forbids it. What does not fit is counted here and acted on by the caller:
-//! everywhere, the act is to end the connection concerned, whose session can be resumed.
+//! mostly, the act is to end the connection concerned, whose session can be resumed; between the managers, see
+//! [`super::cluster_bridge`].
 
 use actix::{Message, Recipient, prelude::SendError};
 
@@ -14,6 +15,8 @@ pub enum Mailbox {
     Peer,
     /// The room manager.
     RoomManager,
+    /// The cluster bridge.
+    ClusterBridge,
     /// A recorder's connection.
     Recorder,
     /// The recording supervisor.
@@ -29,6 +32,7 @@ impl Mailbox {
         match self {
             Self::Peer => "peer",
             Self::RoomManager => "room_manager",
+            Self::ClusterBridge => "cluster_bridge",
             Self::Recorder => "recorder",
             Self::Supervisor => "supervisor",
             Self::MergeWorker => "merge_worker",
@@ -54,11 +58,29 @@ where
     M: Message + Send,
     M::Result: Send,
 {
-    to.try_send(message).map_err(|error| match error {
-        SendError::Full(_) => {
-            metrics.mailbox_overflows.with_label_values(&[mailbox.name()]).inc();
-            NotPosted::Full
-        }
+    offer(to, mailbox, metrics, message).map_err(|error| match error {
+        SendError::Full(_) => NotPosted::Full,
         SendError::Closed(_) => NotPosted::Gone,
     })
+}
+
+/// Posts a message if there is room for it; otherwise it comes back.
+///
+/// # Errors
+/// The message and why, with a full mailbox counted.
+pub fn offer<M>(
+    to: &Recipient<M>,
+    mailbox: Mailbox,
+    metrics: &Metrics,
+    message: M,
+) -> Result<(), SendError<M>>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
+    let offered = to.try_send(message);
+    if matches!(offered, Err(SendError::Full(_))) {
+        metrics.mailbox_overflows.with_label_values(&[mailbox.name()]).inc();
+    }
+    offered
 }

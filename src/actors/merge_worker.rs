@@ -23,7 +23,7 @@ use crate::{
     adapters::ports::{FileProof, MergeJob, Merged, RecordingPorts, StoreError, VideoFacts},
     domain::recording::Manifest,
     metrics::{Metrics, gauge},
-    protocol::{Fence, RecordId, ids, limits, recorder::VideoKey},
+    protocol::{Fence, RecordId, limits, recorder::VideoKey, tokens},
 };
 
 /// How often a result that the supervisor had no room for is told again.
@@ -247,7 +247,7 @@ impl Storing {
             poster,
             duration_ms: merged.duration_ms,
             size_bytes: merged.proof.size_bytes,
-            sha256: ids::hex(&merged.proof.sha256),
+            sha256: tokens::hex(&merged.proof.sha256),
             codecs: merged.codecs,
             complete,
             gaps: merged.gaps,

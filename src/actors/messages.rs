@@ -12,13 +12,16 @@ use serde::Serialize;
 use socket2::Socket;
 
 use crate::{
-    adapters::ports::{CatalogRow, LedgerView, MergeError, VideoFacts},
+    adapters::ports::{CatalogRow, LedgerView, MergeError, StoreState, VideoFacts},
     domain::{
+        cluster::{ClusterView, Mode},
+        membership::{RoomPicture, Row},
         recording::{Manifest, StopRefused, StopTaken},
-        rooms::{Census, RoomInput},
+        rooms::{Census, Room, RoomInput},
     },
     protocol::{
-        Code, ConnectionId, Fence, RecordId, Refusal, RoomName, Seq, UploadToken, UserId,
+        Code, ConnectionId, Fence, NodeId, NodeRef, RecordId, Refusal, RoomName, Seq, UploadToken, UserId,
+        cluster::NodeMessage,
         command::Username,
         event::{Body, Presence, Role},
         metadata::Metadata,
@@ -46,7 +49,7 @@ pub struct AskRooms {
     pub input: RoomInput,
 }
 
-/// To the room manager, from a connection that goes on at once.
+/// To the room manager, from a connection or the cluster bridge, which go on at once.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct PostRooms {
@@ -94,6 +97,33 @@ pub struct RoomDetail {
     pub participants: Vec<RosterEntry>,
 }
 
+impl RoomDetail {
+    /// A room as this node knows it.
+    #[must_use]
+    pub fn of(room_name: RoomName, room: &Room) -> Self {
+        let entry = |(user_id, row, role): (&UserId, &Row, Role)| RosterEntry {
+            user_id: user_id.clone(),
+            username: row.username.clone(),
+            role,
+            state: row.state,
+            metadata: row.metadata.clone(),
+            node: row.node.id.clone(),
+        };
+        let participants = room.roster().into_iter().map(entry).collect();
+        Self { room_name, locked: room.lock.locked, participants }
+    }
+
+    /// A room as the registry has it; `None`: nobody is in.
+    #[must_use]
+    pub fn of_picture(room_name: RoomName, picture: RoomPicture) -> Option<Self> {
+        let mut room = Room::new(picture.lock);
+        for (user_id, row) in picture.rows {
+            room.put(user_id, row);
+        }
+        (room.len() > 0).then(|| Self::of(room_name, &room))
+    }
+}
+
 /// A participant as the others see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RosterEntry {
@@ -107,9 +137,70 @@ pub struct RosterEntry {
     pub state: Presence,
     /// What it says of itself.
     pub metadata: Metadata,
+    /// Where its session is.
+    #[serde(skip)]
+    pub node: NodeId,
 }
 
-/// To the room manager: the node is going away. Answered when every connection of a session has ended.
+/// To the room manager: the first so many rooms with their rosters, in order of name.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<RoomDetail>")]
+pub struct ShowRooms {
+    /// Most rooms to show.
+    pub rooms_max: usize,
+}
+
+/// To the cluster bridge: for another node, after what was posted before.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SendToNode {
+    /// Which.
+    pub to: NodeRef,
+    /// What.
+    pub message: Box<NodeMessage>,
+}
+
+/// To the cluster bridge: the shared store gave no answer.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct StoreFailed;
+
+/// To the cluster bridge: how does the node stand?
+#[derive(Debug, Message)]
+#[rtype(result = "Standing")]
+pub struct ShowStanding;
+
+/// A node's place in its cluster, for people.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// By the rules.
+    pub view: ClusterView,
+    /// Whether the node ever had a lease. Before that it knows no room but its own empty ones, and lets nobody in.
+    pub begun: bool,
+    /// How the shared store answers.
+    pub store: StoreState,
+}
+
+impl Standing {
+    /// Whether the shared store answers: the last beat was answered, and nothing has failed over and over since.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.view.mode != Mode::Isolated && self.store == StoreState::Closed
+    }
+}
+
+/// To the cluster bridge: the node is going away; tell the others.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct DrainCluster;
+
+/// To the cluster bridge: the node stops. Answered when its lease is gone and the others have been told.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct StopCluster;
+
+/// To the room manager: the node is going away. Answered when every connection of a session has ended; in a cluster, when
+/// every session has besides moved to another node or run out.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct DrainRooms {

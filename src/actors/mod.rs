@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!  browser ⇄ Connection<PeerSession> ──AskRooms, PostRooms──► RoomManager ──► Registry (port)
-//!            (one per socket)        ◄────────ToPeer──────────
+//!            (one per socket)        ◄────────ToPeer──────────   │ SendToNode ▲ PostRooms
+//!                                                             ClusterBridge ──► Bus, Leases (ports)
 //! ```
 //! Actors meet only through the [`messages`], as `Recipient`s: none names another's file. A handler takes its message
 //! to the domain and performs each effect; it never blocks, awaits or serialises for a crowd. Every mailbox has a
 //! bound, and [`mailbox`] says what happens at it.
 
 pub mod chunk_gate;
+pub mod cluster_bridge;
 pub mod frame_guard;
 pub mod intake;
 pub mod mailbox;

@@ -5,42 +5,31 @@
 //! what a node's sockets can take). Nothing crosses rooms, so several by room hash stay possible; a session's name would
 //! then have to say which of them has it.
 
+mod nodes;
+mod registry;
+mod views;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
-    task::{self, Poll, Waker},
     time::Duration,
 };
 
-use actix::{
-    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, MessageResult, ResponseFuture,
-    WrapFuture as _,
-};
+use actix::{Actor, AsyncContext as _, Context, Handler, ResponseFuture};
 use tokio::sync::oneshot;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
+pub use self::nodes::ClusterLink;
+use self::nodes::Nodes;
 use super::{
     mailbox::{Mailbox, post},
-    messages::{
-        AskRooms, CountRooms, Door, DrainRooms, ListRooms, OpenDoor, PostRooms, RoomDetail, RoomSummary,
-        RosterEntry, ShowRoom, TellRecording, ToPeer,
-    },
+    messages::{AskRooms, Door, DrainRooms, OpenDoor, PostRooms, TellRecording, ToPeer},
 };
 use crate::{
-    adapters::{
-        clock::Clock,
-        ports::{PortFuture, Registry, RegistryError},
-    },
-    domain::{
-        membership::{AdmissionRequest, Admitted, Change},
-        rooms::{Census, Member, Room, RoomEffect, RoomFact, RoomInput, Rooms, Ticket},
-    },
+    adapters::{clock::Clock, ports::Registry},
+    domain::rooms::{Census, RoomEffect, RoomFact, RoomInput, Rooms},
     metrics::{Metrics, gauge},
-    protocol::{
-        Code, ConnectionId, Refusal, RoomName, UserId,
-        event::{LeaveReason, Role},
-        limits,
-    },
+    protocol::{Code, ConnectionId, Refusal, event::LeaveReason, limits},
 };
 
 /// How often deadlines are looked at.
@@ -50,6 +39,12 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct RoomManager {
     rooms: Rooms,
     registry: Arc<dyn Registry>,
+    /// In a cluster: the way to other nodes.
+    nodes: Option<Nodes>,
+    /// Questions to the registry without an answer yet.
+    asked: usize,
+    /// Whether the node is cut off from the registry.
+    isolated: bool,
     clock: Clock,
     metrics: Metrics,
     doors: HashMap<ConnectionId, Door>,
@@ -62,12 +57,21 @@ pub struct RoomManager {
 }
 
 impl RoomManager {
-    /// A manager of no rooms yet.
+    /// A manager of no rooms yet; in a cluster, with the way to its bridge.
     #[must_use]
-    pub fn new(rooms: Rooms, registry: Arc<dyn Registry>, clock: Clock, metrics: Metrics) -> Self {
+    pub fn new(
+        rooms: Rooms,
+        registry: Arc<dyn Registry>,
+        cluster: Option<ClusterLink>,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             rooms,
             registry,
+            nodes: cluster.map(Nodes::new),
+            asked: 0,
+            isolated: false,
             clock,
             metrics,
             doors: HashMap::new(),
@@ -84,6 +88,7 @@ impl RoomManager {
         let mut inputs = VecDeque::from([input]);
         let mut effects = Vec::new();
         while let Some(input) = inputs.pop_front() {
+            self.note(&input);
             self.rooms.handle(self.clock.now(), input, &mut effects);
             for effect in effects.drain(..) {
                 inputs.extend(self.perform(effect, ctx));
@@ -95,7 +100,11 @@ impl RoomManager {
     fn perform(&mut self, effect: RoomEffect, ctx: &mut Context<Self>) -> Option<RoomInput> {
         match effect {
             RoomEffect::Admit { ticket, request } => return self.admit(ticket, *request, ctx),
-            RoomEffect::Mirror(change) => self.mirror(*change, ctx),
+            RoomEffect::Mirror(change) => return self.mirror(*change, ctx),
+            RoomEffect::Sync { ticket, request } => return self.sync(ticket, *request, ctx),
+            RoomEffect::Find { ticket, room, user_id } => return self.find(ticket, room, user_id, ctx),
+            RoomEffect::TakeOver { ticket, request } => return self.take_over(ticket, *request, ctx),
+            RoomEffect::Send { to, message } => return self.send_to(to, message),
             RoomEffect::Settle { connection, outcome } => {
                 if let Some(waiting) = self.waiting.remove(&connection) {
                     // A connection that no longer waits has timed out, and ended.
@@ -111,56 +120,17 @@ impl RoomManager {
         None
     }
 
-    /// Asks the registry. A registry in memory has decided by then; one elsewhere answers later, or not at all.
-    fn admit(
-        &mut self,
-        ticket: Ticket,
-        request: AdmissionRequest,
-        ctx: &mut Context<Self>,
-    ) -> Option<RoomInput> {
-        let mut answer = self.registry.admit(request);
-        if let Some(decided) = ready(&mut answer) {
-            return Some(self.decided(ticket, decided));
-        }
-        let decided = tokio::time::timeout(limits::ADMISSION_TIMEOUT, answer).into_actor(self).map(
-            move |answer, manager, ctx| {
-                let late = |_| Err(RegistryError::Unavailable("no answer in time".to_owned()));
-                let input = manager.decided(ticket, answer.unwrap_or_else(late));
-                manager.apply(input, ctx);
-            },
-        );
-        ctx.spawn(decided);
-        None
-    }
-
-    fn decided(&self, ticket: Ticket, answer: Result<Result<Admitted, Refusal>, RegistryError>) -> RoomInput {
-        match answer {
-            Ok(outcome) => RoomInput::AdmissionDecided { ticket, outcome },
-            Err(error) => {
-                self.registry_failed("admit", &error);
-                RoomInput::AdmissionFailed { ticket }
+    /// Sees what concerns this actor too in what the rules are about to be told.
+    fn note(&mut self, input: &RoomInput) {
+        match input {
+            RoomInput::Isolated(isolated) => self.isolated = *isolated,
+            RoomInput::NodesLive(live) => {
+                if let Some(nodes) = &mut self.nodes {
+                    nodes.forget_all_but(live);
+                }
             }
+            _ => {}
         }
-    }
-
-    fn mirror(&mut self, change: Change, ctx: &mut Context<Self>) {
-        let mut answer = self.registry.mirror(change);
-        let failed = |manager: &Self, answer: Result<(), RegistryError>| {
-            if let Err(error) = answer {
-                manager.registry_failed("mirror", &error);
-            }
-        };
-        match ready(&mut answer) {
-            Some(mirrored) => failed(self, mirrored),
-            None => {
-                ctx.spawn(answer.into_actor(self).map(move |answer, manager, _| failed(manager, answer)));
-            }
-        }
-    }
-
-    fn registry_failed(&self, operation: &'static str, error: &RegistryError) {
-        warn!(operation, %error, transient = error.is_transient(), "the registry gave no answer");
-        self.metrics.registry_errors.with_label_values(&[operation]).inc();
     }
 
     /// Hands a message to a connection. One whose mailbox is full in spite of its window is not served by anything
@@ -215,11 +185,20 @@ impl RoomManager {
             self.apply(RoomInput::ConnectionClosed { connection }, ctx);
         }
         self.apply(RoomInput::Tick, ctx);
-        if self.doors.is_empty() {
+        if let Some(nodes) = &mut self.nodes {
+            nodes.mend(&self.metrics);
+        }
+        if self.doors.is_empty() && (self.nodes.is_none() || self.is_settled()) {
             for drained in self.drained.drain(..) {
                 let _ = drained.send(());
             }
         }
+    }
+
+    /// Whether every session is over or elsewhere, and the registry knows.
+    fn is_settled(&self) -> bool {
+        let census = self.rooms.census();
+        census.present + census.suspect == 0 && self.asked == 0
     }
 
     fn forget(&mut self, connection: ConnectionId) {
@@ -258,16 +237,10 @@ impl RoomManager {
                 info!(%session, "a connection did not keep up and was ended");
                 metrics.slow_consumers.with_label_values::<&str>(&[]).inc();
             }
+            RoomFact::JoinedAlone => metrics.cluster_isolated_joins.with_label_values::<&str>(&[]).inc(),
+            RoomFact::Lost => metrics.cluster_sessions_moved.with_label_values::<&str>(&[]).inc(),
+            RoomFact::Reasserted => debug!("everything is back in the registry"),
         }
-    }
-}
-
-/// What a port has to say already.
-fn ready<T>(answer: &mut PortFuture<T>) -> Option<T> {
-    match answer.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => Some(answer),
-        // Polled again, with a waker, by whoever waits for it.
-        Poll::Pending => None,
     }
 }
 
@@ -335,46 +308,6 @@ impl Handler<TellRecording> for RoomManager {
     fn handle(&mut self, message: TellRecording, ctx: &mut Self::Context) {
         let TellRecording { room, recording } = message;
         self.apply(RoomInput::Recording { room, recording }, ctx);
-    }
-}
-
-impl Handler<CountRooms> for RoomManager {
-    type Result = MessageResult<CountRooms>;
-
-    fn handle(&mut self, _: CountRooms, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.rooms.census())
-    }
-}
-
-impl Handler<ListRooms> for RoomManager {
-    type Result = MessageResult<ListRooms>;
-
-    fn handle(&mut self, _: ListRooms, _: &mut Self::Context) -> Self::Result {
-        let summary = |(name, room): (&RoomName, &Room)| RoomSummary {
-            room_name: name.clone(),
-            participants: room.len(),
-            locked: room.locked,
-        };
-        MessageResult(self.rooms.list().map(summary).collect())
-    }
-}
-
-impl Handler<ShowRoom> for RoomManager {
-    type Result = MessageResult<ShowRoom>;
-
-    fn handle(&mut self, ShowRoom(name): ShowRoom, _: &mut Self::Context) -> Self::Result {
-        let entry = |(user_id, member, role): (&UserId, &Member, Role)| RosterEntry {
-            user_id: user_id.clone(),
-            username: member.username.clone(),
-            role,
-            state: member.state,
-            metadata: member.metadata.clone(),
-        };
-        MessageResult(self.rooms.room(&name).map(|room| RoomDetail {
-            locked: room.locked,
-            participants: room.roster().into_iter().map(entry).collect(),
-            room_name: name,
-        }))
     }
 }
 

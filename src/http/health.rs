@@ -14,8 +14,12 @@ use super::{
     state::{HttpState, ask},
 };
 use crate::{
-    actors::messages::{CountRecordings, CountRooms},
+    actors::{
+        cluster_bridge::{NodeState, mode_name},
+        messages::{CountRecordings, CountRooms, Standing},
+    },
     adapters::ports::CatalogFilter,
+    domain::cluster::PeerView,
     protocol::{Code, Refusal},
 };
 
@@ -34,7 +38,17 @@ pub async fn ready(state: Data<HttpState>) -> Result<HttpResponse, Problem> {
     if state.is_draining() {
         return Err(Code::Draining.into());
     }
-    Ok(HttpResponse::Ok().json(json!({ "status": "ok", "mode": "local" })))
+    // A node that is cut off from the others goes on serving whoever comes: taking it out would only make it worse.
+    let standing = state.standing().await?;
+    if standing.as_ref().is_some_and(|standing| !standing.begun) {
+        return Err(Refusal::because(Code::NotReady, "it has not reached its cluster yet").into());
+    }
+    Ok(HttpResponse::Ok().json(json!({ "status": "ok", "mode": mode(standing.as_ref()) })))
+}
+
+/// How the node runs, in one word.
+pub fn mode(standing: Option<&Standing>) -> &'static str {
+    standing.map_or("local", |standing| mode_name(standing.view.mode))
 }
 
 fn alive(state: &HttpState) -> Result<(), Problem> {
@@ -53,9 +67,12 @@ pub async fn all(state: Data<HttpState>) -> HttpResponse {
     let storage = soon(state.videos.free_bytes()).await;
     let catalog = soon(state.catalog.page(CatalogFilter { limit: 1, ..CatalogFilter::default() })).await;
     let merging = recordings.as_ref().is_ok_and(|counted| counted.merging_works);
+    let standing = state.standing().await;
     let check = |ok: bool| if ok { "ok" } else { "down" };
-    let up = census.is_ok() && recordings.is_ok() && storage.is_ok();
-    let whole = up && catalog.is_ok() && merging;
+    let up = census.is_ok() && recordings.is_ok() && storage.is_ok() && standing.is_ok();
+    let standing = standing.ok().flatten();
+    let shared = standing.as_ref().is_none_or(Standing::is_connected);
+    let whole = up && catalog.is_ok() && merging && shared;
     let status = match (up, whole, state.is_draining()) {
         (true, _, true) => "draining",
         (true, true, false) => "ok",
@@ -63,16 +80,20 @@ pub async fn all(state: Data<HttpState>) -> HttpResponse {
         (false, ..) => "down",
     };
     let mut response = if up { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    let mut checks = json!({
+        "room_manager": check(census.is_ok()),
+        "recording_supervisor": check(recordings.is_ok()),
+        "storage": check(storage.is_ok()),
+        "catalog": check(catalog.is_ok()),
+        "ffmpeg": check(merging),
+    });
+    if state.cluster.is_some() {
+        checks["cluster"] = json!(check(shared));
+    }
     response.json(json!({
         "status": status,
         "node_id": state.node.id,
-        "checks": {
-            "room_manager": check(census.is_ok()),
-            "recording_supervisor": check(recordings.is_ok()),
-            "storage": check(storage.is_ok()),
-            "catalog": check(catalog.is_ok()),
-            "ffmpeg": check(merging),
-        },
+        "checks": checks,
         "sessions": census.ok().map(|census| census.present + census.suspect),
         "recorders": recordings.ok().map(|counted| counted.recorders),
         "storage_free_bytes": storage.ok(),
@@ -84,18 +105,20 @@ async fn soon<T, E>(answer: impl Future<Output = Result<T, E>>) -> Result<T, ()>
     tokio::time::timeout(PATIENCE, answer).await.map_err(|_| ())?.map_err(|_| ())
 }
 
-/// `GET /health/info`: facts that do not change while the node runs, and its age.
-pub async fn info(state: Data<HttpState>) -> HttpResponse {
+/// `GET /health/info`: what runs here, and since when.
+pub async fn info(state: Data<HttpState>) -> Result<HttpResponse, Problem> {
+    let standing = state.standing().await?;
+    let node = standing.as_ref().map_or(&state.node, |standing| &standing.view.node);
     let uptime = state.clock.now().mono.saturating_sub(state.started.mono);
-    HttpResponse::Ok().json(json!({
+    Ok(HttpResponse::Ok().json(json!({
         "name": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
-        "node_id": state.node.id,
-        "incarnation": state.node.incarnation,
-        "mode": "local",
+        "node_id": node.id,
+        "incarnation": node.incarnation,
+        "mode": mode(standing.as_ref()),
         "started_at": rfc3339(state.started.wall_ms),
         "uptime_secs": uptime.as_secs(),
-    }))
+    })))
 }
 
 fn rfc3339(wall_ms: u64) -> Value {
@@ -103,12 +126,34 @@ fn rfc3339(wall_ms: u64) -> Value {
     json!(time.map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true)))
 }
 
-/// `GET /health/cluster`: a node alone says so.
+/// `GET /health/cluster`: how the node stands among the others.
 pub async fn cluster(state: Data<HttpState>) -> Result<HttpResponse, Problem> {
     let census = ask(&state.count, CountRooms).await?;
-    Ok(HttpResponse::Ok().json(json!({
-        "mode": "local",
-        "redis_connected": false,
+    let standing = state.standing().await?;
+    let mut answer = json!({
+        "mode": mode(standing.as_ref()),
+        "redis_connected": standing.as_ref().is_some_and(Standing::is_connected),
         "local_connections": census.present,
-    })))
+    });
+    if let Some(Standing { view, .. }) = &standing {
+        let peer = |peer: &PeerView| {
+            json!({
+                "node_id": peer.node.id,
+                "incarnation": peer.node.incarnation,
+                "state": NodeState::of(peer).name(),
+                "lease_left_ms": millis(peer.lease_left),
+                "unacked": peer.unacked,
+            })
+        };
+        answer["node"] = json!(view.node.id);
+        answer["incarnation"] = json!(view.node.incarnation);
+        answer["lease_left_ms"] = json!(millis(view.lease_left));
+        answer["peers"] = view.peers.iter().map(peer).collect();
+    }
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+/// As it stands in answers.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,6 +6,7 @@ mod error;
 mod health;
 mod ice;
 mod measure;
+mod overview;
 mod pages;
 mod recordings;
 mod rooms;
@@ -19,7 +20,13 @@ use actix_web::{
     web::{self, QueryConfig, ServiceConfig, delete, get, post, put},
 };
 
-pub use self::{client::Connections, error::Problem, measure::request as measure_request, state::HttpState};
+pub use self::{
+    client::Connections,
+    error::Problem,
+    measure::request as measure_request,
+    overview::Overviews,
+    state::{ClusterAccess, HttpState},
+};
 
 /// Every route of a node.
 pub fn routes(app: &mut ServiceConfig) {
@@ -40,6 +47,8 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(resource("/api/ice-servers").route(get().to(ice::list)))
         .service(resource("/api/rooms").route(get().to(rooms::list)))
         .service(resource("/api/rooms/{room}").route(get().to(rooms::show)))
+        .service(resource("/api/route").route(get().to(rooms::route)))
+        .service(resource("/api/cluster").route(get().to(rooms::cluster)))
         .service(resource("/health").route(get().to(health::all)))
         .service(resource("/health/live").route(get().to(health::live)))
         .service(resource("/health/ready").route(get().to(health::ready)))
@@ -50,6 +59,7 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(resource("/room/{room}").route(get_or_head().to(pages::room)))
         .service(resource("/recorder").route(get_or_head().to(pages::recorder)))
         .service(resource("/library").route(get_or_head().to(pages::library)))
+        .service(resource("/status").route(get_or_head().to(pages::status)))
         .service(resource("/favicon.ico").route(get_or_head().to(pages::favicon)))
         .service(resource("/static/{path:.*}").route(get_or_head().to(pages::asset)))
         .default_service(web::to(pages::missing));

@@ -14,6 +14,7 @@ use actix_web::{
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::error::Problem;
+use crate::protocol::tokens::hex;
 use crate::protocol::{Code, RoomName};
 
 /// What lies in `static/`. A debug build reads it from disk, so that pages can be worked on without compiling.
@@ -49,6 +50,11 @@ pub async fn library(request: HttpRequest) -> Result<HttpResponse, Problem> {
     page(&request, "library.html", StatusCode::OK)
 }
 
+/// `GET /status`: nodes, rooms, and who is where.
+pub async fn status(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    page(&request, "status.html", StatusCode::OK)
+}
+
 /// `GET /favicon.ico`
 pub async fn favicon(request: HttpRequest) -> Result<HttpResponse, Problem> {
     page(&request, "img/mark.svg", StatusCode::OK)
@@ -78,7 +84,7 @@ pub async fn missing(request: HttpRequest) -> Result<HttpResponse, Problem> {
 
 fn page(request: &HttpRequest, path: &str, status: StatusCode) -> Result<HttpResponse, Problem> {
     let file: EmbeddedFile = Files::get(path).ok_or(Code::NotFound)?;
-    let tag = EntityTag::new_strong(hex(&file.metadata.sha256_hash()));
+    let tag = EntityTag::new_strong(hex(&file.metadata.sha256_hash()[..16]));
     let mut response = HttpResponse::build(status);
     response
         .insert_header((ETAG, tag.to_string()))
@@ -105,8 +111,4 @@ fn is_fresh(request: &HttpRequest, tag: &EntityTag) -> bool {
         Ok(IfNoneMatch::Items(known)) => known.iter().any(|item| item.weak_eq(tag)),
         Err(_) => false,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -13,18 +13,19 @@ use actix::{Message, Recipient};
 use actix_web::http::header::HeaderValue;
 use tokio::sync::Semaphore;
 
-use super::{client::Connections, error::Problem};
+use super::{client::Connections, error::Problem, overview::Overviews};
 use crate::{
     actors::{
         messages::{
             CancelMerge, CountRecordings, CountRooms, DeleteRecording, ListRooms, ShowRecordings, ShowRoom,
+            ShowRooms, ShowStanding, Standing,
         },
         peer_session::RoomsLink,
         recorder_session::RecordingLink,
     },
     adapters::{
         clock::Clock,
-        ports::{Catalog, VideoStore},
+        ports::{Catalog, Leases, Registry, VideoStore},
     },
     domain::{clock::Now, ice::IceServers},
     metrics::Metrics,
@@ -34,11 +35,26 @@ use crate::{
 /// How long a request waits for a manager.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The ways to what nodes share.
+#[derive(Clone)]
+pub struct ClusterAccess {
+    /// How this node stands among the others.
+    pub standing: Recipient<ShowStanding>,
+    /// What each node has, by its index.
+    pub leases: Arc<dyn Leases>,
+    /// Who is in which room.
+    pub registry: Arc<dyn Registry>,
+}
+
 /// One node's facts and ways, shared by all its workers.
 #[derive(Clone)]
 pub struct HttpState {
-    /// This node in this life.
+    /// This node in its first life.
     pub node: NodeRef,
+    /// What it shares with others; `None`: it is alone.
+    pub cluster: Option<ClusterAccess>,
+    /// What people see of all nodes and rooms.
+    pub overviews: Overviews,
     /// The settable limits.
     pub limits: Limits,
     /// What browsers connect through.
@@ -55,6 +71,8 @@ pub struct HttpState {
     pub list: Recipient<ListRooms>,
     /// Who is in a room.
     pub show: Recipient<ShowRoom>,
+    /// Who is in all of them.
+    pub show_all: Recipient<ShowRooms>,
     /// Where recorders' connections post to.
     pub recording: RecordingLink,
     /// How recordings stand that are not over.
@@ -101,7 +119,22 @@ impl HttpState {
     /// Whether every manager lives. One that has died does not come back: the process must be restarted.
     #[must_use]
     pub fn managers_alive(&self) -> bool {
-        self.count.connected() && self.recordings.connected() && self.merges.connected()
+        let cluster = self.cluster.as_ref();
+        self.count.connected()
+            && self.recordings.connected()
+            && self.merges.connected()
+            && cluster.is_none_or(|cluster| cluster.standing.connected())
+    }
+
+    /// How this node stands in its cluster; `None`: it is alone.
+    ///
+    /// # Errors
+    /// [`Code::NotReady`] when the cluster bridge does not answer in time.
+    pub async fn standing(&self) -> Result<Option<Standing>, Problem> {
+        match &self.cluster {
+            Some(cluster) => ask(&cluster.standing, ShowStanding).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Whether pages of this origin may open a WebSocket. Programs that are no browsers send none.

@@ -32,14 +32,17 @@ async fn a_token_opens_only_its_own_session() {
         message
     };
     let foreign = bob["resume_token"].as_str().expect("a token");
-    let wrong_by_one = format!("{}{}", &token[..63], if token.ends_with('0') { '1' } else { '0' });
+    let (secret, place) = token.split_at(64);
+    let digit = if secret.ends_with('0') { '1' } else { '0' };
+    let wrong_by_one = format!("{}{digit}{place}", &secret[..63]);
     let bad = [
         foreign,
         &wrong_by_one,
         "",
         &token[..63],
-        &format!("{token}0"),
-        &token.to_uppercase(),
+        secret,
+        &format!("0{token}"),
+        &format!("{}{place}", secret.to_uppercase()),
         "\u{0}",
         "\u{1f600}",
     ];

@@ -29,7 +29,8 @@ async fn a_join_shows_who_is_there_and_the_others_see_it() {
     assert_eq!(welcome["limits"]["grace_ms"], 3000);
     assert_eq!(welcome["heartbeat_ms"], 4000);
     assert!(welcome["ice_servers"].is_array(), "{welcome}");
-    assert_eq!(welcome["resume_token"].as_str().map(str::len), Some(64));
+    let secret = welcome["resume_token"].as_str().and_then(|token| token.get(..64)).expect("a secret");
+    assert!(secret.bytes().all(|byte| byte.is_ascii_hexdigit()));
 
     let mut bob = Peer::join(node.address(), "blue", "bob").await;
     let shown = json!({
