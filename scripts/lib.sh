@@ -15,8 +15,9 @@ tools_dir=$root/target/tools
 log=$root/target/scripts-log/$(basename "$0").log
 log_tail_lines=40
 
-# rustup puts cargo here, and a shell opened before the installation does not know it.
-PATH=$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin
+# rustup puts cargo here, and a shell opened before the installation does not know it. Debian
+# puts nginx where only root looks.
+PATH=$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin:/usr/sbin
 
 say() { printf '%s\n' "$*" >&2; }
 progress() { say "==> $*"; }
@@ -106,6 +107,12 @@ try_commands() {
 
 # need_commands COMMAND=PACKAGE...: the same, and the end if something stays absent.
 need_commands() { try_commands "$@" || exit 1; }
+
+# What stands around the nodes of a cluster. Debian also starts what it installs as services;
+# nothing here uses those: every cluster brings its own, on ports of its own.
+need_cluster_tools() {
+    need_commands redis-server=redis-server redis-cli=redis-tools nginx=nginx curl=curl
+}
 
 # Rust is the one thing that is asked for and not installed: which toolchain a
 # machine has is its owner's decision, and Debian's own may be too old.
