@@ -53,6 +53,7 @@ export class Call extends TypedEventTarget {
   /** @type {RTCIceServer[]} */
   #iceServers = [];
   #room = { locked: false, recording: false };
+  #isolated = false;
   /** @type {WeakMap<Participant, QualityMeter>} */
   #meters = new WeakMap();
   #waiting = new Waiting();
@@ -92,6 +93,11 @@ export class Call extends TypedEventTarget {
   /** Whether someone records. */
   get recording() {
     return this.#room.recording;
+  }
+
+  /** Whether the node is cut off from its cluster, as it said last. */
+  get isolated() {
+    return this.#isolated;
   }
 
   /**
@@ -184,7 +190,7 @@ export class Call extends TypedEventTarget {
     client.addEventListener('RoomJoined', ({ detail }) => this.#reconcile(detail, 'joined'));
     client.addEventListener('Resumed', ({ detail }) => this.#onResumed(detail));
     client.addEventListener('UserJoined', ({ detail }) => this.#onUser(detail.user));
-    client.addEventListener('UserUpdated', ({ detail }) => this.#onUpdated(detail.user));
+    client.addEventListener('UserUpdated', ({ detail }) => this.#onNews(detail.user));
     client.addEventListener('UserLeft', ({ detail }) => this.#remove(detail.user_id, detail.reason));
     client.addEventListener('Offer', ({ detail }) => this.#onSignal(detail));
     client.addEventListener('Answer', ({ detail }) => this.#onSignal(detail));
@@ -193,6 +199,7 @@ export class Call extends TypedEventTarget {
     client.addEventListener('RoomState', ({ detail }) => this.#setRoom(detail));
     client.addEventListener('Muted', ({ detail }) => this.emit('muted', { kind: detail.kind, by: detail.by }));
     client.addEventListener('Error', ({ detail }) => this.emit('problem', { code: detail.code, message: detail.message }));
+    client.addEventListener('undelivered', ({ detail }) => this.#onUndelivered(detail));
     client.addEventListener('ended', ({ detail }) => this.#onEnded(detail));
   }
 
@@ -229,6 +236,7 @@ export class Call extends TypedEventTarget {
     this.#me = { userId, username: this.#me?.username ?? this.#options.username ?? '', role, metadata: this.#metadata, sessionId };
     this.#iceServers = roster.ice_servers ?? [];
     this.#setRoom(roster);
+    this.#setIsolated(roster.isolated === true);
     this.#measuring ??= setInterval(() => this.#measure(), MEASURE_MS);
     this.emit('me', { me: this.#me });
   }
@@ -238,6 +246,14 @@ export class Call extends TypedEventTarget {
     const known = this.participants.has(user.user_id) || user.user_id === this.#me?.userId;
     if (known) this.#onUpdated(user);
     else this.#add(user);
+  }
+
+  /** @param {WireUser} user */
+  #onNews(user) {
+    const participant = this.participants.get(user.user_id);
+    const wasAway = participant?.state === 'suspect';
+    this.#onUpdated(user);
+    if (wasAway && participant.state === 'present') participant.peer.reachable();
   }
 
   /** @param {WireUser} user whom the last news of somebody who left must not bring back */
@@ -308,6 +324,19 @@ export class Call extends TypedEventTarget {
     if (signal.type === 'Offer') peer.takeOffer(signal.sdp);
     else if (signal.type === 'Answer') peer.takeAnswer(signal.sdp);
     else if (signal.type === 'IceCandidate') peer.takeCandidate(signal.candidate);
+  }
+
+  /** @param {import('./types.d.ts').SignalingEvents['undelivered']} lost */
+  #onUndelivered({ type, target = '', error }) {
+    if (type === 'Message') return this.emit('problem', { code: 'undelivered', message: error.message });
+    if (type === 'Offer' || type === 'Answer' || type === 'IceCandidate') this.participants.get(target)?.peer.undelivered(type);
+  }
+
+  /** @param {boolean} isolated */
+  #setIsolated(isolated) {
+    if (this.#isolated === isolated) return;
+    this.#isolated = isolated;
+    this.emit('isolated', { isolated });
   }
 
   /** @param {{ locked: boolean, recording: boolean }} room */

@@ -7,6 +7,11 @@ import { SignalError } from './errors.js';
 
 /** Commands that may wait at once; beyond it the newest is refused. */
 const PENDING_MAX = 500;
+/**
+ * Commands for others that are remembered after they were taken: between nodes one can still be lost. As many as can
+ * be sent before a node is known to be dead.
+ */
+const TAKEN_MAX = 1000;
 /** What a node allows, until it says so itself. A connection that sends more is ended. */
 const LIMITS = { message_bytes: 64 * 1024, messages_per_sec: 50, messages_burst: 200 };
 /** The part of the allowed rate that commands may use; acks and pings need the rest. */
@@ -14,6 +19,8 @@ const SHARE = 0.75;
 
 /** Signals say nothing to a peer that has begun a new negotiation. */
 const SIGNALS = new Set(['Offer', 'Answer', 'IceCandidate']);
+/** What other participants get. */
+const RELAYED = new Set([...SIGNALS, 'Message']);
 /** Doing these twice is the same as doing them once. */
 const IDEMPOTENT = new Set(['Update', 'Lock']);
 
@@ -21,6 +28,7 @@ const IDEMPOTENT = new Set(['Update', 'Lock']);
  * @typedef {object} Entry
  * @property {number} id
  * @property {import('./types.d.ts').Command['type']} type
+ * @property {string} [target] the user id, where it is for one participant
  * @property {string} text the frame
  * @property {boolean} onWire sent on the present socket
  * @property {boolean} everSent sent on any socket
@@ -28,9 +36,13 @@ const IDEMPOTENT = new Set(['Update', 'Lock']);
  * @property {(error: SignalError) => void} reject
  */
 
+/** @typedef {{ type: Entry['type'], target?: string }} Taken */
+
 export class Outbox {
   /** @type {Entry[]} */
   #pending = [];
+  /** Relays that were taken, by id, the oldest first. @type {Map<import('./types.d.ts').CommandId, Taken>} */
+  #taken = new Map();
   #nextId = 1;
   #write;
   #open = false;
@@ -62,21 +74,36 @@ export class Outbox {
       return Promise.reject(new SignalError('too_large', `more than ${bytesMax} bytes in one message`));
     }
     return new Promise((resolve, reject) => {
-      this.#pending.push({ id, type: command.type, text, onWire: false, everSent: false, resolve, reject });
+      const target = 'target_user_id' in command ? command.target_user_id : undefined;
+      this.#pending.push({ id, type: command.type, target, text, onWire: false, everSent: false, resolve, reject });
       this.#flush();
     });
   }
 
   /**
-   * Settles a command. An unknown id is an answer that came twice, and is ignored.
+   * Settles a command. An answer that came twice is ignored.
    * @param {import('./types.d.ts').CommandId} id
    * @param {SignalError} [error]
+   * @returns {Taken | undefined} where the error is about a command that was taken before: it did not arrive
    */
   answer(id, error) {
     const at = this.#pending.findIndex((entry) => entry.id === id);
     const [entry] = at < 0 ? [] : this.#pending.splice(at, 1);
-    if (error) entry?.reject(error);
-    else entry?.resolve();
+    if (error) {
+      const taken = this.#taken.get(id);
+      this.#taken.delete(id);
+      entry?.reject(error);
+      return taken;
+    }
+    if (entry && RELAYED.has(entry.type)) this.#remember(entry);
+    entry?.resolve();
+  }
+
+  /** @param {Entry} entry */
+  #remember({ id, type, target }) {
+    this.#taken.set(id, { type, target });
+    const [oldest] = this.#taken.size > TAKEN_MAX ? this.#taken.keys() : [];
+    if (oldest !== undefined) this.#taken.delete(oldest);
   }
 
   /** A socket carries the session: everything unanswered goes out again, in order. */

@@ -11,7 +11,8 @@
  * - Who ignores an offer repeats its own, in case that the first copy went to a page that is gone.
  *
  * **Healing.** While not connected, ICE is restarted with growing pauses; the impolite side acts first. If that does not
- * help, the connection is built anew. There is no last attempt: only `close` ends it.
+ * help, the connection is built anew. There is no last attempt: only `close` ends it. A signal that did not arrive leaves
+ * the two out of step also while pictures move: then they are brought in step again, and the connection is kept.
  * @module
  */
 import { CandidateQueue } from './candidates.js';
@@ -35,6 +36,8 @@ const DISCONNECTED_MS = 2_000;
  * long: a machine that is slow under many connections must not be given more of them. Unit: ms.
  */
 const CONNECT_MS = 20_000;
+/** After a signal that did not arrive, while nobody says that the other side can be reached again. Unit: ms. */
+const UNDELIVERED_MS = 2_000;
 
 /**
  * @typedef {object} PeerOptions
@@ -64,6 +67,8 @@ export class PeerLink extends TypedEventTarget {
   #offered = { sdp: '', repeated: false };
   /** What is known to have no other end; only a new connection helps. */
   #broken = false;
+  /** A signal of the present negotiation did not arrive. */
+  #outOfStep = false;
   /** @type {LinkState} */
   #state = 'new';
   #wasConnected = false;
@@ -148,6 +153,7 @@ export class PeerLink extends TypedEventTarget {
 
   /** The session is back and nothing was missed: what is not connected is restarted now. */
   check() {
+    if (this.#outOfStep) return this.renegotiate();
     if (this.#isConnected()) return;
     const { signalingState, iceConnectionState = 'new' } = this.#pc ?? {};
     const lost = iceConnectionState === 'disconnected' || iceConnectionState === 'failed';
@@ -161,6 +167,22 @@ export class PeerLink extends TypedEventTarget {
   renegotiate() {
     this.#healing.begin();
     this.#act(() => (this.#pc ? this.#restartIce() : this.#rebuild()));
+  }
+
+  /**
+   * A signal did not arrive, however long ago it was sent.
+   * @param {import('./types.d.ts').PeerCommand['type']} type
+   */
+  undelivered(type) {
+    // Who is connected has found a path without that candidate.
+    if (this.#closed || (type === 'IceCandidate' && this.#isConnected())) return;
+    this.#outOfStep = true;
+    this.#healing.after(UNDELIVERED_MS);
+  }
+
+  /** The other side can be reached again: what did not arrive meanwhile is made good at once. */
+  reachable() {
+    if (this.#outOfStep) this.renegotiate();
   }
 
   /** The other side is gone, or this one leaves. Nothing happens after it. */
@@ -218,6 +240,7 @@ export class PeerLink extends TypedEventTarget {
     this.#remoteOrigin = '';
     this.#answered = '';
     this.#broken = false;
+    this.#outOfStep = false;
     if (!pc) return;
     pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = pc.oniceconnectionstatechange = null;
     pc.close();
@@ -227,6 +250,7 @@ export class PeerLink extends TypedEventTarget {
   async #offer(pc) {
     if (pc !== this.#pc || pc.signalingState !== 'stable') return;
     await pc.setLocalDescription();
+    this.#outOfStep = false;
     this.#offered = { sdp: pc.localDescription?.sdp ?? '', repeated: false };
     this.#send({ type: 'Offer', sdp: this.#offered.sdp });
   }
@@ -309,8 +333,10 @@ export class PeerLink extends TypedEventTarget {
 
   /** @param {import('./types.d.ts').PeerCommand} command */
   #send(command) {
-    // A signal that cannot be delivered is no news: the link stays unconnected, and heals or says so.
-    this.#options.signal(command).catch(() => {});
+    // What is superseded was replaced already, and after the end of the session nothing can be sent.
+    this.#options.signal(command).catch(({ code }) => {
+      if (code !== 'superseded' && code !== 'closed') this.undelivered(command.type);
+    });
   }
 
   // ---- healing -------------------------------------------------------------------------------------------------
@@ -322,7 +348,7 @@ export class PeerLink extends TypedEventTarget {
   /** @param {RTCPeerConnection} pc */
   #observe(pc) {
     if (pc !== this.#pc) return;
-    if (pc.connectionState === 'connected') return this.#connected();
+    if (pc.connectionState === 'connected') return this.#connected(pc);
     if (pc.connectionState === 'failed') {
       // Broken while the path is good: the other side's certificate is not the one it announced.
       if (pc.iceConnectionState !== 'failed') this.#broken = true;
@@ -333,18 +359,26 @@ export class PeerLink extends TypedEventTarget {
     if (this.#state === 'connected') this.#setState('reconnecting');
   }
 
-  #connected() {
+  /** @param {RTCPeerConnection} pc */
+  #connected(pc) {
     this.#wasConnected = true;
-    this.#healing.begin();
+    // Whatever did not arrive was not needed, unless an offer still waits for its answer.
+    if (pc.signalingState === 'stable') {
+      this.#outOfStep = false;
+      this.#healing.begin();
+    }
     this.#setState('connected');
   }
 
   #heal() {
     // Without a session nothing can be agreed; `check` or `renegotiate` comes when it is back.
-    if (this.#isConnected() || !this.#options.canSignal()) return;
+    const connected = this.#isConnected();
+    const agreed = !this.#outOfStep && this.#pc?.signalingState === 'stable';
+    if ((connected && agreed) || !this.#options.canSignal()) return;
     const { thorough, hopeless } = this.#healing.attempt();
-    if (hopeless) this.#setState('failed');
-    const anew = this.#broken || !this.#remoteOrigin || thorough;
+    // Where signals do not arrive, nothing is known of the path.
+    if (hopeless && !connected && !this.#outOfStep) this.#setState('failed');
+    const anew = this.#broken || !this.#remoteOrigin || (thorough && !connected);
     this.#act(() => (anew ? this.#rebuild() : this.#restartIce()));
   }
 

@@ -9,7 +9,8 @@
  * from every state: leave, close, or a final close code ──► closed
  * ```
  * Messages of the node are numbered. They are taken in order and once, acknowledged in bulk, and after a lost socket
- * the node repeats what was missed. Commands wait in the outbox until they are answered.
+ * the node repeats what was missed; where it cannot, or lost something on the way from another node, it sends a fresh
+ * roster (a snapshot) and the numbering goes on. Commands wait in the outbox until they are answered.
  * @module
  */
 import { Acks } from './acks.js';
@@ -37,12 +38,14 @@ const JOIN_ID = 'join';
 /** @typedef {import('./types.d.ts').RoomJoined} RoomJoined */
 /** @typedef {import('./types.d.ts').Roster} Roster */
 /** @typedef {import('./types.d.ts').SignalingEvents} SignalingEvents */
+/** @typedef {import('./types.d.ts').Resumed & { outcome: 'snapshot' }} Snapshot */
 
 /**
  * One participant's session over successive sockets.
  *
  * Events: every message of the node under its own type (`UserJoined`, `Offer`, …; `event.detail` is the message),
- * `state` {state}, and `ended` {code, reason, mayReturn}, which is the last.
+ * `undelivered` {type, target, error} for a command that was taken and then did not arrive, `state` {state}, and `ended`
+ * {code, reason, mayReturn}, which is the last.
  * @extends {TypedEventTarget<SignalingEvents>}
  */
 export class SignalingClient extends TypedEventTarget {
@@ -78,9 +81,8 @@ export class SignalingClient extends TypedEventTarget {
    */
   constructor({ url = '/ws', storage = null } = {}) {
     super();
-    const address = new URL(url, globalThis.location?.href);
-    address.protocol = address.protocol.replace('http', 'ws');
-    this.#url = address.href;
+    this.#url = new URL(url, globalThis.location?.href);
+    this.#url.protocol = this.#url.protocol.replace('http', 'ws');
     this.#storage = storage;
   }
 
@@ -99,6 +101,9 @@ export class SignalingClient extends TypedEventTarget {
       return Promise.reject(new SignalError('already_joined', 'leave the room first'));
     }
     const user_id = userId ?? rememberedUserId(this.#storage, room);
+    // Nodes read neither: a balancer before a cluster may keep a room together by its name, unless its node did not answer.
+    this.#url.searchParams.set('room', room);
+    this.#url.searchParams.delete('again');
     this.#hello = { type: 'Join', id: JOIN_ID, room_name: room, user_id, username, metadata, token };
     this.#session = null;
     this.#attempt = 0;
@@ -143,7 +148,7 @@ export class SignalingClient extends TypedEventTarget {
   #connect() {
     clearTimeout(this.#connectTimer);
     this.#connectTimer = undefined;
-    const socket = new LiveSocket(this.#url, {
+    const socket = new LiveSocket(this.#url.href, {
       onOpen: () => this.#sayHello(),
       onMessage: (message) => this.#take(message),
       onEnd: (code) => this.#lost(code),
@@ -170,7 +175,9 @@ export class SignalingClient extends TypedEventTarget {
     if (this.#joining && performance.now() > this.#joining.until) {
       return this.#refuse(new SignalError('unreachable', 'no node answered', { retryable: true }));
     }
-    if (performance.now() - this.#openedAt > SETTLED_MS) this.#attempt = 0;
+    if (this.#phase === 'open' && performance.now() - this.#openedAt > SETTLED_MS) this.#attempt = 0;
+    if (this.#phase === 'open') this.#url.searchParams.delete('again');
+    else this.#url.searchParams.set('again', '1');
     if (this.#state === 'joined') this.#lostAt = performance.now();
     if (!this.#joining) this.#setState('reconnecting');
     this.#connectTimer = setTimeout(() => this.#connect(), this.#backoffMs());
@@ -220,7 +227,7 @@ export class SignalingClient extends TypedEventTarget {
       case 'Accepted':
         return this.#outbox.answer(message.id);
       case 'Error':
-        if (message.id !== undefined) return this.#outbox.answer(message.id, SignalError.fromWire(message));
+        if (message.id !== undefined) return this.#answer(message.id, SignalError.fromWire(message));
         break;
       case 'Draining':
         this.#moveAfter(message.reconnect_after_ms);
@@ -230,10 +237,23 @@ export class SignalingClient extends TypedEventTarget {
   }
 
   /**
-   * A session begins, or begins again with a fresh roster.
-   * @param {RoomJoined | (import('./types.d.ts').Resumed & { outcome: 'snapshot' })} message
+   * A command was refused; or it was taken before, and then lost on the way to another node.
+   * @param {import('./types.d.ts').CommandId} id
+   * @param {SignalError} error
+   */
+  #answer(id, error) {
+    const taken = this.#outbox.answer(id, error);
+    if (taken) this.emit('undelivered', { ...taken, error });
+  }
+
+  /**
+   * A session begins, or begins again with a fresh roster. The node may also say so in the midst of it, where something
+   * was lost on its way here: then the socket stays, and commands are still answered on it.
+   * @param {RoomJoined | Snapshot} message
    */
   #adopt(message) {
+    const midway = this.#phase === 'open';
+    if (midway && message.seq <= (this.#session?.lastSeq ?? 0)) return;
     this.#session = {
       id: message.session_id,
       token: message.resume_token,
@@ -243,9 +263,11 @@ export class SignalingClient extends TypedEventTarget {
     };
     if (this.#hello) this.#hello.user_id = message.user_id;
     rememberUserId(this.#storage, message.room_name, message.user_id);
-    this.#outbox.startOver(message.limits);
     this.#acks.count();
-    this.#opened(() => (message.type === 'RoomJoined' ? this.emit('RoomJoined', message) : this.emit('Resumed', message)));
+    const tell = () => (message.type === 'RoomJoined' ? this.emit('RoomJoined', message) : this.emit('Resumed', message));
+    if (midway) return tell();
+    this.#outbox.startOver(message.limits);
+    this.#opened(tell);
     if (message.type === 'RoomJoined') this.#joining?.resolve(message);
     this.#joining = null;
   }
@@ -287,6 +309,8 @@ export class SignalingClient extends TypedEventTarget {
       return this.#sayHello();
     }
     if (error.retryAfterMs) this.#notBefore = performance.now() + error.retryAfterMs;
+    // The session still stands, at a node that does not answer: once that is known to be dead, the grace begins.
+    if (error.code === 'overloaded' && this.#session) this.#lostAt = performance.now();
     if (error.retryable && !ROOM_REFUSALS.has(error.code)) return this.#socket?.drop();
     this.#refuse(error);
   }

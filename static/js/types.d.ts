@@ -42,7 +42,7 @@ export interface Roster {
   room_name: string;
   user_id: string;
   session_id: string;
-  /** Secret of this session; whoever holds it can resume it. */
+  /** Secret of this session; whoever holds it can resume it, at any node. Opaque. */
   resume_token: string;
   role: Role;
   /** Everyone else. */
@@ -54,6 +54,8 @@ export interface Roster {
   heartbeat_ms: number;
   locked: boolean;
   recording: boolean;
+  /** The node is cut off from its cluster: the roster is what it last knew, and people at other nodes follow later. */
+  isolated?: boolean;
 }
 
 export type RoomJoined = { type: 'RoomJoined'; seq: number } & Roster;
@@ -127,8 +129,10 @@ export interface Ended {
   mayReturn: boolean;
 }
 
-/** Events of `SignalingClient`: each message of the node under its own type, and two of its own. */
+/** Events of `SignalingClient`: each message of the node under its own type, and three of its own. */
 export type SignalingEvents = { [T in NodeMessage['type']]: NodeMessageOf<T> } & {
+  /** A command was taken by the node, and did not arrive (everywhere): it was lost on its way to another node. */
+  undelivered: { type: Command['type']; target?: string; error: import('./errors.js').SignalError };
   state: { state: SignalingState };
   ended: Ended;
 };
@@ -155,6 +159,8 @@ export interface CallEvents {
   /** `from`: the sender's user id. */
   message: { from: string; data: unknown };
   room: { locked: boolean; recording: boolean };
+  /** The node is cut off from its cluster, or no longer: people at other nodes may not be seen, and do not see. */
+  isolated: { isolated: boolean };
   /** This participant's own role, name or metadata changed. */
   me: { me: Me };
   /** A moderator asks this participant to mute; the application does it. `by`: user id. */

@@ -101,6 +101,7 @@ describePages('pages', 1_200_000, () => {
     const backAt = Date.now() + LOST_MS;
     await ada.locator('#banner[data-tone=warning]', { hasText: 'Reconnecting' }).waitFor();
     await bob.locator('.tile[data-same][data-away] .tile-veil', { hasText: 'Reconnecting' }).waitFor();
+    assert.match(await bob.locator('.tile[data-same] video').evaluate((video) => getComputedStyle(video).filter), /grayscale/);
     await until(() => Date.now() >= backAt, { what: 'five seconds', timeoutMs: LOST_MS + 1000 });
     await loseMedia(ada, false);
     wire.up();
@@ -119,6 +120,29 @@ describePages('pages', 1_200_000, () => {
     await patient.stop();
     // The browser itself reports the sockets that were refused meanwhile.
     chromium.complaints.splice(0, Infinity, ...chromium.complaints.filter((line) => !line.includes('WebSocket connection')));
+  });
+
+  test('a server that is cut off says so until it is not', async () => {
+    const ada = await chromium.open();
+    let heard = 0;
+    /** @type {(isolated: boolean) => void} */
+    let snapshot = () => {};
+    await ada.routeWebSocket(/\/ws\?/, (route) => {
+      const server = route.connectToServer();
+      server.onMessage((message) => {
+        const event = JSON.parse(String(message));
+        heard = event.seq;
+        if (event.type !== 'RoomJoined') return route.send(message);
+        route.send(JSON.stringify({ ...event, isolated: true }));
+        snapshot = (isolated) => route.send(JSON.stringify({ ...event, type: 'Resumed', outcome: 'snapshot', seq: heard + 1, isolated }));
+      });
+    });
+    await enterRoom(ada, newRoom(), 'Ada');
+    await ada.locator('[aria-live] [data-badge=isolated]', { hasText: 'Server cut off' }).waitFor();
+    await ada.locator('.toast', { hasText: 'This server is cut off from the others.' }).waitFor();
+    snapshot(false);
+    await ada.locator('[data-badge=isolated]').waitFor({ state: 'hidden' });
+    await ada.locator('.toast', { hasText: 'The servers are together again.' }).waitFor();
   });
 
   test('a third and a ninth join, and everyone sees eight others', async () => {

@@ -414,7 +414,7 @@ describePages('pages that record', 600_000, () => {
     /** @type {import('playwright-core').WebSocketRoute | undefined} */
     let socket;
     let recording = true;
-    await bob.routeWebSocket('**/ws', (route) => {
+    await bob.routeWebSocket('**/ws?*', (route) => {
       socket = route;
       const server = route.connectToServer();
       server.onMessage((message) => route.send(String(message).replace(/"recording":(true|false)/, `"recording":${recording}`)));

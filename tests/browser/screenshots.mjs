@@ -9,7 +9,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { loseMedia, startBrowser, startNode, startWire, until } from './harness.mjs';
+import { ClusterScript } from './page-cluster.mjs';
 import { RecordingNode } from './page-recordings.mjs';
+import { chooseAll, portrait, shelfOf } from './screenshots-props.mjs';
 import { SMALL_WINDOW, disperse, enterRoom, inCall, noticed, othersSeen, say } from './visitors.mjs';
 
 const SIZES = /** @type {const} */ ({ phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } });
@@ -25,7 +27,7 @@ const scratch = await mkdtemp(path.join(os.tmpdir(), 'greenroom-'));
 const node = await startNode({ env: { SESSION_GRACE_SECS: '120' } });
 const wire = await startWire(node.port);
 const fullNode = await startNode({ env: { ROOM_MAX_PARTICIPANTS: '1' } });
-const chromium = await startBrowser({ args: [`--use-file-for-fake-video-capture=${await portrait()}`] });
+const chromium = await startBrowser({ args: [`--use-file-for-fake-video-capture=${await portrait(scratch)}`] });
 const bare = await startBrowser({ args: ['--use-fake-device-for-media-stream=device-count=0'] });
 
 /**
@@ -316,7 +318,7 @@ const STATES = {
     await disperse(...pages);
     // What the others see, as the node tells it.
     const other = await chromium.open(undefined, { viewport: SIZES.desktop });
-    await other.routeWebSocket('**/ws', (route) => {
+    await other.routeWebSocket(/\/ws\?/, (route) => {
       const server = route.connectToServer();
       server.onMessage((message) => route.send(String(message).replace('"recording":false', '"recording":true')));
     });
@@ -365,6 +367,55 @@ const STATES = {
     await shoot(page, 'library-unreachable');
     await disperse(page);
   },
+  async status() {
+    const script = new ClusterScript('node-1', 'node-2', 'node-3');
+    script.node('node-2', { lease_left_ms: 6_400 });
+    script.node('node-3', { lease_left_ms: 7_100 });
+    const at = (/** @type {number} */ place) => `node-${1 + (place % 3)}`;
+    for (const [room, from, count] of /** @type {const} */ ([['design-review', 0, 5], ['quiet-harbor-wren-402', 3, 3], ['weekly', 1, 9], ['stand-up', 7, 2]])) {
+      script.rooms[room] = Object.fromEntries(Array.from({ length: count }, (_, place) => [`u${place}`, [NAMES[(from + place) % NAMES.length] ?? '', at(from + place * 2)]]));
+    }
+    script.locked.add('design-review');
+    const page = await chromium.open(undefined, { viewport: SIZES.desktop });
+    await script.attach(page);
+    await page.goto(`${node.url}/status`);
+    await page.waitForSelector('.node');
+    await shoot(page, 'status');
+    script.kill('node-2');
+    await page.waitForSelector('.node[data-state=dead]');
+    await shoot(page, 'status-dying');
+    const back = Object.values(script.rooms.weekly ?? {}).find(([, at]) => at === 'node-2');
+    if (back) [back[1], back[2]] = ['node-3', 'present'];
+    await page.waitForSelector('.event:nth-child(3)');
+    script.clear('node-2');
+    script.node('node-3', { state: 'draining' });
+    await page.waitForSelector('.node[data-state=gone]');
+    await shoot(page, 'status-gone');
+    script.up = false;
+    await page.waitForSelector('[data-part=problem]:not([hidden])');
+    await shoot(page, 'status-silent');
+    await disperse(page);
+    const alone = new ClusterScript('node-1');
+    alone.mode = 'isolated';
+    const other = await chromium.open(undefined, { viewport: SIZES.desktop });
+    await alone.attach(other);
+    await other.goto(`${node.url}/status`);
+    await other.waitForSelector('[data-part=isolated]:not([hidden])');
+    await shoot(other, 'status-isolated');
+    await disperse(other);
+  },
+  async isolated() {
+    const [first, second] = await gather('cut-off', 2);
+    const other = await chromium.open(undefined, { viewport: SIZES.desktop });
+    await other.routeWebSocket(/\/ws\?/, (route) => {
+      const server = route.connectToServer();
+      server.onMessage((message) => route.send(String(message).replace('"type":"RoomJoined"', '"type":"RoomJoined","isolated":true')));
+    });
+    await enterRoom(other, `${node.url}/room/cut-off`, 'Ines');
+    await othersSeen(other, 2);
+    await shoot(other, 'isolated');
+    await disperse(other, first, second);
+  },
   async recorderleftovers() {
     const { page, recorder } = await openRecorder();
     recorder.acks = false;
@@ -387,28 +438,6 @@ const STATES = {
     await disperse(later);
   },
 };
-
-/**
- * @param {number} count
- * @returns {any[]} recordings in every state
- */
-function shelfOf(count) {
-  const titles = ['Design review', 'Stand-up', 'Interview with the night shift', 'How the new invoice works', 'Screen, 20 November, 16:41', 'Onboarding: the first week, with questions from everyone who started in October', 'Retrospective', 'Voice note', 'Quarterly numbers'];
-  return titles.slice(0, count).map((title, place) => {
-    const recordId = `rec-${place + 1}`;
-    const sound = title === 'Voice note';
-    const ready = { state: 'ready', durationMs: 754_000 + place * 397_000, sizeBytes: 81_300_000 + place * 33_700_000, complete: true, gaps: [], downloadUrl: `/recordings/download/${recordId}.webm`, posterUrl: sound ? null : `/recordings/download/${recordId}.jpg` };
-    const special = [
-      { state: 'recording' },
-      { state: 'finalising', percent: 64 },
-      {},
-      { complete: false, gaps: [{ fromMs: 72_000, toMs: 74_000, chunks: [71, 72] }, { fromMs: 305_000, toMs: 306_000, chunks: [299] }] },
-      { state: 'failed', error: { code: 'merge_failed', message: 'ffmpeg ended with 1' } },
-    ][place];
-    const startedAt = new Date(Date.now() - [240_000, 3_900_000, 90_000_000, 180_000_000, 260_000_000, 400_000_000, 800_000_000, 900_000_000, 2_000_000_000][place]).toISOString();
-    return { recordId, title, roomName: place % 3 === 0 ? 'design-review' : null, owner: 'b-1', startedAt, mimeType: sound ? 'audio/webm' : 'video/webm', ...ready, ...special };
-  });
-}
 
 /** @returns {Promise<Buffer>} a second of video, recorded in a page */
 async function sample() {
@@ -433,45 +462,6 @@ async function openRecorder(query = '') {
   await recorder.attach(page);
   await page.goto(`${node.url}/recorder${query}`);
   return { page, recorder };
-}
-
-/** @param {import('playwright-core').Page} page */
-async function chooseAll(page) {
-  for (const source of ['screen', 'camera', 'microphone']) {
-    if ((await page.getAttribute(`[data-source=${source}]`, 'aria-pressed')) === 'false') await page.click(`[data-source=${source}]`);
-    await page.waitForSelector(`[data-source=${source}][aria-pressed=true]`);
-  }
-}
-
-/**
- * Makes what the cameras see: a calm backdrop and somebody who sways a little, instead of Chromium's test card.
- * @returns {Promise<string>} a file
- */
-async function portrait() {
-  const [width, height, frames] = [640, 360, 40];
-  const inside = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ sway) => {
-    const head = ((x - 320 - sway) / 58) ** 2 + ((y - 150) / 74) ** 2;
-    const shoulders = ((x - 320 - sway / 2) / 150) ** 2 + ((y - 372) / 132) ** 2;
-    return Math.max(Math.min(1, (1 - head) * 12), Math.min(1, (1 - shoulders) * 12), 0);
-  };
-  const parts = [Buffer.from(`YUV4MPEG2 W${width} H${height} F20:1 Ip A1:1 C420jpeg\n`)];
-  for (let frame = 0; frame < frames; frame += 1) {
-    const sway = 14 * Math.sin((2 * Math.PI * frame) / frames);
-    const picture = Buffer.alloc((width * height * 3) / 2);
-    for (let y = 0; y < height; y += 1) {
-      for (let x = 0; x < width; x += 1) {
-        const backdrop = 178 - y / 6 + 26 * Math.sin(x / 190);
-        const body = inside(x, y, sway);
-        picture[y * width + x] = backdrop * (1 - body) + 86 * body;
-      }
-    }
-    picture.fill(118, width * height, (width * height * 5) / 4);
-    picture.fill(134, (width * height * 5) / 4);
-    parts.push(Buffer.from('FRAME\n'), picture);
-  }
-  const file = path.join(scratch, 'portrait.y4m');
-  await writeFile(file, Buffer.concat(parts));
-  return file;
 }
 
 try {

@@ -1,116 +1,13 @@
 /**
- * The library against a node that follows a script: what a real node does rarely, or should never do. The script plays
- * the node's side of the WebSocket; the page, its timers and its WebRTC are real.
+ * The library against a node that follows a script: what a real node does rarely, or should never do. What it does in a
+ * cluster is in `scripted_cluster.test.mjs`.
  */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { skipReason, startBrowser, startNode, until } from './harness.mjs';
+import { describe, test } from 'node:test';
+import { until } from './harness.mjs';
+import { LIBRARY, answers, describeScripted, ended, join, joined, message, numbers, roster, stage, user } from './scripted-kit.mjs';
 
-const LIBRARY = '/static/js/index.js';
-
-/** @type {Awaited<ReturnType<typeof startNode>>} */
-let node;
-/** @type {Awaited<ReturnType<typeof startBrowser>>} */
-let browser;
-
-const user = (/** @type {string} */ user_id, more = {}) =>
-  ({ user_id, username: user_id, role: 'participant', state: 'present', metadata: {}, ...more });
-const roster = (more = {}) => ({
-  room_name: 'room', user_id: 'me', session_id: 'session', resume_token: 'token', role: 'participant',
-  participants: [], locked: false, recording: false, ice_servers: [], node_id: 'scripted', heartbeat_ms: 60_000, ...more,
-});
-const joined = (seq = 1, more = {}) => ({ type: 'RoomJoined', seq, ...roster(more) });
-const message = (/** @type {number} */ seq) => ({ type: 'Message', seq, room_name: 'room', from_user_id: 'ann', data: seq });
-const signal = (/** @type {string} */ type) => type === 'Offer' || type === 'Answer' || type === 'IceCandidate';
-
-/**
- * A window whose sockets are played by `script`, once for each socket in turn.
- * @param {((socket: Socket, hello: any) => void)[]} scripts by the number of the socket; the last goes on for all after it
- */
-async function stage(scripts) {
-  const page = await browser.open();
-  /** @type {Socket[]} */
-  const sockets = [];
-  await page.routeWebSocket('**/ws', (route) => {
-    const socket = new Socket(route);
-    const script = scripts[Math.min(sockets.length, scripts.length - 1)];
-    sockets.push(socket);
-    route.onMessage((text) => socket.hear(JSON.parse(String(text)), script));
-    route.onClose(() => { socket.closed = true; });
-  });
-  await page.goto(`${node.url}/health/live`);
-  return { page, sockets };
-}
-
-/** The node's end of one socket. */
-class Socket {
-  /** Everything after the hello. @type {any[]} */
-  heard = [];
-  /** @type {any} */
-  hello = null;
-  closed = false;
-  openedAt = Date.now();
-
-  /** @param {import('playwright-core').WebSocketRoute} route */
-  constructor(route) {
-    this.route = route;
-  }
-
-  /** @param {any} command @param {((socket: Socket, hello: any) => void) | undefined} script */
-  hear(command, script) {
-    if (this.hello) return void this.heard.push(command);
-    this.hello = command;
-    script?.(this, command);
-  }
-
-  /** @param {(object | string)[]} messages */
-  say(...messages) {
-    for (const one of messages) this.route.send(typeof one === 'string' ? one : JSON.stringify(one));
-  }
-
-  /** @param {number} code */
-  close(code) {
-    return this.route.close({ code });
-  }
-
-  /** @param {string} type */
-  of(type) {
-    return this.heard.filter((command) => command.type === type);
-  }
-}
-
-/** @param {import('playwright-core').Page} page */
-function join(page) {
-  return page.evaluate(async (library) => {
-    const { SignalingClient } = await import(library);
-    const client = (window.client = new SignalingClient());
-    window.heard = [];
-    for (const type of ['RoomJoined', 'Resumed', 'Message', 'Error', 'state', 'ended']) {
-      client.addEventListener(type, ({ detail }) => window.heard.push({ type, ...detail }));
-    }
-    window.answers = {};
-    window.ask = (name, command) => void client.send(command).then(() => 'accepted', ({ code }) => code).then((answer) => { window.answers[name] = answer; });
-    return client.join({ room: 'room', userId: 'me' }).then(() => 'joined', ({ code }) => code);
-  }, LIBRARY);
-}
-
-/** @param {import('playwright-core').Page} page */
-const numbers = (page) => page.evaluate(() => window.heard.filter(({ type }) => type === 'Message').map(({ data }) => data));
-/** @param {import('playwright-core').Page} page */
-const ended = (page) => page.evaluate(() => window.heard.find(({ type }) => type === 'ended'));
-/** @param {import('playwright-core').Page} page */
-const answers = (page) => page.evaluate(() => window.answers);
-
-describe('the library and a scripted node', { skip: skipReason(), timeout: 300_000 }, () => {
-  before(async () => {
-    node = await startNode();
-    browser = await startBrowser();
-  });
-  after(async () => {
-    await browser?.stop();
-    await node?.stop();
-  });
-
+describeScripted('the library and a scripted node', () => {
   test('takes each message once and in order; a gap is filled by resuming', async () => {
     const { page, sockets } = await stage([
       (socket) => socket.say(joined(), message(2), message(2), message(4), message(5)),

@@ -131,7 +131,7 @@ export class CallScreen {
   #listen(acts) {
     const { call, media, sound, banner, recordings, shortcutsOn } = this.scene;
     const { signal } = this.over;
-    for (const type of /** @type {const} */ (['participant', 'media', 'me', 'joined', 'state', 'room'])) {
+    for (const type of /** @type {const} */ (['participant', 'media', 'me', 'joined', 'state', 'room', 'isolated'])) {
       call.addEventListener(type, () => this.#drawSoon(), { signal });
     }
     call.addEventListener('message', ({ detail }) => this.chat.receive(detail.from, detail.data), { signal });
@@ -169,6 +169,7 @@ export class CallScreen {
       cameraProblem: media.problems.video !== null,
       moderator: call.me?.role === 'moderator',
       locked: call.locked,
+      isolated: call.isolated,
       people: list.length,
       connected: call.state === 'joined',
     });

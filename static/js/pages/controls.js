@@ -14,6 +14,7 @@ import { need, setAttribute, setIcon, setText } from './dom.js';
  * @property {boolean} cameraProblem
  * @property {boolean} moderator
  * @property {boolean} locked
+ * @property {boolean} isolated
  * @property {number} people
  * @property {boolean} connected commands reach the node now
  */
@@ -61,6 +62,7 @@ export class Controls {
       button.disabled = !state.connected;
     }
     need('[data-badge=locked]', HTMLElement, this.screen).hidden = !state.locked;
+    need('[data-badge=isolated]', HTMLElement, this.screen).hidden = !state.isolated;
     const people = need('button[data-panel=people]', HTMLButtonElement, this.screen);
     setText(need('.count', HTMLElement, people), String(state.people));
     setAttribute(people, 'aria-label', `People, ${state.people} in the call`);

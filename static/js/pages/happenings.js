@@ -20,6 +20,8 @@ export function tellHappenings(scene, signal) {
   call.addEventListener('participant', ({ detail }) => tellParticipant(scene, detail), options);
   call.addEventListener('participant', unconnectedWords(scene), options);
   call.addEventListener('room', roomWords(scene), options);
+  if (call.isolated) tellIsolated(scene, { isolated: true });
+  call.addEventListener('isolated', ({ detail }) => tellIsolated(scene, detail), options);
   call.addEventListener('me', moderatorWords(scene), options);
   call.addEventListener('muted', ({ detail }) => void obeyMute(scene, detail), options);
   call.addEventListener('problem', ({ detail }) => tellProblem(scene, detail), options);
@@ -113,6 +115,15 @@ function recordingWords({ call, people, recordings }) {
 
 /**
  * @param {Scene} scene
+ * @param {CallEvents['isolated']} detail
+ */
+function tellIsolated({ toasts }, { isolated }) {
+  if (isolated) toasts.show('This server is cut off from the others. People on other servers may be missing until it is back; you need not do anything.', { icon: 'offline' });
+  else toasts.show('The servers are together again.', { icon: 'check' });
+}
+
+/**
+ * @param {Scene} scene
  * @returns {(event: CustomEvent<CallEvents['me']>) => void}
  */
 function moderatorWords({ call, toasts }) {
@@ -145,6 +156,7 @@ async function obeyMute({ media, people, toasts }, { kind, by }) {
  */
 function tellProblem({ toasts }, { code, message }) {
   if (code === 'peer_unreachable' || code === 'superseded') return;
+  if (code === 'undelivered') return toasts.show('Something that you wrote may not have reached everyone.', { tone: 'problem', icon: 'chat' });
   toasts.show(code === 'rate_limited' ? 'That was too much at once; some of it was not sent.' : `Something did not work: ${message}`, { tone: 'problem' });
 }
 

@@ -1,23 +1,13 @@
 // What the library asks of the node.
 
+import { ask } from '../api.js';
+
 /** @typedef {import('../playback.js').Recording} Recording */
 /**
  * As `GET /recordings/{id}/status` tells it; `work` says what became of each segment.
  *
  * @typedef {Recording & { work?: { segment: number, did: 'copied' | 're-encoded' | 'filled', detail?: string }[] }} RecordingStatus
  */
-
-/** A refusal of the node, or no answer at all (`unreachable`). */
-export class ApiError extends Error {
-  /**
-   * @param {string} code
-   * @param {string} message
-   */
-  constructor(code, message) {
-    super(message);
-    this.code = code;
-  }
-}
 
 /**
  * One page of the list, newest first.
@@ -58,19 +48,4 @@ export async function deleteRecording(recordId) {
  */
 function withoutNulls(recording) {
   return Object.fromEntries(Object.entries(recording).filter(([, value]) => value !== null));
-}
-
-/**
- * @param {string} path
- * @param {RequestInit} [options]
- * @returns {Promise<Response>}
- */
-async function ask(path, options = {}) {
-  const response = await fetch(path, { headers: { Accept: 'application/json' }, cache: 'no-store', ...options }).catch((error) => {
-    if (error instanceof DOMException && error.name === 'AbortError') throw error;
-    throw new ApiError('unreachable', 'the server does not answer');
-  });
-  if (response.ok) return response;
-  const problem = await response.json().catch(() => ({}));
-  throw new ApiError(problem.code ?? String(response.status), problem.detail ?? problem.title ?? '');
 }
