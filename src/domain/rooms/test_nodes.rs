@@ -23,7 +23,7 @@ pub struct Nodes {
     pub browsers: BTreeMap<ConnectionId, (usize, Browser)>,
     pub refused: Vec<(ConnectionId, Code)>,
     wires: BTreeMap<(NodeRef, NodeRef), VecDeque<NodeMessage>>,
-    /// Wires from these nodes to those deliver nothing for now.
+    /// Wires from these nodes to those deliver nothing until they are released.
     pub held: Vec<(usize, usize)>,
     next: u64,
 }
