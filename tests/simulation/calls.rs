@@ -40,6 +40,7 @@ pub enum Purpose {
 }
 
 /// What the answer is told to.
+#[allow(clippy::large_enum_variant, reason = "few at a time, and short-lived")]
 pub enum Reply {
     Rooms(RoomInput),
     Cluster(ClusterInput),

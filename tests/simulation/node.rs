@@ -114,6 +114,7 @@ pub struct Node {
     pub traced: bool,
 }
 
+#[allow(clippy::large_enum_variant, reason = "few at a time, and short-lived")]
 enum Work {
     Rooms(RoomInput),
     Cluster(ClusterInput),
