@@ -58,8 +58,11 @@ pub const RELAYS_HELD_FOR: Duration = Duration::from_secs(8);
 pub const ARRIVING_MESSAGES_MAX: usize = 4096;
 /// Rooms that are synced with the registry at one time.
 pub const SYNCS_AT_ONCE: usize = 64;
-/// How long the owner of a session may take to hand it over.
-pub const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the owner of a session may take at most to hand it over. Where leases are short it is waited for only a little longer
+/// than it would take to see that it is dead.
+pub const CLAIM_TIMEOUT: Duration = Duration::from_secs(4);
+/// How much longer.
+pub const DEATH_SEEN_AFTER: Duration = Duration::from_secs(1);
 /// How long it is remembered that a participant has gone, or that a session has moved: longer than anything is on its way.
 pub const GONE_REMEMBERED: Duration = Duration::from_secs(30);
 /// How long after a room was compared with the registry it is compared once more; if there was a difference, again.

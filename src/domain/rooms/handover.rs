@@ -40,7 +40,7 @@ impl Rooms {
         self.give_up_held(now, id, now.mono, effects);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let replay = session.rewind(last_seq, branch);
-        let until = now.mono + 2 * limits::CLAIM_TIMEOUT;
+        let until = now.mono + limits::CLAIM_TIMEOUT;
         session.moving = Some((to.clone(), until));
         self.deadlines.insert((until, id, Deadline::Moving));
         let Some(state) = self.session_state(id, replay) else { return };

@@ -115,7 +115,8 @@ impl Rooms {
             branch: claim.ticket.branch(),
             last_seq: claim.last_seq,
         };
-        let until = now.mono + limits::CLAIM_TIMEOUT;
+        let patience = (self.config.lease + limits::DEATH_SEEN_AFTER).min(limits::CLAIM_TIMEOUT);
+        let until = now.mono + patience;
         claim.stage = Stage::Claiming { home: home.clone(), row, until };
         if home.id == own_id || self.is_dead(&home) {
             // An earlier life of this node, or a dead one: what it knew is lost.

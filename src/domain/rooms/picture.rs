@@ -38,6 +38,8 @@ pub(super) struct Syncing {
     room: RoomName,
     /// Whose absence in the answer counts.
     doubted: BTreeSet<NodeRef>,
+    /// Sessions that were known when it was asked: the answer cannot be older than they are.
+    known: BTreeSet<SessionId>,
 }
 
 /// A room in which somebody of this node was a moment ago: what others were told of it, so that a node that did not belong to
@@ -67,7 +69,9 @@ impl Rooms {
             let ticket = self.next_ticket();
             let request = Box::new(self.sync_request(&room));
             let doubted = self.rooms.get_mut(&room).map(|room| std::mem::take(&mut room.doubted));
-            self.syncing.insert(ticket, Syncing { room, doubted: doubted.unwrap_or_default() });
+            let members = self.rooms.get(&room).into_iter().flat_map(Room::members);
+            let known = members.map(|(_, row)| row.session).collect();
+            self.syncing.insert(ticket, Syncing { room, doubted: doubted.unwrap_or_default(), known });
             effects.push(RoomEffect::Sync { ticket, request });
         }
     }
@@ -99,9 +103,10 @@ impl Rooms {
         picture: Option<RoomPicture>,
         effects: &mut Vec<RoomEffect>,
     ) {
-        let Some(Syncing { room: name, doubted }) = self.syncing.remove(&ticket) else { return };
+        let Some(asked) = self.syncing.remove(&ticket) else { return };
+        let name = asked.room.clone();
         let Some(picture) = picture else {
-            self.doubt_still(&name, doubted);
+            self.doubt_still(&name, asked.doubted);
             self.room_deadlines.insert((now.mono + RETRY, name, RoomDeadline::Sync));
             return;
         };
@@ -113,11 +118,11 @@ impl Rooms {
         let told = effects.len();
         if picture.restored || now.mono < self.amnesty_until {
             // Others may have to put something back too.
-            self.doubt_still(&name, doubted);
+            self.doubt_still(&name, asked.doubted);
             let due = self.amnesty_until.max(now.mono + limits::AMNESTY);
             self.room_deadlines.insert((due, name.clone(), RoomDeadline::Sync));
         } else {
-            self.take_absences(now, &name, &picture, &doubted, effects);
+            self.take_absences(now, &asked, &picture, effects);
         }
         self.absorb(now, &name, picture, effects);
         let reassert = self.rooms.get_mut(&name).map(|room| std::mem::take(&mut room.reassert));
@@ -157,8 +162,12 @@ impl Rooms {
         }
     }
 
-    /// Rows that this node no longer had were still there for others to see: it tells those who have.
+    /// Rows that this node no longer had were still there for others to see: it tells those who have. Such a row may also have
+    /// taken the place of somebody's session, if it was put there late.
     fn tell_removed(&self, name: &RoomName, picture: &RoomPicture, effects: &mut Vec<RoomEffect>) {
+        for (user_id, ..) in &picture.removed {
+            self.ask_all_to_check(name, user_id, effects);
+        }
         let homes: BTreeSet<&NodeRef> = picture.rows.values().map(|row| &row.node).collect();
         for node in homes.into_iter().filter(|node| **node != self.config.node && !self.is_dead(node)) {
             for (user_id, session, generation) in &picture.removed {
@@ -238,15 +247,15 @@ impl Rooms {
     fn take_absences(
         &mut self,
         now: Now,
-        name: &RoomName,
+        asked: &Syncing,
         picture: &RoomPicture,
-        doubted: &BTreeSet<NodeRef>,
         effects: &mut Vec<RoomEffect>,
     ) {
+        let Syncing { room: name, doubted, known } = asked;
         let Some(room) = self.rooms.get(name) else { return };
         let absent = room.members().filter(|(user_id, row)| {
             !picture.rows.contains_key(*user_id)
-                && row.generation <= picture.last_generation
+                && known.contains(&row.session)
                 && !self.sessions.contains_key(&row.session)
         });
         let departure = |row: &Row| Departure {
