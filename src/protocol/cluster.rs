@@ -243,8 +243,8 @@ pub struct SessionState {
     pub heard: Vec<(SessionId, Generation, u64)>,
     /// Everyone else in the room, as its browser was last told.
     pub roster: Vec<(UserId, Row)>,
-    /// What its browser was last told of the room.
-    pub locked: bool,
-    /// The same.
+    /// The room's lock, as its browser was last told.
+    pub lock: RoomLock,
+    /// Whether its browser was last told that somebody records.
     pub recording: bool,
 }

@@ -164,6 +164,10 @@ impl World {
             Fault::Cut { node, .. } => self.mend(node),
             Fault::Pause => self.redis_returns(),
             Fault::Away(memory) => {
+                if self.health.redis != Redis::Away {
+                    // Another fault's end has brought it back; that it is another server now, connections do not survive.
+                    self.redis_goes();
+                }
                 match memory {
                     Memory::All => {}
                     Memory::Replica => self.store.fail_over(),

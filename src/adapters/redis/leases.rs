@@ -22,7 +22,7 @@ use crate::{
         cluster::{Beat, IndexEntry, Mine, Peer, Renewal},
         membership::Generation,
     },
-    protocol::{Incarnation, NodeId, NodeRef, SessionId},
+    protocol::{NodeId, NodeRef, SessionId},
 };
 
 /// Entries of an index that one call of a script takes away: it holds up everybody else's.
@@ -183,8 +183,7 @@ fn show_heartbeat(store: &Arc<RedisStore>, node: &NodeRef, ends_ms: u64, lease: 
 
 /// Reads a member of the leases and its score.
 fn peer(entry: &[String], now_ms: u64) -> Option<Peer> {
-    let (id, incarnation) = entry.first()?.rsplit_once('#')?;
-    let node = NodeRef { id: NodeId::parse(id).ok()?, incarnation: Incarnation(incarnation.parse().ok()?) };
+    let node = NodeRef::parse(entry.first()?)?;
     let ends_ms = score(entry.get(1)?)?;
     Some(Peer { node, ends_ms, left: Duration::from_millis(ends_ms.saturating_sub(now_ms)) })
 }

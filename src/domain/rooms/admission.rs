@@ -130,6 +130,7 @@ impl Rooms {
             let Some(decision) = earliest.decision.take() else { return };
             if let Some(pending) = self.pending.remove(&first) {
                 self.act_on(now, pending, decision, effects);
+                self.drop_kept(&room);
             }
         }
     }

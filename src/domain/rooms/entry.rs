@@ -189,6 +189,9 @@ impl Rooms {
         if let Some(connection) = session.connection {
             self.connections.remove(&connection);
         }
+        if self.config.clustered && reason == LeaveReason::Timeout && session.outbound.has_kept() {
+            self.unheard.insert(id, now.mono + limits::GONE_REMEMBERED);
+        }
         let (name, user_id) = (session.room, session.user_id);
         let member = self.rooms.get(&name).and_then(|room| room.member(&user_id));
         let Some(generation) = member.map(|row| row.generation) else { return };

@@ -81,7 +81,7 @@ impl Rooms {
             sent: session.sent.pairs(),
             heard: session.heard.senders(),
             roster: others.map(|(user_id, row)| (user_id.clone(), row.clone())).collect(),
-            locked: room.lock.locked,
+            lock: room.lock,
             recording: room.recording,
         })
     }

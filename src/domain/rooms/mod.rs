@@ -242,6 +242,9 @@ pub struct Rooms {
     claim_deadlines: BTreeSet<(Duration, Ticket)>,
     /// Sessions that have moved, where to, and until when that is remembered.
     moved: BTreeMap<SessionId, (NodeRef, Duration)>,
+    /// Sessions that have run out with something left to tell, and until when that is remembered: they may have been taken
+    /// over while this node was cut off.
+    unheard: BTreeMap<SessionId, Duration>,
 }
 
 impl Rooms {
@@ -273,6 +276,7 @@ impl Rooms {
             claims: BTreeMap::new(),
             claim_deadlines: BTreeSet::new(),
             moved: BTreeMap::new(),
+            unheard: BTreeMap::new(),
         }
     }
 

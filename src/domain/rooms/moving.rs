@@ -263,6 +263,12 @@ impl Rooms {
         let before = state.as_ref().filter(|state| state.kept.is_some()).map(|state| Picture::of(state));
         let moderator = self.rooms.get(&name).and_then(Room::moderator).cloned();
         let replaced = self.seat(now, &name, &user_id, admitted, effects);
+        let known = self.rooms.get(&name).map_or(0, |room| room.lock.version);
+        if let Some(lock) = state.as_ref().map(|state| state.lock).filter(|lock| lock.version > known) {
+            // The registry has not heard of it yet, and its node may have nobody left in the room who would say so.
+            self.set_lock(now, &name, lock, effects);
+            self.want_sync(&name);
+        }
         self.sessions.insert(session, held);
         self.moved.remove(&session);
         match connection {
@@ -368,6 +374,11 @@ impl Rooms {
         of_room.map(|claim| claim.session)
     }
 
+    /// Whether a session is wanted that belongs in this room.
+    pub(super) fn is_claimed_into(&self, room: &RoomName) -> bool {
+        self.claims.values().any(|claim| claim.ticket.room() == room)
+    }
+
     /// Whether a connection waits for a session from elsewhere.
     pub(super) fn is_claiming(&self, connection: ConnectionId) -> bool {
         self.claims.values().any(|claim| claim.connection == Some(connection))
@@ -389,6 +400,7 @@ impl Rooms {
             self.claim_due(now, ticket, effects);
         }
         self.moved.retain(|_, (_, until)| *until > now.mono);
+        self.unheard.retain(|_, until| *until > now.mono);
     }
 }
 
@@ -412,7 +424,7 @@ impl Picture {
         Self {
             roster: state.roster.iter().map(with_role).collect(),
             own_role: role(&state.user_id),
-            locked: state.locked,
+            locked: state.lock.locked,
             recording: state.recording,
         }
     }

@@ -24,6 +24,7 @@ use crate::{
         limits,
     },
 };
+
 /// How far this node's idea of the registry's clock may be off. Unit: ms.
 const LOCK_DOUBT_MS: u64 = 500;
 
@@ -97,7 +98,7 @@ impl Rooms {
     }
 
     fn is_arriving(&self, room: &RoomName) -> bool {
-        self.admissions_under_way(room).next().is_some() || self.claims_under_way(room).next().is_some()
+        self.admissions_under_way(room).next().is_some() || self.is_claimed_into(room)
     }
 
     /// The room's first participant here is in: what was said meanwhile of the others follows.
@@ -213,9 +214,13 @@ impl Rooms {
         let unknown = row.node != self.config.node && !self.live.contains(&row.node) && !is_dead;
         let before = room.put(user_id.clone(), Row { state, ..row });
         if let Some(before) = before.as_ref().filter(|before| self.sessions.contains_key(&before.session)) {
-            self.lost(now, before.session, new, effects);
+            self.lost(now, before.session, new.clone(), effects);
             // Finds another generation and changes nothing, but what else leads to the row from here goes.
             self.withdraw(now, name, user_id, before.session, before.generation, effects);
+        }
+        if self.unheard.remove(&new.0).is_some() {
+            // It goes on there; what was told to the copy that ran out here, nobody else has.
+            send(new.1.clone(), NodeMessage::Missed { session: new.0 }, effects);
         }
         if unknown {
             self.room_deadlines.insert((now.mono + self.config.lease, name.clone(), RoomDeadline::Unknown));

@@ -74,6 +74,47 @@ fn what_is_said_of_a_room_while_its_first_participant_comes_in_is_not_lost() {
 }
 
 #[test]
+fn what_was_kept_for_somebody_who_is_not_let_in_is_forgotten() {
+    let mut nodes = Nodes::new(2);
+    let ada = nodes.join(0, "blue", "ada");
+    let request = RoomInput::Join(Box::new(JoinInput {
+        connection: ConnectionId(900),
+        id: None,
+        join: serde_json::from_str(r#"{"room_name":"blue","user_id":"bob"}"#).expect("a join"),
+        spare_user_id: UserId::parse("spare").expect("valid"),
+        session: SessionId::new(uuid::Uuid::from_u128(900)),
+        token: ResumeToken::new([9; 32]),
+        already_sent: 0,
+    }));
+    let mut effects = Vec::new();
+    nodes.rooms[1].handle(nodes.now, request, &mut effects);
+    let Some(RoomEffect::Admit { ticket, request }) = effects.pop() else { panic!("asks the registry") };
+    let record = nodes.registry.get_mut(&request.room).expect("there");
+    drop(record.admit(nodes.now.wall_ms, *request));
+    nodes.browsers.insert(ConnectionId(900), (1, test_world::Browser::default()));
+    // Told of by the roster that the other node would have seen.
+    nodes.join(0, "blue", "eve");
+    nodes.say(ada, &message(0));
+    assert_eq!(nodes.rooms[1].kept.len(), 1);
+    nodes.input(1, RoomInput::AdmissionDecided { ticket, outcome: Err(Code::RoomFull.into()) });
+    assert!(nodes.rooms[1].kept.is_empty());
+}
+
+#[test]
+fn a_lock_comes_with_a_session_before_the_registry_has_it() {
+    let mut nodes = Nodes::new(2);
+    let ada = nodes.join(0, "blue", "ada");
+    nodes.reaches[0] = false;
+    nodes.say(ada, r#"{"type":"Lock","locked":true}"#);
+    let back = nodes.resume(ada, 1);
+    let told: Vec<_> = nodes.take(back).iter().filter(|told| told["type"] == "RoomState").cloned().collect();
+    assert!(told.iter().all(|told| told["locked"] == true), "{told:?}");
+    nodes.pass(5 * SECOND, &[]);
+    let late = nodes.join(1, "blue", "late");
+    assert_eq!(nodes.refused.pop(), Some((late, Code::RoomLocked)), "and the registry hears of it");
+}
+
+#[test]
 fn a_second_join_on_another_node_replaces_the_first_and_nobody_notices() {
     let mut nodes = Nodes::new(3);
     let (ada, bob) = (nodes.join(0, "blue", "ada"), nodes.join(1, "blue", "bob"));
