@@ -35,9 +35,7 @@ use crate::{
         ports::{BusNews, ClusterPorts, PortFuture, RegistryError},
     },
     domain::{
-        cluster::{
-            Beat, Cluster, ClusterConfig, ClusterEffect, ClusterInput, Mode, Renewal, reaper::RoomReaped,
-        },
+        cluster::{Cluster, ClusterConfig, ClusterEffect, ClusterInput, Mode, Renewal, reaper::RoomReaped},
         membership::SyncRequest,
         rooms::RoomInput,
     },
@@ -127,9 +125,6 @@ impl ClusterBridge {
     /// Takes an input to the rules and performs what follows.
     fn apply(&mut self, input: ClusterInput, ctx: &mut Context<Self>) {
         let mut effects = Vec::new();
-        if let ClusterInput::BeatAnswered { beat: Some(beat), .. } = &input {
-            self.pass_time(beat, ctx);
-        }
         self.cluster.handle(self.clock.now(), input, &mut effects);
         for effect in effects {
             self.perform(effect, ctx);
@@ -188,14 +183,6 @@ impl ClusterBridge {
         let asked = self.clock.now().mono;
         let answer = self.ports.leases.beat(node, renewal, self.config.lease);
         self.ask("beat", answer, ctx, move |beat| ClusterInput::BeatAnswered { asked, beat });
-    }
-
-    /// Tells the rooms what the registry's clock says at least, should they have to do without it.
-    fn pass_time(&mut self, beat: &Beat, ctx: &mut Context<Self>) {
-        let lease_ms = u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX);
-        if let Some(registry_ms) = beat.ends_ms.checked_sub(lease_ms) {
-            self.hold(RoomInput::RegistryTime(registry_ms), ctx);
-        }
     }
 
     fn reap_room(&self, dead: NodeRef, request: SyncRequest, ctx: &mut Context<Self>) {

@@ -222,9 +222,17 @@ impl Cluster {
             Outcome::Held { why, fresh, forgotten } => {
                 let first_end = self.peers.first_end(now.mono).unwrap_or(Duration::MAX);
                 self.beats.follow(first_end.min(asked + self.lease / 4));
+                self.pass_time(&beat, effects);
                 self.held(why, fresh, forgotten, effects);
             }
         }
+    }
+
+    /// What the shared clock said when the lease was written: the rooms may soon have to do without it.
+    fn pass_time(&self, beat: &Beat, effects: &mut Vec<ClusterEffect>) {
+        let lease_ms = u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX);
+        let written_ms = beat.ends_ms.checked_sub(lease_ms);
+        effects.extend(written_ms.map(|ms| rooms(RoomInput::RegistryTime(ms))));
     }
 
     /// The lease is there.

@@ -40,6 +40,29 @@ fn a_node_looks_takes_a_lease_and_serves() {
 }
 
 #[test]
+fn the_rooms_hear_what_the_shared_clock_says_before_they_are_told_of_a_lease() {
+    let mut world = World::new();
+    world.start_at("n1", node("n1", 7), Reach::Nothing);
+    world.run(SECOND);
+    let told = |world: &mut World| {
+        let rooms = std::mem::take(&mut world.node("n1").rooms);
+        let times = rooms.iter().filter_map(|input| match input {
+            RoomInput::RegistryTime(ms) => Some(*ms),
+            _ => None,
+        });
+        let begins = rooms.iter().position(|input| matches!(input, RoomInput::Reassert { .. }));
+        let heard = rooms.iter().position(|input| matches!(input, RoomInput::RegistryTime(_)));
+        (times.collect::<Vec<_>>(), heard < begins)
+    };
+    assert!(told(&mut world).0.is_empty(), "nothing has answered yet");
+    world.node("n1").reach = Reach::All;
+    world.until(|world| world.mode("n1") == Mode::Serving);
+    assert_eq!(told(&mut world), (vec![world.store.now_ms], true), "in time");
+    world.until(|world| world.node("n1").rooms.len() == 1);
+    assert_eq!(told(&mut world).0, [world.store.now_ms], "with each beat");
+}
+
+#[test]
 fn nodes_find_each_other_and_an_unknown_one_is_heard_at_once() {
     let mut world = World::of_three();
     assert_eq!(world.node("n1").live(), all(&["n2", "n3"]));
