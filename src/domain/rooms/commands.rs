@@ -295,9 +295,6 @@ impl Rooms {
         let name = sender.room.clone();
         effects.push(RoomEffect::Mirror(Box::new(Change::SetLocked { room: name.clone(), lock })));
         self.set_lock(now, &name, lock, effects);
-        if let Some(touched) = self.touched(now, &name) {
-            touched.lock = lock;
-        }
         self.spread(&name, &NodeMessage::Locked { room: name.clone(), lock }, effects);
         Ok(())
     }

@@ -307,10 +307,7 @@ impl Rooms {
             room_name: &session.room,
             user_id: &session.user_id,
             session_id,
-            resume_token: {
-                let branch = session.sent.numbering();
-                session.token.to_text(&session.room, &session.user_id, branch)
-            },
+            resume_token: session.resume_token(),
             role: room.role(&session.user_id),
             participants: room.views_except(Some(&session.user_id)),
             locked: room.lock.locked,

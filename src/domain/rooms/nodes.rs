@@ -4,7 +4,7 @@
 //! the caches equal: each node tells the others what becomes of its own participants, by ordered links; and where
 //! something may have been missed, the room is synced with the registry (`picture`).
 
-use std::collections::BTreeSet;
+use std::{cmp::max_by_key, collections::BTreeSet};
 
 use super::{
     Room, RoomEffect, RoomFact, Rooms,
@@ -143,12 +143,7 @@ impl Rooms {
             }
             Some(held) if self.sessions.contains_key(&held.session) && is_newer(held, &row) => {
                 // The other has missed something; this is newer.
-                let message = NodeMessage::Row {
-                    room: name.clone(),
-                    user_id: user_id.clone(),
-                    row: Box::new(held.clone()),
-                };
-                send(from.clone(), message, effects);
+                send(from.clone(), row_message(name, user_id, held), effects);
             }
             Some(held) if is_newer(held, &row) => {}
             _ => self.put_row(now, name, user_id, row, effects),
@@ -188,8 +183,7 @@ impl Rooms {
         let Some(room) = self.rooms.get(name) else { return };
         let own = room.members().filter(|(_, row)| self.sessions.contains_key(&row.session));
         for (user_id, row) in own.filter(|_| !self.is_dead(node)) {
-            let (room, user_id, row) = (name.clone(), user_id.clone(), Box::new(row.clone()));
-            send(node.clone(), NodeMessage::Row { room, user_id, row }, effects);
+            send(node.clone(), row_message(name, user_id, row), effects);
         }
     }
 
@@ -371,8 +365,7 @@ impl Rooms {
     pub(super) fn spread_row(&self, name: &RoomName, user_id: &UserId, effects: &mut Vec<RoomEffect>) {
         let row = self.rooms.get(name).and_then(|room| room.member(user_id));
         if let Some(row) = row {
-            let (room, user_id, row) = (name.clone(), user_id.clone(), Box::new(row.clone()));
-            self.spread(name, &NodeMessage::Row { room, user_id, row }, effects);
+            self.spread(name, &row_message(name, user_id, row), effects);
         }
     }
 
@@ -390,8 +383,7 @@ impl Rooms {
             return;
         }
         if let Some(row) = room.member(user_id) {
-            let (room, user_id, row) = (name.clone(), user_id.clone(), Box::new(row.clone()));
-            send(old, NodeMessage::Row { room, user_id, row }, effects);
+            send(old, row_message(name, user_id, row), effects);
         }
     }
 
@@ -439,8 +431,10 @@ impl Rooms {
             if self.has_own(&name) {
                 let due = now.mono + limits::GONE_REMEMBERED;
                 self.room_deadlines.insert((due, name, RoomDeadline::Forget));
-            } else if self.rooms.remove(&name).is_some() {
-                self.touched(now, &name);
+            } else if let Some(room) = self.rooms.remove(&name)
+                && let Some(touched) = self.touched(now, &name)
+            {
+                touched.lock = max_by_key(touched.lock, room.lock, |lock| lock.version);
             }
         }
     }
@@ -465,6 +459,10 @@ impl Rooms {
             settle(connection, Err(code.into()), effects);
         }
     }
+}
+
+fn row_message(room: &RoomName, user_id: &UserId, row: &Row) -> NodeMessage {
+    NodeMessage::Row { room: room.clone(), user_id: user_id.clone(), row: Box::new(row.clone()) }
 }
 
 /// Whether what is held is newer than what has come. An equal one is taken: what a node says of its own stands against what

@@ -13,7 +13,7 @@ use super::{Room, RoomEffect, RoomFact, Rooms, Ticket, entry::Greeting, nodes::s
 use crate::{
     domain::{
         clock::Now,
-        membership::{RoomLock, RoomPicture, Row, SyncRequest},
+        membership::{Change, RoomLock, RoomPicture, Row, SyncRequest},
     },
     protocol::{
         NodeRef, RoomName, SessionId, UserId,
@@ -48,7 +48,7 @@ pub(super) struct Syncing {
 pub(super) struct Touched {
     pub(super) until: Duration,
     pub(super) gone: BTreeMap<UserId, Departure>,
-    /// What this node last set.
+    /// As it was when the last of them left.
     pub(super) lock: RoomLock,
 }
 
@@ -111,6 +111,7 @@ impl Rooms {
             return;
         };
         self.tell_removed(&name, &picture, effects);
+        self.put_lock_back(now, &name, &picture, effects);
         if !self.rooms.contains_key(&name) {
             return;
         }
@@ -168,14 +169,38 @@ impl Rooms {
         for (user_id, ..) in &picture.removed {
             self.ask_all_to_check(name, user_id, effects);
         }
+        for (user_id, session, generation) in &picture.removed {
+            let reason = LeaveReason::Left;
+            let departure = Departure { session: *session, generation: *generation, reason };
+            let (room, user_id) = (name.clone(), user_id.clone());
+            self.tell_homes(picture, &NodeMessage::Gone { room, user_id, departure }, effects);
+        }
+    }
+
+    /// The lock that the last one here left behind may not have reached the registry, nor those who are in the room.
+    fn put_lock_back(
+        &mut self,
+        now: Now,
+        name: &RoomName,
+        picture: &RoomPicture,
+        effects: &mut Vec<RoomEffect>,
+    ) {
+        let Some(lock) = self.touched.get(name).map(|touched| touched.lock) else { return };
+        // Where everyone came later than that, nobody was there in between, and the lock is over.
+        let goes_on = picture.rows.values().any(|row| row.joined_at <= lock.version);
+        if goes_on && lock.version > picture.lock.version {
+            let room = name.clone();
+            effects.push(RoomEffect::Mirror(Box::new(Change::SetLocked { room: room.clone(), lock })));
+            self.tell_homes(picture, &NodeMessage::Locked { room, lock }, effects);
+            self.set_lock(now, name, lock, effects);
+        }
+    }
+
+    /// Tells the other nodes that have somebody in a room, by the registry's picture of it.
+    fn tell_homes(&self, picture: &RoomPicture, message: &NodeMessage, effects: &mut Vec<RoomEffect>) {
         let homes: BTreeSet<&NodeRef> = picture.rows.values().map(|row| &row.node).collect();
         for node in homes.into_iter().filter(|node| **node != self.config.node && !self.is_dead(node)) {
-            for (user_id, session, generation) in &picture.removed {
-                let reason = LeaveReason::Left;
-                let departure = Departure { session: *session, generation: *generation, reason };
-                let (room, user_id) = (name.clone(), user_id.clone());
-                send(node.clone(), NodeMessage::Gone { room, user_id, departure }, effects);
-            }
+            send(node.clone(), message.clone(), effects);
         }
     }
 

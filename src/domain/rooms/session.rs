@@ -34,6 +34,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// What its browser comes back with, to whichever node.
+    pub fn resume_token(&self) -> String {
+        self.token.to_text(&self.room, &self.user_id, self.sent.numbering())
+    }
+
     /// Prepares for a browser that has heard so much. Where it was heard from another node, which had taken the session over
     /// while this one was cut off, the numbers mean something else.
     pub fn rewind(&mut self, last_seq: Seq, branch: u64) -> Replay {
