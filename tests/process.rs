@@ -158,6 +158,7 @@ async fn a_terminated_node_says_so_to_everyone_and_ends_in_time() {
         let status = node.ended().await;
         assert_eq!(status.code(), Some(0), "after SIG{name}: {}", node.logs());
         assert!(node.logs().contains("stopped"), "{}", node.logs());
+        assert_eq!(node.complaints_of_its_end(), [""; 0]);
     }
 }
 

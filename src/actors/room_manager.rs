@@ -17,7 +17,7 @@ use std::{
 
 use actix::{Actor, AsyncContext as _, Context, Handler, ResponseFuture};
 use tokio::sync::oneshot;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 pub use self::nodes::ClusterLink;
 use self::nodes::Nodes;
@@ -258,12 +258,6 @@ impl Actor for RoomManager {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::ROOM_MANAGER_MAILBOX);
         ctx.run_interval(TICK, Self::tick);
-    }
-
-    fn stopped(&mut self, _: &mut Self::Context) {
-        // Not reached in a running node: nothing stops this actor. A panic in it closes its mailbox, which readiness
-        // and liveness watch.
-        error!("the room manager has stopped");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, Peer, eventually, get};
+use crate::support::{Cluster, Peer, Process, Redis, eventually, get};
 
 /// Short times, so that tests are too. The lease is the shortest there is.
 const SHORT: [&str; 2] = ["--lease-secs=2", "--session-grace-secs=2"];
@@ -138,4 +138,22 @@ async fn a_node_that_stops_with_nobody_to_hand_over_to_leaves_nothing_when_its_s
     let _ada = Peer::join(cluster.address(0), "blue", "ada").await;
     assert!(cluster.stop(0).await.success());
     nothing_is_left_of(&cluster, 0, &["blue"]).await;
+}
+
+#[tokio::test]
+async fn a_clean_stop_is_nothing_to_complain_of() {
+    let redis = Redis::start();
+    let url = format!("--redis-url={}", redis.url());
+    let start = |name| Process::start(&["--cluster-mode=true", "--session-grace-secs=1", name, &url]);
+    let mut nodes = [start("--node-id=node-0"), start("--node-id=node-1")];
+    let mut ada = Peer::join(nodes[0].address(), "blue", "ada").await;
+    let mut bob = Peer::join(nodes[1].address(), "blue", "bob").await;
+    ada.expect("UserJoined").await;
+    // The first has another one to hand over to, and the second has nobody.
+    for (node, peer) in nodes.iter_mut().zip([&mut ada, &mut bob]) {
+        node.signal("TERM");
+        peer.hear_out().await;
+        assert!(node.ended().await.success(), "{}", node.logs());
+        assert_eq!(node.complaints_of_its_end(), [""; 0], "{}", node.logs());
+    }
 }

@@ -73,6 +73,14 @@ impl Process {
         text(&self.logs)
     }
 
+    /// The lines since it began to drain that say that something is not as it should be.
+    pub fn complaints_of_its_end(&self) -> Vec<String> {
+        let logs = self.logs();
+        let (_, end) = logs.split_once(": draining").unwrap_or_else(|| panic!("it never drained: {logs}"));
+        let worries = |line: &&str| line.contains(" WARN ") || line.contains("ERROR ");
+        end.lines().filter(worries).map(str::to_owned).collect()
+    }
+
     /// Resident memory now. Unit: bytes.
     pub fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");

@@ -56,6 +56,9 @@ pub async fn run(
                 pause = pauses().build();
                 listener.owed = true;
                 listener.pass_on(&mut subscription, &mut rebuilds).await;
+                if listener.news.is_closed() {
+                    return;
+                }
                 warn!("no longer listening to other nodes; connecting anew");
             }
             Err(trouble) => warn!(error = %trouble, "cannot listen to other nodes"),
