@@ -1,4 +1,4 @@
-// Keeps the screen on during a call, where the browser can.
+// Keeps the screen on while a page needs it, during a call or a recording, where the browser can.
 
 /**
  * Asks for it now, and again whenever the page comes back into view (browsers take it away when it is hidden).
@@ -15,7 +15,7 @@ export function keepAwake() {
       held = await navigator.wakeLock.request('screen');
       if (stop.signal.aborted) await held.release();
     } catch {
-      // Refused, for instance to save the battery: the call goes on all the same.
+      // Refused, for instance to save the battery: the page goes on all the same.
     }
   };
   document.addEventListener('visibilitychange', () => void ask(), { signal: stop.signal });
