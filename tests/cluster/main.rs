@@ -9,5 +9,6 @@ mod support;
 mod deaths;
 mod names;
 mod outages;
+mod refusals;
 mod together;
 mod views;

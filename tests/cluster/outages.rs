@@ -11,12 +11,12 @@ async fn users(cluster: &Cluster, node: usize, room: &str) -> Vec<String> {
     users.iter().filter_map(|user| user["user_id"].as_str().map(str::to_owned)).collect()
 }
 
-async fn becomes(cluster: &Cluster, node: usize, mode: &str) {
+pub async fn becomes(cluster: &Cluster, node: usize, mode: &str) {
     eventually(mode, async || (cluster.mode(node).await == mode).then_some(())).await;
 }
 
 /// Waits until each of two nodes knows the other in its present life: what is sent before that may be refused, and is told.
-async fn know_each_other(cluster: &Cluster) {
+pub async fn know_each_other(cluster: &Cluster) {
     let standing = async |node| get(cluster.address(node), "/health/cluster").await.json();
     eventually("each knows the other", async || {
         let (one, other) = (standing(0).await, standing(1).await);

@@ -19,6 +19,7 @@ use crate::{
     protocol::{
         NodeRef,
         cluster::{Event, Frame, Inbox, NodeMessage},
+        limits,
     },
 };
 
@@ -208,6 +209,9 @@ impl Cluster {
         if self.life.is_forgotten(now.mono, &beat) {
             // Who was renewed just before it was forgotten is in time for so long.
             self.peers.spare(now.mono + self.lease);
+        } else if self.mode == Mode::Isolated {
+            // Where nobody could renew a lease, one that has run out says nothing until its node had time to come back.
+            self.peers.spare(now.mono + self.lease.min(limits::AMNESTY));
         }
         let outcome = self.life.answered(now, asked, &beat);
         if let Outcome::Rival(rival) = outcome {

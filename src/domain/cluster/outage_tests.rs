@@ -65,6 +65,31 @@ fn after_a_long_outage_every_node_is_in_a_new_life_and_they_agree() {
 }
 
 #[test]
+fn after_a_long_outage_nobody_is_dead_for_coming_back_later_than_others() {
+    let mut world = World::of_three();
+    for key in ["n1", "n2", "n3"] {
+        world.node(key).reach = Reach::Nothing;
+    }
+    world.run(LEASE * 2);
+    let told = world.node("n1").rooms.len();
+    for key in ["n1", "n2"] {
+        world.node(key).reach = Reach::All;
+        world.run(SECOND);
+    }
+    let seen_dead = |world: &mut World, id: &str| {
+        world.node("n1").rooms[told..].iter().any(|input| match input {
+            RoomInput::NodesLive(live) => live.iter().all(|node| node.id.as_str() != id),
+            _ => false,
+        })
+    };
+    assert_eq!(world.mode("n2"), Mode::Serving);
+    assert!(!seen_dead(&mut world, "n2") && !seen_dead(&mut world, "n3"));
+    // One that does not come back at all is found.
+    world.run(limits::AMNESTY);
+    assert!(!seen_dead(&mut world, "n2") && seen_dead(&mut world, "n3"));
+}
+
+#[test]
 fn a_store_that_hangs_is_asked_one_thing_at_a_time() {
     let mut world = World::of_three();
     world.node("n1").reach = Reach::Hung;

@@ -26,7 +26,7 @@ pub struct Peers {
     live: BTreeMap<NodeRef, Live>,
     /// The latest life of each that is over, and when that was found.
     dead: BTreeMap<NodeId, (Incarnation, Duration)>,
-    /// The store has forgotten leases: until then, that one is missing says nothing.
+    /// The store has forgotten leases, or was away: until then, that one is missing or has run out says nothing.
     spared_until: Duration,
 }
 
@@ -110,12 +110,12 @@ impl Peers {
         }
     }
 
-    /// The store has forgotten leases: everyone has until then to put its own back.
+    /// The store has forgotten leases, or was away: everyone has until then to put its own back.
     pub fn spare(&mut self, until: Duration) {
-        self.spared_until = until;
+        self.spared_until = self.spared_until.max(until);
     }
 
-    /// Whether missing leases say nothing at the moment.
+    /// Whether leases that are missing or over say nothing at the moment.
     #[must_use]
     pub fn spares(&self, now: Duration) -> bool {
         now < self.spared_until
