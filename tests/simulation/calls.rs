@@ -62,12 +62,15 @@ pub struct Calls {
     /// Calls on each room, the first of which is under way.
     rooms: BTreeMap<RoomName, VecDeque<u64>>,
     write_until: Option<Duration>,
+    /// When the lease ends by the store's clock; 0: there was none.
+    ends_ms: u64,
     lease: Duration,
 }
 
 impl Calls {
     pub fn new(own: NodeId, lease: Duration) -> Self {
-        Self { own, next: 0, open: BTreeMap::new(), rooms: BTreeMap::new(), write_until: None, lease }
+        let (open, rooms) = (BTreeMap::new(), BTreeMap::new());
+        Self { own, next: 0, open, rooms, write_until: None, ends_ms: 0, lease }
     }
 
     pub fn may_write_until(&mut self, until: Duration) {
@@ -106,8 +109,13 @@ impl Calls {
         answer: Option<Answer>,
         acts: &mut Vec<Act>,
     ) -> Vec<Reply> {
+        if let Some(Answer::Beat(beat)) = &answer {
+            self.ends_ms = self.ends_ms.max(beat.ends_ms);
+        }
         let Some(call) = self.open.get_mut(&id) else { return Vec::new() };
-        let Some(answer) = answer else { return self.end(now, id, false, acts) };
+        let Some(answer) = answer.filter(|answer| !matches!(answer, Answer::Late)) else {
+            return self.end(now, id, false, acts);
+        };
         let done = call.steps.pop_front();
         if let (Some(op), Answer::Admitted(Err(_))) = (done, &answer) {
             call.steps.extend(forget(&self.own, asked_for(&op)));
@@ -115,9 +123,9 @@ impl Calls {
         if !matches!(answer, Answer::Done) || call.answer.is_none() {
             call.answer = Some(answer);
         }
-        match call.steps.front() {
+        match call.steps.front().cloned() {
             Some(op) => {
-                acts.push(Act::Ask { call: id, op: op.clone(), first: false });
+                acts.push(Act::Ask { call: id, op: self.fenced(op), first: false });
                 Vec::new()
             }
             None => self.end(now, id, true, acts),
@@ -129,6 +137,16 @@ impl Calls {
         self.end(now, id, false, acts)
     }
 
+    /// A change of a room does nothing once the lease is over that its node knew of when it asked.
+    fn fenced(&self, op: Op) -> Op {
+        match op {
+            Op::Admit(_) | Op::Apply(_) | Op::Sync(_) | Op::TakeOver(_) => {
+                Op::Until(self.ends_ms, Box::new(op))
+            }
+            other => other,
+        }
+    }
+
     fn begin(&mut self, now: Duration, id: u64, acts: &mut Vec<Act>) -> Vec<Reply> {
         let Some(call) = self.open.get(&id) else { return Vec::new() };
         let writes = !matches!(call.purpose, Purpose::Find(_)) && call.room.is_some();
@@ -137,7 +155,7 @@ impl Calls {
             return self.end(now, id, false, acts);
         }
         if let Some(op) = call.steps.front() {
-            acts.push(Act::Ask { call: id, op: op.clone(), first: true });
+            acts.push(Act::Ask { call: id, op: self.fenced(op.clone()), first: true });
         }
         Vec::new()
     }

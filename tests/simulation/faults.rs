@@ -126,7 +126,10 @@ impl World {
             Fault::Wipe => self.store.wipe(),
             Fault::Loss { from, to, per_mille } => drop(self.health.loss.insert((from, to), per_mille)),
             Fault::Doubling => self.health.doubling = 100,
-            Fault::Zombie(node) => self.health.zombies[node] = true,
+            Fault::Zombie(node) => {
+                self.health.zombies[node] = true;
+                self.deafen(node);
+            }
             Fault::Unsubscribed(node) => {
                 let lasts = self.delay(10_000, 3_000_000);
                 let lasts = u64::try_from(lasts.as_micros()).expect("short");

@@ -53,6 +53,8 @@ pub struct Health {
     pub subscribed: Vec<bool>,
     /// Who believes to be subscribed and hears nothing.
     pub zombies: Vec<bool>,
+    /// Since when a node hears nothing, that others take for alive.
+    deaf: Vec<Option<Duration>>,
     /// In a thousand messages from one node to another, so many are lost.
     pub loss: BTreeMap<(usize, usize), usize>,
     /// The same, delivered twice.
@@ -79,6 +81,7 @@ impl Health {
             ways: vec![Way::Open; nodes],
             subscribed: vec![false; nodes],
             zombies: vec![false; nodes],
+            deaf: vec![None; nodes],
             loss: BTreeMap::new(),
             doubling: 0,
             slowness: SWIFT_US,
@@ -213,14 +216,29 @@ impl World {
         }
         self.health.subscribed[node] = true;
         self.health.zombies[node] = false;
+        self.hears_again(node);
         self.input(node, life, Input::Cluster(ClusterInput::Subscribed));
     }
 
     /// A subscription breaks, and is made again soon.
     pub fn unsubscribe(&mut self, node: usize, after_us: u64) {
         self.health.subscribed[node] = false;
+        self.deafen(node);
         let life = self.nodes[node].lives;
         self.soon(after_us, after_us + 100_000, Event::Subscribe { node, life });
+    }
+
+    /// A node hears nothing any more. That is trouble until it does, which is later than what has caused it.
+    pub fn deafen(&mut self, node: usize) {
+        if self.nodes[node].life.is_some() {
+            self.health.deaf[node].get_or_insert(self.now);
+        }
+    }
+
+    /// It hears again, or has ended.
+    pub fn hears_again(&mut self, node: usize) {
+        let since = self.health.deaf[node].take();
+        self.troubles.extend(since.map(|since| (since, self.now)));
     }
 
     /// A node makes its connections to the bus anew.

@@ -28,12 +28,22 @@ pub enum Op {
     Sync(Box<SyncRequest>),
     Find(RoomName, UserId),
     TakeOver(Box<TakeOver>),
-    Beat { node: NodeRef, renewal: Renewal, lease: Duration },
+    Beat {
+        node: NodeRef,
+        renewal: Renewal,
+        lease: Duration,
+    },
     RemoveLease(NodeRef),
-    Claim { dead: NodeRef, by: NodeRef, term: Duration },
+    Claim {
+        dead: NodeRef,
+        by: NodeRef,
+        term: Duration,
+    },
     ReadIndex(NodeId),
     AddIndex(Vec<IndexEntry>),
     RemoveIndex(NodeId, Vec<SessionId>),
+    /// It does nothing from then on; 0: whenever it comes. Unit: ms of the store's clock.
+    Until(u64, Box<Op>),
 }
 
 /// What it answers.
@@ -46,6 +56,8 @@ pub enum Answer {
     Claimed(bool),
     Entries(Vec<IndexEntry>),
     Done,
+    /// It came when the lease of its caller was over, and has done nothing.
+    Late,
 }
 
 /// What a rule is taken away from, to see whether the checker notices.
@@ -78,8 +90,6 @@ pub struct Store {
     /// What a replica has that lags behind.
     replica: Data,
     epochs: u64,
-    /// Added to the time that comes in: another server has another clock.
-    pub skew_ms: u64,
     sabotage: Sabotage,
     /// The end of each lease as its node last wrote it.
     written: BTreeMap<NodeRef, u64>,
@@ -91,7 +101,6 @@ impl Store {
             data: Data::default(),
             replica: Data::default(),
             epochs: 0,
-            skew_ms: 0,
             sabotage,
             written: BTreeMap::new(),
         }
@@ -99,8 +108,9 @@ impl Store {
 
     /// Runs one script.
     pub fn run(&mut self, now_ms: u64, op: Op) -> Answer {
-        let now_ms = now_ms + self.skew_ms;
         match op {
+            Op::Until(ends_ms, _) if ends_ms > 0 && ends_ms <= now_ms => Answer::Late,
+            Op::Until(_, op) => self.run(now_ms, *op),
             Op::Admit(request) => {
                 let room = request.room.clone();
                 Answer::Admitted(self.room(&room, |record| record.admit(now_ms, *request)).map(Box::new))

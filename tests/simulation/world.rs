@@ -308,6 +308,7 @@ impl World {
     /// A process ends at once; its sockets break.
     pub fn end_node(&mut self, node: usize) {
         self.nodes[node].end();
+        self.hears_again(node);
         let broken = self.sockets.iter().filter(|(_, socket)| socket.node == node);
         let broken: Vec<_> = broken.map(|(id, _)| *id).collect();
         for socket in broken {
