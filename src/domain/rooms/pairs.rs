@@ -22,12 +22,14 @@ pub struct Sent {
     pairs: BTreeMap<SessionId, Numbered>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Numbered {
     /// The last number given.
     last: u64,
     /// The last that was not refused.
     kept: u64,
+    /// Those before it that were, with what each comes after: on another way than later ones that may well arrive.
+    refused: BTreeMap<u64, u64>,
 }
 
 impl Sent {
@@ -40,7 +42,7 @@ impl Sent {
     /// Goes on where another node stopped.
     #[must_use]
     pub fn restore(numbering: Generation, pairs: Vec<(SessionId, u64, u64)>) -> Self {
-        let numbered = |(session, last, kept)| (session, Numbered { last, kept });
+        let numbered = |(session, last, kept)| (session, Numbered { last, kept, ..Numbered::default() });
         Self { numbering, pairs: pairs.into_iter().map(numbered).collect() }
     }
 
@@ -67,8 +69,17 @@ impl Sent {
 
     /// A relay will not arrive, and its sender is told so.
     pub fn refused(&mut self, target: &Target) {
-        if let Some(pair) = self.pairs.get_mut(&target.session) {
-            pair.kept = pair.kept.min(target.after);
+        let Some(pair) = self.pairs.get_mut(&target.session) else { return };
+        if target.n > pair.kept {
+            return;
+        }
+        pair.refused.insert(target.n, target.after);
+        while let Some(after) = pair.refused.remove(&pair.kept) {
+            pair.kept = after;
+        }
+        if pair.refused.len() > limits::RELAYS_HELD_MAX {
+            // Should one after it be named that was refused, the recipient is told that something is missing.
+            pair.refused.pop_first();
         }
     }
 
@@ -254,6 +265,26 @@ mod tests {
         assert_eq!(hear(&mut heard, 5, &fourth, "d"), Hearing::Now(vec![body("d")]));
         let mut sent = Sent::restore(5, sent.pairs());
         assert_eq!(sent.next(session(2)).after, 4);
+    }
+
+    #[test]
+    fn what_was_refused_on_one_way_takes_nothing_with_it_that_came_on_another() {
+        let (mut sent, mut heard) = (Sent::new(5), Heard::nothing());
+        let targets: Vec<_> = (0..4).map(|_| sent.next(session(2))).collect();
+        // The first two went to where the recipient was before.
+        assert_eq!(hear(&mut heard, 5, &targets[2], "c"), Hearing::Later);
+        sent.refused(&targets[0]);
+        sent.refused(&targets[1]);
+        let later = sent.next(session(2));
+        assert_eq!((later.n, later.after), (5, 4));
+        assert_eq!(hear(&mut heard, 5, &later, "e"), Hearing::Later);
+        assert_eq!(hear(&mut heard, 5, &targets[3], "d"), Hearing::Later);
+        assert_eq!(heard.give_up(Duration::ZERO), Some(vec![body("c"), body("d"), body("e")]));
+        // Should the others be refused too, in whatever order, nothing is left to wait for.
+        for target in [&targets[2], &later, &targets[3]] {
+            sent.refused(target);
+        }
+        assert_eq!(sent.next(session(2)).after, 0);
     }
 
     #[test]
