@@ -191,8 +191,8 @@ pub enum NodeMessage {
     Moved { session: SessionId },
     /// A node that was cut off has taken something for a session that is the receiver's by now.
     Missed { session: SessionId },
-    /// Whoever has a session of this participant looks whether it is in the registry still: an admission elsewhere may have
-    /// displaced it without anybody being told.
+    /// Whoever has a session of this participant, or believes that the sender has, looks whether it is in the registry still:
+    /// another one may have displaced it without everybody being told.
     Check { room: RoomName, user_id: UserId },
     /// The first message of a numbering that replaces one of which something was lost.
     Resync,
@@ -214,7 +214,8 @@ pub struct RelayMessage {
     /// The browser's own name for the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<CommandId>,
-    /// Whether it is meant for one participant, who can be told to be unreachable.
+    /// Whether its sender is told where it finds nobody: it is meant for one participant, or goes to another life than the
+    /// one that had its recipients.
     pub single: bool,
 }
 

@@ -53,6 +53,14 @@ impl From<Result<Admitted, Refusal>> for Decision {
     }
 }
 
+/// What was in a room just before somebody was put in.
+pub(super) struct Seated {
+    /// Its own earlier session.
+    pub(super) replaced: Option<Row>,
+    /// Of whom those here were last told that it moderates; `None`: nobody was here.
+    pub(super) moderator: Option<UserId>,
+}
+
 impl Rooms {
     pub(super) fn join(&mut self, now: Now, input: JoinInput, effects: &mut Vec<RoomEffect>) {
         let connection = input.connection;
@@ -211,8 +219,7 @@ impl Rooms {
             moving: None,
         };
         let (session, elsewhere) = (row.session, admitted.replaced.clone());
-        let moderator = self.rooms.get(&name).and_then(Room::moderator).cloned();
-        let replaced = self.seat(now, &name, &user_id, admitted, effects);
+        let Seated { replaced, moderator } = self.seat(now, &name, &user_id, admitted, effects);
         self.sessions.insert(session, fresh);
         self.connections.insert(asker, session);
         settle(asker, Ok(()), effects);
@@ -242,7 +249,7 @@ impl Rooms {
         user_id: &UserId,
         admitted: Admitted,
         effects: &mut Vec<RoomEffect>,
-    ) -> Option<Row> {
+    ) -> Seated {
         let Admitted { row, mut picture, .. } = admitted;
         // The others of this room may all have left while this one was being admitted; the lock then is the registry's.
         let recording = self.recorded.contains(name);
@@ -255,11 +262,13 @@ impl Rooms {
         }
         picture.rows.remove(user_id);
         self.absorb(now, name, picture, effects);
-        let replaced = self.rooms.get_mut(name).and_then(|room| room.put(user_id.clone(), row));
+        let room = self.rooms.get_mut(name);
+        let moderator = room.as_ref().filter(|_| known).and_then(|room| room.moderator()).cloned();
+        let replaced = room.and_then(|room| room.put(user_id.clone(), row));
         if let Some(old) = &replaced {
             self.forget_replaced(old.session, effects);
         }
-        replaced
+        Seated { replaced, moderator }
     }
 
     /// A session of this node whose participant has another one now, here or elsewhere.

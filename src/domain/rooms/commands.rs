@@ -139,7 +139,7 @@ impl Rooms {
                 if self.is_dead(&row.node) {
                     return Err(Code::PeerUnreachable.into());
                 }
-                vec![(row.session, self.present_life(&row.node))]
+                vec![(row.session, row.node.clone())]
             }
         };
         let body = Body::relayed(relay.kind, &sender.room, &sender.user_id, &relay.payload);
@@ -160,7 +160,7 @@ impl Rooms {
     fn others_and_homes(&self, sender: &Sender) -> Vec<(SessionId, NodeRef)> {
         let Some(room) = self.rooms.get(&sender.room) else { return Vec::new() };
         let others = room.members().filter(|(user_id, _)| **user_id != sender.user_id);
-        others.map(|(_, row)| (row.session, self.present_life(&row.node))).collect()
+        others.map(|(_, row)| (row.session, row.node.clone())).collect()
     }
 
     /// Numbers a relay for each recipient, tells those of this node, and sends it to the nodes of the others.
@@ -179,15 +179,15 @@ impl Rooms {
         let numbering = from.sent.numbering();
         let mut here = Vec::new();
         let mut elsewhere: BTreeMap<NodeRef, Vec<Target>> = BTreeMap::new();
-        for (session, node) in recipients {
+        for (session, home) in recipients {
             let target = from.sent.next(session);
-            if node == self.config.node {
+            if home == self.config.node {
                 here.push(target);
             } else {
-                elsewhere.entry(node).or_default().push(target);
+                elsewhere.entry(home).or_default().push(target);
             }
         }
-        let message = |to| RelayMessage {
+        let message = |to, single| RelayMessage {
             room: sender.room.clone(),
             from: sender.session,
             numbering,
@@ -196,11 +196,14 @@ impl Rooms {
             id: id.cloned(),
             single,
         };
-        for (node, targets) in elsewhere {
-            send(node, NodeMessage::Relay(Box::new(message(targets))), effects);
+        for (home, targets) in elsewhere {
+            let node = self.present_life(&home);
+            // In another life it may have lost the session, and knows nothing of where that is now.
+            let message = message(targets, single || node != home);
+            send(node, NodeMessage::Relay(Box::new(message)), effects);
         }
         if !here.is_empty() {
-            self.take_relay(now, None, message(here), effects);
+            self.take_relay(now, None, message(here, single), effects);
         }
     }
 

@@ -453,5 +453,9 @@ mod test_world;
 mod nodes_tests;
 
 #[cfg(test)]
+#[path = "healing_tests.rs"]
+mod healing_tests;
+
+#[cfg(test)]
 #[path = "rooms_tests.rs"]
 mod tests;

@@ -16,7 +16,8 @@ use std::{
 };
 
 use super::{
-    Body, ConnectionId, Room, RoomEffect, RoomFact, Rooms, Session, Ticket,
+    Body, ConnectionId, RoomEffect, RoomFact, Rooms, Session, Ticket,
+    admission::Seated,
     entry::{Greeting, RETRY_MS, refuse_resume, settle},
     nodes::send,
     pairs::{Heard, Sent},
@@ -261,8 +262,7 @@ impl Rooms {
         let generation = admitted.row.generation;
         let held = fresh(token, &name, &user_id, generation, last_seq, state.as_deref());
         let before = state.as_ref().filter(|state| state.kept.is_some()).map(|state| Picture::of(state));
-        let moderator = self.rooms.get(&name).and_then(Room::moderator).cloned();
-        let replaced = self.seat(now, &name, &user_id, admitted, effects);
+        let Seated { replaced, moderator } = self.seat(now, &name, &user_id, admitted, effects);
         let known = self.rooms.get(&name).map_or(0, |room| room.lock.version);
         if let Some(lock) = state.as_ref().map(|state| state.lock).filter(|lock| lock.version > known) {
             // The registry has not heard of it yet, and its node may have nobody left in the room who would say so.

@@ -75,12 +75,7 @@ impl Rooms {
             NodeMessage::NotHere { ticket, session } => self.not_here(ticket, session, effects),
             NodeMessage::Moved { session } => self.moved(now, &from, session, effects),
             NodeMessage::Missed { session } => self.missed(now, session, effects),
-            NodeMessage::Check { room, user_id } => {
-                let held = self.rooms.get(&room).and_then(|room| room.member(&user_id));
-                if held.is_some_and(|row| self.sessions.contains_key(&row.session)) {
-                    self.want_sync(&room);
-                }
-            }
+            NodeMessage::Check { room, user_id } => self.check(&from, &room, &user_id),
             NodeMessage::Resync => self.sync_shared_with(&from),
         }
     }
@@ -145,7 +140,12 @@ impl Rooms {
                 // The other has missed something; this is newer.
                 send(from.clone(), row_message(name, user_id, held), effects);
             }
-            Some(held) if is_newer(held, &row) => {}
+            Some(held) if is_newer(held, &row) => {
+                if held.node == *from && held.session != row.session {
+                    // Its home says otherwise: which of its sessions is there now, the registry knows.
+                    self.want_sync(name);
+                }
+            }
             _ => self.put_row(now, name, user_id, row, effects),
         }
     }
@@ -211,6 +211,11 @@ impl Rooms {
             self.lost(now, before.session, new.clone(), effects);
             // Finds another generation and changes nothing, but what else leads to the row from here goes.
             self.withdraw(now, name, user_id, before.session, before.generation, effects);
+            if before.session != new.0 {
+                // Whoever has heard of it later than of the new one, which may even be gone by now, has it still.
+                let (room, user_id) = (name.clone(), user_id.clone());
+                self.spread(name, &NodeMessage::Check { room, user_id }, effects);
+            }
         }
         if self.unheard.remove(&new.0).is_some() {
             // It goes on there; what was told to the copy that ran out here, nobody else has.

@@ -115,40 +115,6 @@ fn a_lock_comes_with_a_session_before_the_registry_has_it() {
 }
 
 #[test]
-fn a_lock_that_the_registry_missed_is_put_there_though_nobody_is_left_who_set_it() {
-    let mut nodes = Nodes::new(2);
-    let (ada, bob) = (nodes.join(0, "blue", "ada"), nodes.join(1, "blue", "bob"));
-    nodes.reaches[0] = false;
-    nodes.held = vec![(0, 1)];
-    nodes.say(ada, r#"{"type":"Lock","locked":true}"#);
-    nodes.say(ada, r#"{"type":"Leave"}"#);
-    nodes.reaches[0] = true;
-    nodes.take(bob);
-    nodes.pass(5 * SECOND, &[]);
-    let late = nodes.join(1, "blue", "late");
-    assert_eq!(nodes.refused.pop(), Some((late, Code::RoomLocked)));
-    nodes.release();
-    let told: Vec<_> = nodes.take(bob).iter().filter(|told| told["type"] == "RoomState").cloned().collect();
-    assert_eq!(told.len(), 1, "once: {told:?}");
-}
-
-#[test]
-fn a_lock_ends_with_its_room_though_the_registry_missed_it() {
-    let mut nodes = Nodes::new(2);
-    let ada = nodes.join(0, "blue", "ada");
-    nodes.reaches[0] = false;
-    nodes.say(ada, r#"{"type":"Lock","locked":true}"#);
-    nodes.reaches[0] = true;
-    nodes.say(ada, r#"{"type":"Leave"}"#);
-    nodes.pass(SECOND / 2, &[]);
-    let bob = nodes.join(1, "blue", "bob");
-    nodes.pass(5 * SECOND, &[]);
-    nodes.join(1, "blue", "late");
-    assert_eq!(nodes.roster(bob), ["late"]);
-    assert_eq!(nodes.refused, []);
-}
-
-#[test]
 fn a_second_join_on_another_node_replaces_the_first_and_nobody_notices() {
     let mut nodes = Nodes::new(3);
     let (ada, bob) = (nodes.join(0, "blue", "ada"), nodes.join(1, "blue", "bob"));

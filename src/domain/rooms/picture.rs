@@ -241,12 +241,11 @@ impl Rooms {
         row: Row,
         effects: &mut Vec<RoomEffect>,
     ) {
-        let Some(room) = self.rooms.get_mut(name) else { return };
-        let own = self.sessions.contains_key(&row.session);
-        if room.has_gone(&row).is_some() || (row.node == self.config.node && !own) {
-            // It is gone, or about to come in: what this node knows of its own is newer than any picture.
+        if !self.is_news(name, &row) {
             return;
         }
+        let own = self.sessions.contains_key(&row.session);
+        let Some(room) = self.rooms.get_mut(name) else { return };
         match room.member_mut(user_id) {
             Some(held) if held.session == row.session && own => {
                 if held.generation < row.generation && row.node == self.config.node {
@@ -267,6 +266,14 @@ impl Rooms {
         }
     }
 
+    /// Whether a row in a picture may say something. Not, if it is known to be gone; nor if it is of this node and not here: then
+    /// it is about to come in, or has left, and what this node knows of its own is newer than any picture.
+    fn is_news(&self, name: &RoomName, row: &Row) -> bool {
+        let Some(room) = self.rooms.get(name) else { return false };
+        let own = self.sessions.contains_key(&row.session);
+        room.has_gone(row).is_none() && (own || row.node != self.config.node)
+    }
+
     /// Who was known and is not in the picture has gone: if its node is dead, if something of that node's news may have been
     /// missed, or if it is still missing a while later. Of the others their nodes would have told, or put them back.
     fn take_absences(
@@ -278,8 +285,12 @@ impl Rooms {
     ) {
         let Syncing { room: name, doubted, known } = asked;
         let Some(room) = self.rooms.get(name) else { return };
+        let is_there = |user_id: &UserId, row: &Row| {
+            let shown = picture.rows.get(user_id);
+            shown.is_some_and(|shown| shown.session == row.session || shown.version() >= row.version())
+        };
         let absent = room.members().filter(|(user_id, row)| {
-            !picture.rows.contains_key(*user_id)
+            !is_there(user_id, row)
                 && known.contains(&row.session)
                 && !self.sessions.contains_key(&row.session)
         });
@@ -298,6 +309,11 @@ impl Rooms {
             .partition(|(_, _, certain)| *certain);
         self.note_missing(now, name, missing.iter().map(|(_, departure, _)| departure.session).collect());
         for (user_id, departure, _) in gone {
+            if let Some(earlier) = picture.rows.get(&user_id).filter(|row| self.is_news(name, row)) {
+                // It was let in late and taken back: its participant is there by the session before it.
+                self.put_row(now, name, &user_id, earlier.clone(), effects);
+                continue;
+            }
             self.gone(now, name, &user_id, departure, effects);
             // Its node may know better after all.
             if let Some(room) = self.rooms.get_mut(name) {
@@ -323,6 +339,14 @@ impl Rooms {
                 room.doubted.insert(node.clone());
                 self.sync_queue.insert(name.clone());
             }
+        }
+    }
+
+    /// A session of a participant may have gone from the registry unsaid: whoever has it, as its own or as the sender's, looks.
+    pub(super) fn check(&mut self, from: &NodeRef, name: &RoomName, user_id: &UserId) {
+        let held = self.rooms.get(name).and_then(|room| room.member(user_id));
+        if held.is_some_and(|row| row.node == *from || self.sessions.contains_key(&row.session)) {
+            self.want_sync(name);
         }
     }
 
@@ -402,17 +426,20 @@ impl Rooms {
                     self.room_deadlines.insert((due, room.clone(), RoomDeadline::Unknown));
                 }
             }
-            RoomDeadline::Forget => {
-                let gone =
-                    self.rooms.get_mut(room).map(|room| room.forget_gone(now.mono)).unwrap_or_default();
-                let Some(room) = self.rooms.get(room) else { return };
-                for (_, row) in room.members() {
-                    let Some(session) = self.sessions.get_mut(&row.session) else { continue };
-                    for gone in &gone {
-                        session.sent.forget(gone);
-                        session.heard.forget(gone);
-                    }
-                }
+            RoomDeadline::Forget => self.forget_numbers(now, room),
+        }
+    }
+
+    /// Those who have gone are not counted any more; one who has come back meanwhile is.
+    fn forget_numbers(&mut self, now: Now, room: &RoomName) {
+        let Some(room) = self.rooms.get_mut(room) else { return };
+        let mut gone = room.forget_gone(now.mono);
+        gone.retain(|gone| room.members().all(|(_, row)| row.session != *gone));
+        for (_, row) in room.members() {
+            let Some(session) = self.sessions.get_mut(&row.session) else { continue };
+            for gone in &gone {
+                session.sent.forget(gone);
+                session.heard.forget(gone);
             }
         }
     }

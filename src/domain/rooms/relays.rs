@@ -137,6 +137,10 @@ impl Rooms {
                 NodeMessage::Kick { room, session } if self.live.contains(to) => {
                     send(to.clone(), NodeMessage::Kick { room, session }, effects);
                 }
+                // One who has nobody else of this node in the room does not ask for it by itself.
+                NodeMessage::Row { room, user_id, .. } if self.live.contains(to) => {
+                    self.tell_old_home(&room, &user_id, Some(to.clone()), effects);
+                }
                 NodeMessage::Claim { ticket, session, .. } => self.not_reached(ticket, session, effects),
                 // The other syncs when the link begins anew, and asks again for what it wants.
                 NodeMessage::Row { .. }

@@ -67,6 +67,15 @@ impl Nodes {
         }
     }
 
+    /// A node's process dies and begins anew under its name, and the others learn of both.
+    pub fn begin_anew(&mut self, node: usize) {
+        self.tell_live(&[node]);
+        let mut life = self.rooms[node].node().clone();
+        life.incarnation.0 += 1;
+        self.rooms[node] = Rooms::new(config(life, Limits::default(), true));
+        self.tell_live(&[]);
+    }
+
     pub fn join(&mut self, node: usize, room: &str, user: &str) -> ConnectionId {
         let connection = self.connect(node);
         self.say(connection, &format!(r#"{{"type":"Join","room_name":"{room}","user_id":"{user}"}}"#));
