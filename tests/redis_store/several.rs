@@ -1,15 +1,12 @@
 //! More than one server: Redis Cluster, Sentinel; and TLS.
 
 use std::{
-    fs,
-    ops::RangeInclusive,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 
-use deadpool_redis::redis;
 use greenroom::adapters::{
     ports::{Bus as _, BusNews, Leases as _, Registry as _, StoreState},
     redis::{CheckError, RedisKind, RedisSettings, TIMEOUT},
@@ -18,21 +15,20 @@ use greenroom::{
     domain::cluster::{Mine, Renewal},
     protocol::cluster::Event,
 };
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::{
     agreement::agree_on_all,
     bus::{Ear, through},
     kit::{Part, unavailable},
-    support::{Redis, eventually, free_port, setting},
+    support::{
+        Redis, Sentinel, cluster_agrees, eventually, free_port, master_of, setting, start_cluster,
+        start_replica,
+    },
 };
 
 /// How users enter: the host is of no meaning.
 const LOGIN: &str = "redis://greenroom:node-secret@nowhere";
-
-/// A third of the slots each.
-const SLOTS: [RangeInclusive<u16>; 3] = [0..=5460, 5461..=10_922, 10_923..=16_383];
 
 /// Three masters of a cluster.
 struct Masters {
@@ -41,55 +37,13 @@ struct Masters {
 
 impl Masters {
     async fn start() -> Self {
-        let servers: Vec<Redis> = (0..3)
-            .map(|_| {
-                let port = format!("cluster-port {}", free_port());
-                Redis::start_with(&[
-                    "cluster-enabled yes",
-                    "cluster-node-timeout 2000",
-                    "cluster-require-full-coverage no",
-                    &port,
-                ])
-            })
-            .collect();
-        for (server, slots) in servers.iter().zip(SLOTS) {
-            let (first, last) = (slots.start().to_string(), slots.end().to_string());
-            server.run::<()>(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
-        }
-        let first = servers.first().expect("three");
-        for other in servers.iter().skip(1) {
-            let bus_port: Vec<String> = other.run(&["CONFIG", "GET", "cluster-port"]);
-            let (ip, port) = (other.address().ip().to_string(), other.address().port().to_string());
-            first.run::<()>(&["CLUSTER", "MEET", &ip, &port, &bus_port[1]]);
-        }
-        let masters = Self { servers };
-        masters.agreed().await;
-        masters
-    }
-
-    /// All know of all.
-    async fn agreed(&self) {
-        eventually("the cluster has formed", async || {
-            self.servers
-                .iter()
-                .all(|server| {
-                    let info: String = server.run(&["CLUSTER", "INFO"]);
-                    info.contains("cluster_state:ok") && info.contains("cluster_size:3")
-                })
-                .then_some(())
-        })
-        .await;
+        let lines = ["cluster-node-timeout 2000", "cluster-require-full-coverage no"];
+        Self { servers: start_cluster(3, &lines).await }
     }
 
     fn settings(&self) -> RedisSettings {
         let nodes = self.servers.iter().map(|server| server.address().to_string()).collect();
         RedisSettings { kind: RedisKind::Cluster { nodes }, url: LOGIN.to_owned(), timeout: TIMEOUT }
-    }
-
-    /// Where a key or a channel is. All live.
-    fn home_of(&self, key: &str) -> usize {
-        let slot: u16 = self.servers[0].run(&["CLUSTER", "KEYSLOT", key]);
-        SLOTS.iter().position(|slots| slots.contains(&slot)).expect("all slots are somewhere")
     }
 }
 
@@ -135,9 +89,9 @@ async fn in_a_cluster_messages_are_ordered_and_come_again_after_a_master_was_los
             assert_eq!((one.probe().await, two.probe().await), (number, number));
         }
     }
-    let home = masters.home_of("cluster:messages:n2");
+    let home = master_of(&masters.servers, "cluster:messages:n2");
     masters.servers[home].restart();
-    masters.agreed().await;
+    cluster_agrees(&masters.servers).await;
     two.subscribed().await;
     through(&mut two).await;
     one.bus.rebuild();
@@ -151,8 +105,12 @@ async fn in_a_cluster_a_master_that_is_away_makes_nobody_deaf_to_the_others() {
         return;
     }
     let mut masters = Masters::start().await;
-    let home = masters.home_of("cluster:events");
-    assert_ne!(home, masters.home_of("cluster:messages:n1"), "another name for the node is needed");
+    let home = master_of(&masters.servers, "cluster:events");
+    assert_ne!(
+        home,
+        master_of(&masters.servers, "cluster:messages:n1"),
+        "another name for the node is needed"
+    );
     let mut ear = Ear::of(Part::with(masters.settings(), "n1")).await;
     masters.servers[home].kill();
     ear.subscribed().await;
@@ -163,7 +121,7 @@ async fn in_a_cluster_a_master_that_is_away_makes_nobody_deaf_to_the_others() {
     }
     through(&mut ear).await;
     masters.servers[home].restart();
-    masters.agreed().await;
+    cluster_agrees(&masters.servers).await;
     eventually("events come again", async || {
         let _ = ear.bus.announce(&Event::Up(crate::kit::node("n1", 1)));
         while let Ok(Some(news)) = tokio::time::timeout(Duration::from_millis(50), ear.link.news.recv()).await
@@ -186,7 +144,7 @@ async fn a_master_of_a_cluster_that_hangs_holds_up_only_what_is_there() {
     let [part, other] = ["n1", "n2"].map(|name| Part::with(masters.settings(), name));
     // A room of the second master; the nodes' indexes are at the others.
     part.admitted("green", "ada").await;
-    let home = masters.home_of("rooms:{green}:participants");
+    let home = master_of(&masters.servers, "rooms:{green}:participants");
     masters.servers[home].freeze();
     unavailable(part.registry.admit(part.request("green", "bob", 9))).await;
     for n in 0..20 {
@@ -204,61 +162,11 @@ async fn a_master_of_a_cluster_that_hangs_holds_up_only_what_is_there() {
     .await;
 }
 
-/// A sentinel with a password of its own, as a process; killed by its id when dropped.
-struct Sentinel {
-    child: Child,
-    port: u16,
-    _folder: TempDir,
-}
-
-impl Sentinel {
-    async fn watching(master: &Redis) -> Self {
-        let (folder, port) = (tempfile::tempdir().expect("a folder"), free_port());
-        let file = folder.path().join("sentinel.conf");
-        let lines = format!(
-            "bind 127.0.0.1\nport {port}\ndir {}\nlogfile sentinel.log\nrequirepass sentinel-secret\n\
-             sentinel monitor main 127.0.0.1 {} 1\nsentinel down-after-milliseconds main 500\n\
-             sentinel failover-timeout main 5000\n",
-            folder.path().display(),
-            master.address().port(),
-        );
-        fs::write(&file, lines).expect("a configuration");
-        let mut command = Command::new("redis-server");
-        command.arg(&file).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null());
-        let sentinel = Self { child: command.spawn().expect("it is installed"), port, _folder: folder };
-        eventually("the sentinel knows the replica", async || {
-            let replicas: Vec<redis::Value> = sentinel.ask(&["SENTINEL", "REPLICAS", "main"])?;
-            (replicas.len() == 1).then_some(())
-        })
-        .await;
-        sentinel
-    }
-
-    fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> Option<T> {
-        let client = redis::Client::open(self.url()).ok()?;
-        let mut connection = client.get_connection_with_timeout(Duration::from_secs(1)).ok()?;
-        crate::support::command(words).query(&mut connection).ok()
-    }
-
-    fn url(&self) -> String {
-        format!("redis://:sentinel-secret@127.0.0.1:{}", self.port)
-    }
-
-    fn settings(&self) -> RedisSettings {
-        let kind = RedisKind::Sentinel {
-            sentinels: vec!["redis://127.0.0.1:1".to_owned(), self.url()],
-            master: "main".to_owned(),
-        };
-        RedisSettings { kind, url: LOGIN.to_owned(), timeout: TIMEOUT }
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        // Errors are those of a process that has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// How a store finds its master by a sentinel, of which another one is gone.
+fn found_by(sentinel: &Sentinel) -> RedisSettings {
+    let sentinels = vec!["redis://127.0.0.1:1".to_owned(), sentinel.url()];
+    let kind = RedisKind::Sentinel { sentinels, master: "main".to_owned() };
+    RedisSettings { kind, url: LOGIN.to_owned(), timeout: TIMEOUT }
 }
 
 /// Whoever is in stays in, and somebody else can come: there is a master that takes both.
@@ -277,12 +185,12 @@ async fn behind_sentinel_the_present_master_is_used() {
         return;
     }
     let master = Redis::start();
-    let replica_of = format!("replicaof 127.0.0.1 {}", master.address().port());
-    let replica = Redis::start_with(&[&replica_of, "repl-diskless-sync-delay 0"]);
-    let sentinel = Sentinel::watching(&master).await;
-    let part = Part::with(sentinel.settings(), "n1");
+    let replica = start_replica(&master);
+    let sentinel = Sentinel::watching(&master, 1, Some("sentinel-secret"));
+    sentinel.knows(0).await;
+    let part = Part::with(found_by(&sentinel), "n1");
     part.admitted("blue", "ada").await;
-    let mut ear = Ear::of(Part::with(sentinel.settings(), "n2")).await;
+    let mut ear = Ear::of(Part::with(found_by(&sentinel), "n2")).await;
     through(&mut ear).await;
     eventually("the replica has it", async || {
         (replica.run::<i64>(&["HLEN", "rooms:{blue}:participants"]) == 1).then_some(())

@@ -23,6 +23,7 @@ mod proxy;
 mod raw;
 mod recorder;
 mod redis;
+mod servers;
 
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,7 @@ pub use self::{
     raw::{Raw, frame, header, knock, masked},
     recorder::{Recorder, Upload, chunk_frame, frame_of, ready, status, video},
     redis::{Redis, command, free_port},
+    servers::{Sentinel, cluster_agrees, master_of, start_cluster, start_replica},
 };
 
 /// Longest that anything awaited here may take. Generous: two loaded processors run these tests in the dev profile.
