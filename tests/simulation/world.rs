@@ -130,14 +130,9 @@ impl World {
 
     fn add_node(&mut self, number: usize) {
         let id = NodeId::parse(&format!("n{number}")).expect("valid");
-        let skew_ms = self.skew_ms();
+        let skew_ms = skew_ms(&mut self.chance);
         self.nodes.push(Node::new(id, skew_ms, self.plan.traced));
         self.soon(0, 200_000, Event::Start { node: number - 1 });
-    }
-
-    /// By how much a wall clock is wrong: up to ten minutes either way.
-    fn skew_ms(&mut self) -> i64 {
-        i64::try_from(self.chance.below(1_200_001)).expect("small") - 600_000
     }
 
     /// Lets everything happen, and says what was wrong at the end of the first round in which something was.
@@ -265,6 +260,9 @@ impl World {
         if !matches!(self.nodes[node].state, State::Down) {
             return;
         }
+        if self.nodes[node].lives > 0 {
+            self.reset_clock(node);
+        }
         let (now, lease, limits) = (self.now, self.lease, self.limits.clone());
         self.nodes[node].start(now, &limits, lease);
         let life = self.nodes[node].lives;
@@ -272,6 +270,16 @@ impl World {
         self.soon(0, 100_000, Event::Tick { node, life });
         self.health.subscribed[node] = false;
         self.soon(1_000, 50_000, Event::Subscribe { node, life });
+    }
+
+    /// Now and then a machine that is started again has another wall clock than before, also an earlier one.
+    fn reset_clock(&mut self, node: usize) {
+        // Chance of its own: it changes nothing but that clock.
+        let mut chance = Chance(self.plan.seed ^ ((node as u64) << 32) ^ (self.nodes[node].lives << 48));
+        if chance.one_in(3) {
+            self.nodes[node].skew_ms = skew_ms(&mut chance);
+            self.say(|| format!("*** n{} has another wall clock", node + 1));
+        }
     }
 
     /// Gives a process an input and does what it wants done.
@@ -321,4 +329,9 @@ impl World {
     pub fn node_named(&self, id: &NodeId) -> Option<usize> {
         self.nodes.iter().position(|node| node.id == *id)
     }
+}
+
+/// By how much a wall clock is wrong: up to ten minutes either way.
+fn skew_ms(chance: &mut Chance) -> i64 {
+    i64::try_from(chance.below(1_200_001)).expect("small") - 600_000
 }
