@@ -27,6 +27,8 @@ mod node;
 mod process;
 mod relay;
 mod resume;
+#[path = "../signaling/run.rs"]
+mod run;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 #[path = "../signaling/ways.rs"]
@@ -37,9 +39,11 @@ mod wipe;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use tokio::{runtime::Builder, task::LocalSet};
 
-use self::support::{Cluster, Redis};
+use self::{
+    run::{run, wanted},
+    support::{Cluster, Redis},
+};
 
 /// The whole bench gives up after this long.
 const PATIENCE: Duration = Duration::from_secs(400);
@@ -48,23 +52,13 @@ const PATIENCE: Duration = Duration::from_secs(400);
 const FLAGS: [&str; 3] = ["--messages-per-sec=100000", "--messages-burst=100000", "--log-level=warn"];
 
 fn main() -> anyhow::Result<ExitCode> {
-    // `cargo test --all-targets` starts this too, without `--bench`; there is nothing to test.
-    if !std::env::args().any(|argument| argument == "--bench") || !Redis::is_here() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    rlimit::increase_nofile_limit(u64::MAX).context("the limit of open files is unknown")?;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async { tokio::time::timeout(PATIENCE, measure()).await })??;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Everything is wanted unless something is named: `cargo bench --bench cluster -- relay memory`.
-fn wanted(part: &str) -> bool {
-    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
-    named.peek().is_none() || named.any(|name| name == part)
+    run(PATIENCE, |_| measure())
 }
 
 async fn measure() -> anyhow::Result<()> {
+    if !Redis::is_here() {
+        return Ok(());
+    }
     let cores = std::thread::available_parallelism()?;
     println!(
         "greenroom {} on loopback, {cores} cores shared by nodes, Redis and clients; load average {}",

@@ -19,31 +19,21 @@ mod node;
 mod process;
 mod ready;
 mod recorder;
+#[path = "../signaling/run.rs"]
+mod run;
 mod stretch;
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use tokio::{runtime::Builder, task::LocalSet};
+
+use self::run::{run, wanted};
 
 /// The whole bench gives up after this long, in which its media are made once.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 fn main() -> anyhow::Result<ExitCode> {
-    // `cargo test --all-targets` starts this too, without `--bench`; there is nothing to test.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        return Ok(ExitCode::SUCCESS);
-    }
-    rlimit::increase_nofile_limit(u64::MAX).context("the limit of open files is unknown")?;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async { tokio::time::timeout(PATIENCE, measure()).await })??;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Everything is wanted unless something is named: `cargo bench --bench recording -- ack memory`.
-fn wanted(part: &str) -> bool {
-    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
-    named.peek().is_none() || named.any(|name| name == part)
+    run(PATIENCE, |_| measure())
 }
 
 async fn measure() -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ mod client;
 mod figures;
 mod idle;
 mod node;
+mod run;
 mod stalled;
 mod unicast;
 mod ways;
@@ -22,26 +23,14 @@ mod ways;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use tokio::{runtime::Builder, task::LocalSet};
+
+use self::run::{run, wanted};
 
 /// The whole bench gives up after this long.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 fn main() -> anyhow::Result<ExitCode> {
-    // `cargo test --all-targets` starts this too, without `--bench`; there is nothing to test.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let files = rlimit::increase_nofile_limit(u64::MAX).context("the limit of open files is unknown")?;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async { tokio::time::timeout(PATIENCE, measure(files)).await })??;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Everything is wanted unless something is named: `cargo bench --bench signaling -- idle stalled`.
-fn wanted(part: &str) -> bool {
-    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
-    named.peek().is_none() || named.any(|name| name == part)
+    run(PATIENCE, measure)
 }
 
 async fn measure(files: u64) -> anyhow::Result<()> {
