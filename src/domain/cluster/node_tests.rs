@@ -1,26 +1,13 @@
 //! Node life: each transition, among nodes around a model of the shared store.
 
 use super::{
-    super::test_world::{GRACE, LEASE, Node, Reach, World, node},
+    super::test_world::{GRACE, LEASE, Node, Reach, SECOND, World, all, news, node},
     *,
 };
 use crate::{
     domain::cluster::{Mine, Renewal},
-    protocol::{RoomName, cluster::FrameBody, limits},
+    protocol::{cluster::FrameBody, limits},
 };
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn all(ids: &[&str]) -> BTreeSet<NodeRef> {
-    ids.iter().map(|id| node(id, 1)).collect()
-}
-
-fn news() -> NodeMessage {
-    NodeMessage::Locked {
-        room: RoomName::parse("blue").expect("valid"),
-        lock: crate::protocol::cluster::RoomLock { locked: true, version: 1 },
-    }
-}
 
 #[test]
 fn a_node_looks_takes_a_lease_and_serves() {

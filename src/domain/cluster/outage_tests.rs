@@ -3,26 +3,13 @@
 use proptest::prelude::*;
 
 use super::{
-    super::test_world::{GRACE, LEASE, Reach, Store, World, node},
+    super::test_world::{GRACE, LEASE, Reach, SECOND, Store, World, all, news, node},
     *,
 };
 use crate::{
     domain::cluster::Mine,
-    protocol::{RoomName, limits},
+    protocol::limits,
 };
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn all(ids: &[&str]) -> BTreeSet<NodeRef> {
-    ids.iter().map(|id| node(id, 1)).collect()
-}
-
-fn news() -> NodeMessage {
-    NodeMessage::Locked {
-        room: RoomName::parse("blue").expect("valid"),
-        lock: crate::protocol::cluster::RoomLock { locked: true, version: 1 },
-    }
-}
 
 #[test]
 fn while_the_store_is_away_a_node_is_isolated_and_then_puts_everything_back() {

@@ -5,16 +5,33 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
 use crate::{
-    domain::{clock::Now, membership::RoomRecord},
+    domain::{
+        clock::Now,
+        membership::{RoomLock, RoomRecord},
+    },
     protocol::{Incarnation, limits},
 };
 
 pub const LEASE: Duration = Duration::from_secs(8);
 pub const GRACE: Duration = Duration::from_secs(10);
+pub const SECOND: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(10);
 
 pub fn node(id: &str, incarnation: u64) -> NodeRef {
     NodeRef { id: NodeId::parse(id).expect("valid"), incarnation: Incarnation(incarnation) }
+}
+
+/// The first lives of these nodes.
+pub fn all(ids: &[&str]) -> BTreeSet<NodeRef> {
+    ids.iter().map(|id| node(id, 1)).collect()
+}
+
+/// Something to send.
+pub fn news() -> NodeMessage {
+    NodeMessage::Locked {
+        room: RoomName::parse("blue").expect("valid"),
+        lock: RoomLock { locked: true, version: 1 },
+    }
 }
 
 /// The model of Redis.
