@@ -95,6 +95,10 @@ codes! {
     UnsupportedType = "unsupported_type", N, false, some(415), false, "This media type cannot be recorded here.";
     StorageFull = "storage_full", N, false, some(507), true, "The storage is full; try again later.";
     StorageFailed = "storage_failed", N, false, some(503), true, "The storage did not take it; try again.";
+    RecordingTooLarge = "recording_too_large", N, false, some(413), false, "The recording has as many bytes as one may have; stop it.";
+    RecordingTooLong = "recording_too_long", N, false, some(409), false, "The recording is as long as one may be; stop it.";
+    TooManyRecordings = "too_many_recordings", N, false, some(429), true, "Its owner records as much at once as one may.";
+    QuotaExceeded = "quota_exceeded", N, false, some(507), false, "Its owner has as many bytes of recordings as one may have.";
     EmptyRecording = "empty_recording", N, false, N, false, "Not one chunk has come.";
     MergingUnavailable = "merging_unavailable", N, false, some(503), true, "The node has no ffmpeg; the chunks are kept.";
     MergeFailed = "merge_failed", N, false, N, true, "The chunks could not be merged; they are kept.";
@@ -112,6 +116,12 @@ impl Code {
     #[must_use]
     pub fn row(self) -> &'static Row {
         &TABLE[self as usize]
+    }
+
+    /// The code of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        TABLE.iter().find(|row| row.name == name).map(|row| row.code)
     }
 
     /// The name on the wire.

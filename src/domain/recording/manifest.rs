@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Finished;
 use crate::protocol::{
-    Fence, RecordId, RoomName, TokenDigest, UserId,
+    Fence, RecordId, Refusal, RoomName, TokenDigest, UserId,
     recorder::{Framing, MimeType, RecordingState, Title},
 };
 
@@ -25,8 +26,11 @@ pub struct Manifest {
     pub title: Option<Title>,
     /// Who records, as the application said.
     pub owner: Option<UserId>,
-    /// When it began. Unit: Unix milliseconds.
+    /// When it began. Unit: Unix milliseconds of the ledger's clock.
     pub started_ms: u64,
+    /// When it was stopped, or given up by its recorder. Unit: as above.
+    #[serde(default)]
+    pub ended_ms: Option<u64>,
     /// Where it stands.
     pub state: RecordingState,
     /// Whether its recorder said that everything was sent, and was believed.
@@ -36,7 +40,8 @@ pub struct Manifest {
     pub announced: Option<u32>,
     /// Which version of its video is being made, or was; the first is 1.
     pub version: u32,
-    /// The latest claim to finalise it.
+    /// The latest claim to finalise it. It never falls behind the ledger's clock, so that not even a ledger that has lost
+    /// its last claims gives one out again.
     pub fence: Fence,
     /// Once its video is there: until when its chunks are kept. Unit: milliseconds of the ledger's clock, which is the
     /// wall clock's time but never goes back.
@@ -44,7 +49,28 @@ pub struct Manifest {
     /// Once its video is there: how many chunks it was made of. Where more are stored, one came after it.
     #[serde(default)]
     pub merged_chunks: Option<u32>,
+    /// Why the last try to make its video came to nothing.
+    #[serde(default)]
+    pub fault: Option<Fault>,
+    /// Its video, once there is one; of a recording that was taken up again, that of the version before.
+    #[serde(default)]
+    pub finished: Option<Box<Finished>>,
     /// Rises with each change, so that an older state never takes the place of a newer one.
     #[serde(default)]
     pub revision: u64,
+}
+
+/// What went wrong, as people and programs are told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// A code of the one table of refusals.
+    pub code: String,
+    /// A sentence.
+    pub message: String,
+}
+
+impl From<&Refusal> for Fault {
+    fn from(refusal: &Refusal) -> Self {
+        Self { code: refusal.code.name().to_owned(), message: refusal.message().into_owned() }
+    }
 }

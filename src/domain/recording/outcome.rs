@@ -1,7 +1,7 @@
 //! What an account answers.
 
 use super::Manifest;
-use crate::protocol::Refusal;
+use crate::protocol::{Refusal, recorder::RecordingState};
 
 /// A recorder has taken up a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,14 @@ pub struct Attached {
     pub missing: Vec<u32>,
     /// Whether it was over, or nearly, and has begun anew.
     pub reopened: bool,
+}
+
+impl Attached {
+    /// How many chunks are stored.
+    #[must_use]
+    pub fn chunks(&self) -> u32 {
+        self.next_index.saturating_sub(u32::try_from(self.missing.len()).unwrap_or(u32::MAX))
+    }
 }
 
 /// Whether a chunk must be stored.
@@ -35,6 +43,19 @@ pub enum Noted {
     /// It is, and because it came after a claim, that claim no longer holds: the chunk was acknowledged, so it must be
     /// in the video.
     Outdated,
+}
+
+/// How a recording stands for the recorder that keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Whether this recorder is the present one.
+    pub is_present: bool,
+    /// Where the recording stands.
+    pub state: RecordingState,
+    /// Of its account: what is known of an older one is outdated.
+    pub revision: u64,
+    /// How far its merge is, where one runs: 0–100.
+    pub percent: Option<u8>,
 }
 
 /// A stop was taken.
@@ -80,6 +101,11 @@ pub enum ClaimedWork {
         /// How many chunks there must be.
         expected: u32,
         /// How many there are.
+        chunks: u32,
+    },
+    /// Its video is there, and whoever made it did not get to the end: see that the catalog has its row, and clear up.
+    Publish {
+        /// How many chunks there are.
         chunks: u32,
     },
     /// Its recorder did not come back: take its chunks away.

@@ -45,6 +45,16 @@ pub enum RecorderEvent {
 }
 
 impl RecorderEvent {
+    /// What went wrong with a recording, as its account has it: the name of a code, and a sentence.
+    #[must_use]
+    pub fn failed(record_id: RecordId, code: &str, error: String) -> Self {
+        // A later version of the program may know more codes.
+        let code = Code::parse(code).unwrap_or(Code::MergeFailed);
+        let problem = ProblemFields { code, error, retryable: code.row().retryable };
+        let record_id = Some(record_id);
+        Self::RecordingError { record_id, problem, missing_chunks: None, total_expected: None }
+    }
+
     /// What was not done, and why.
     #[must_use]
     pub fn refused(record_id: Option<RecordId>, refusal: &Refusal) -> Self {

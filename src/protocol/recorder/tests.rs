@@ -1,5 +1,5 @@
 use super::*;
-use crate::protocol::{Code, RecordId, Refusal, chunk::ChunkIndex, limits};
+use crate::protocol::{Code, Fence, RecordId, Refusal, chunk::ChunkIndex, limits};
 
 fn code(text: &str) -> Code {
     parse(text).expect_err("refused").code
@@ -73,11 +73,20 @@ fn an_event_is_tagged_and_in_camel_case() {
 #[test]
 fn a_key_names_a_file_of_its_own_folder_and_nothing_else() {
     let id = RecordId::parse("tuesday").expect("valid");
-    assert_eq!(VideoKey::new(&id, 1, "webm").as_str(), "tuesday.webm");
-    let second = VideoKey::new(&id, 2, "mp4");
+    assert_eq!(VideoKey::new(&id, Fence(1), "webm").as_str(), "tuesday.1.webm");
+    let second = VideoKey::new(&id, Fence(2), "mp4");
     assert_eq!(VideoKey::parse("tuesday.2.mp4"), Some(second));
-    for bad in ["", "tuesday", "tuesday.exe", "../tuesday.webm", "a/b.webm", ".webm", "a.b.webm", "a.+1.webm"]
-    {
+    for bad in [
+        "",
+        "tuesday",
+        "tuesday.exe",
+        "../tuesday.webm",
+        "a/b.webm",
+        ".webm",
+        "a.b.webm",
+        "a.+1.webm",
+        "a.01.webm",
+    ] {
         assert_eq!(VideoKey::parse(bad), None, "{bad}");
     }
 }

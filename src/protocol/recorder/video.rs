@@ -4,10 +4,12 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::protocol::RecordId;
+use crate::protocol::{Fence, RecordId};
 
-/// A video's or poster's name in its store: `<recordId>.<extension>`, and `<recordId>.<version>.<extension>` from the
-/// second version on. It can never lead out of a folder.
+/// A video's or poster's name in its store: `<recordId>.<fence>.<extension>`. It can never lead out of a folder.
+///
+/// The fence is that of the claim under which it was made: whoever was overtaken can only ever write under a name of its
+/// own, and never in the place of what is newer (M-3).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct VideoKey(Arc<str>);
@@ -16,22 +18,21 @@ impl VideoKey {
     /// What videos and posters may end with.
     pub const EXTENSIONS: [&str; 4] = ["webm", "mkv", "mp4", "jpg"];
 
-    /// The name of a version of a recording; the first is 1.
+    /// The name of what was made under this claim.
     #[must_use]
-    pub fn new(id: &RecordId, version: u32, extension: &str) -> Self {
-        let text =
-            if version > 1 { format!("{id}.{version}.{extension}") } else { format!("{id}.{extension}") };
-        Self(Arc::from(text))
+    pub fn new(id: &RecordId, fence: Fence, extension: &str) -> Self {
+        Self(Arc::from(format!("{id}.{}.{extension}", fence.0)))
     }
 
     /// Reads a name. `None`: nothing can be stored under it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (stem, extension) = text.rsplit_once('.')?;
-        let (id, version) = stem.split_once('.').unwrap_or((stem, "1"));
-        let version_is_one = version.parse::<u32>().is_ok() && !version.starts_with('+');
+        // Those of the first versions of the program had no fence.
+        let (id, fence) = stem.split_once('.').unwrap_or((stem, "0"));
+        let is_fence = fence.parse::<u64>().is_ok_and(|number| number.to_string() == fence);
         let known = Self::EXTENSIONS.contains(&extension);
-        (known && version_is_one && RecordId::parse(id).is_ok()).then(|| Self(Arc::from(text)))
+        (known && is_fence && RecordId::parse(id).is_ok()).then(|| Self(Arc::from(text)))
     }
 
     /// The recording that it belongs to.

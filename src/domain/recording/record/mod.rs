@@ -1,22 +1,54 @@
-//! The rules of one account.
+//! The rules of one account: how it begins, goes on and is stopped. Its chunks: `chunks`; who finalises it: `claims`.
 
-use std::{collections::BTreeMap, time::Duration};
+mod chunks;
+mod claims;
 
-use super::{Attached, Claim, ClaimedWork, Manifest, Noted, Placed, StopRefused, StopTaken};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+use super::{
+    Attached, Claim, ClaimedWork, Fault, Finished, Kept, Manifest, Noted, Placed, StopRefused, StopTaken,
+};
 use crate::protocol::{
-    Code, Fence, Refusal, UploadToken,
+    Code, Fence, NodeId, Refusal, UploadToken,
     chunk::{ChunkIndex, ChunkMark},
     limits,
     recorder::{Made, RecordingState},
 };
 
-/// The spans an operator may set.
+/// What an operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordingTimes {
+pub struct RecordingRules {
     /// How long a lost recorder is waited for (`RECORDING_GRACE_SECS`).
     pub grace: Duration,
-    /// How long the chunks of a recording whose recorder vanished are kept after its video is made (`REOPEN_SECS`).
-    pub reopen: Duration,
+    /// How long a claim stands without a word from whoever has it (`LEASE_SECS`).
+    pub lease: Duration,
+    /// Most bytes of one recording (`MAX_RECORDING_BYTES`).
+    pub bytes_max: u64,
+    /// Longest that one recording may take (`MAX_RECORDING_DURATION`).
+    pub duration_max: Duration,
+}
+
+/// Somebody's right to finalise, while it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Hold {
+    by: NodeId,
+    /// Unit: milliseconds of the ledger's clock.
+    until_ms: u64,
+    percent: Option<u8>,
+}
+
+/// A number that was given out, while its chunk has not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Given {
+    /// For which request, where it may be asked again because its answer was lost.
+    request: Option<Uuid>,
+    /// Unit: milliseconds of the ledger's clock.
+    at_ms: u64,
 }
 
 /// A recording's account.
@@ -29,8 +61,11 @@ pub struct RecordingRecord {
     bytes: u64,
     /// One more than the highest index that was stored or given out.
     next: u32,
-    /// Numbers given out for chunks that could not be stored after all; the next ones take them.
-    returned: Vec<ChunkIndex>,
+    /// Numbers given out for chunks that could not be stored after all; the next ones take them, the lowest first, so that
+    /// what is sent again comes in its order.
+    returned: BTreeSet<ChunkIndex>,
+    /// Numbers given out whose chunks have not come yet.
+    given: BTreeMap<ChunkIndex, Given>,
     /// Which recorder is the present one.
     generation: u64,
     attached: bool,
@@ -38,25 +73,29 @@ pub struct RecordingRecord {
     deadline_ms: Option<u64>,
     /// After a refused stop: until when the missing chunks are waited for.
     patience_ms: Option<u64>,
-    claimed: bool,
+    claimed: Option<Hold>,
+    /// The last claim that was ended.
+    settled: Option<Fence>,
 }
 
 impl RecordingRecord {
     /// The account of a recording that begins.
     #[must_use]
-    pub fn open(manifest: Manifest, now_ms: u64, times: RecordingTimes) -> Self {
+    pub fn open(manifest: Manifest, now_ms: u64, rules: RecordingRules) -> Self {
         Self {
             manifest,
             chunks: BTreeMap::new(),
             gone: None,
             bytes: 0,
             next: 0,
-            returned: Vec::new(),
-            generation: 1,
+            returned: BTreeSet::new(),
+            given: BTreeMap::new(),
+            generation: now_ms,
             attached: true,
-            deadline_ms: Some(after(now_ms, times.grace.max(limits::UPLOAD_IDLE))),
+            deadline_ms: Some(after(now_ms, rules.grace.max(limits::UPLOAD_IDLE))),
             patience_ms: None,
-            claimed: false,
+            claimed: None,
+            settled: None,
         }
     }
 
@@ -66,17 +105,20 @@ impl RecordingRecord {
         manifest: Manifest,
         chunks: impl IntoIterator<Item = (ChunkIndex, ChunkMark)>,
         now_ms: u64,
-        times: RecordingTimes,
+        rules: RecordingRules,
     ) -> Self {
-        let mut record = Self::open(manifest, now_ms, times);
+        let mut record = Self::open(manifest, now_ms, rules);
         record.attached = false;
+        // Whoever is still there says so.
+        record.generation = 0;
         for (index, mark) in chunks {
             record.insert(index, mark);
         }
         record.deadline_ms = match record.manifest.state {
-            RecordingState::Recording => Some(after(now_ms, times.grace)),
+            RecordingState::Recording => Some(after(now_ms, rules.grace)),
             // A failed one is tried again in a new life of the node: what it lacked may be there now.
             RecordingState::Finalising | RecordingState::Failed => Some(now_ms),
+            // One whose end did not get into the account is published anew.
             RecordingState::Ready => Some(record.manifest.keep_until_ms.unwrap_or(now_ms)),
         };
         if record.manifest.state == RecordingState::Failed {
@@ -85,10 +127,43 @@ impl RecordingRecord {
         let merged = record.manifest.merged_chunks.unwrap_or(record.chunk_count());
         if record.manifest.state == RecordingState::Ready && record.chunk_count() > merged {
             // A chunk was acknowledged after the video was made, and the node died before it could write that down.
-            record.reopen(now_ms, times);
-            record.deadline_ms = Some(after(now_ms, times.grace));
+            record.reopen(now_ms, rules);
+            record.deadline_ms = Some(after(now_ms, rules.grace));
         }
         record
+    }
+
+    /// Learns what the chunk store has and it has not: it may be the account of a ledger that has lost its last changes, or
+    /// chunks may have been stored while the ledger was away. What it has is never forgotten: it may have come since the
+    /// chunk store was looked at.
+    pub fn catch_up(
+        &mut self,
+        manifest: Manifest,
+        chunks: impl IntoIterator<Item = (ChunkIndex, ChunkMark)>,
+        now_ms: u64,
+        rules: RecordingRules,
+    ) {
+        if self.gone.is_some() {
+            return;
+        }
+        if manifest.revision > self.manifest.revision {
+            let fence = self.manifest.fence.max(manifest.fence);
+            let known = self.chunks.clone();
+            let unknown = chunks.into_iter().filter(|(index, _)| !known.contains_key(index));
+            let stored = known.iter().map(|(&index, &mark)| (index, mark)).chain(unknown);
+            let restored = Self::restore(Manifest { fence, ..manifest }, stored, now_ms, rules);
+            let Self { next, returned, given, generation, .. } = std::mem::replace(self, restored);
+            self.next = self.next.max(next);
+            self.returned = returned.into_iter().filter(|index| !self.chunks.contains_key(index)).collect();
+            self.given = given.into_iter().filter(|(index, _)| !self.chunks.contains_key(index)).collect();
+            self.generation = generation;
+            return;
+        }
+        for (index, mark) in chunks {
+            if !self.chunks.contains_key(&index) {
+                self.note(index, mark, true, now_ms, rules);
+            }
+        }
     }
 
     /// The recording as it stands.
@@ -135,21 +210,25 @@ impl RecordingRecord {
         &mut self,
         token: &UploadToken,
         now_ms: u64,
-        times: RecordingTimes,
+        rules: RecordingRules,
     ) -> Result<Attached, Refusal> {
         self.authorise(token)?;
         let reopened = !self.manifest.stopped && self.manifest.state != RecordingState::Recording;
         if reopened {
-            self.reopen(now_ms, times);
+            self.reopen(now_ms, rules);
         }
-        self.generation += 1;
+        // A ledger that has lost its last changes does not give one out twice.
+        self.generation = now_ms.max(self.generation + 1);
         self.attached = true;
+        // What was on its way is sent again, and takes the place that it had.
+        self.take_back(|_| true);
         if self.manifest.state == RecordingState::Recording {
             // Whoever takes it up may have more to say than what an earlier stop announced.
             self.manifest.announced = None;
+            self.manifest.fault = None;
             self.manifest.revision += 1;
             self.patience_ms = None;
-            self.deadline_ms = Some(after(now_ms, times.grace.max(limits::UPLOAD_IDLE)));
+            self.deadline_ms = Some(after(now_ms, rules.grace.max(limits::UPLOAD_IDLE)));
         }
         Ok(Attached { reopened, ..self.as_opened() })
     }
@@ -166,110 +245,6 @@ impl RecordingRecord {
         }
     }
 
-    /// Whether a chunk may come at all, before anything of it is stored.
-    ///
-    /// # Errors
-    /// [`Code::Unauthorised`], [`Code::RecordingStopped`], [`Code::NotMedia`].
-    pub fn admit(&self, token: &UploadToken, may_begin: bool) -> Result<(), Refusal> {
-        self.authorise(token)?;
-        self.takes_chunks()?;
-        if self.next == 0 && !may_begin { Err(Code::NotMedia.into()) } else { Ok(()) }
-    }
-
-    /// Whether a chunk may be stored at this place. `may_begin`: whether its bytes can begin a recording.
-    ///
-    /// # Errors
-    /// [`Code::Unauthorised`], [`Code::Conflict`] (L-2), [`Code::RecordingStopped`], [`Code::IndexOutOfRange`],
-    /// [`Code::NotMedia`].
-    pub fn place(
-        &self,
-        token: &UploadToken,
-        index: ChunkIndex,
-        mark: ChunkMark,
-        may_begin: bool,
-    ) -> Result<Placed, Refusal> {
-        self.authorise(token)?;
-        if let Some(stored) = self.chunks.get(&index) {
-            return if stored.same_bytes(&mark) { Ok(Placed::Duplicate) } else { Err(Code::Conflict.into()) };
-        }
-        self.takes_chunks()?;
-        if index.get() == 0 && !may_begin {
-            return Err(Code::NotMedia.into());
-        }
-        let ahead = index.get().saturating_sub(self.next);
-        let holes = self.next - self.chunk_count().min(self.next);
-        let announced = self.manifest.announced.unwrap_or(limits::CHUNKS_MAX);
-        if holes.saturating_add(ahead) > limits::CHUNKS_MISSING_MAX || index.get() >= announced {
-            return Err(Code::IndexOutOfRange.into());
-        }
-        Ok(Placed::New)
-    }
-
-    /// Gives out the next number, for a chunk that is staged.
-    ///
-    /// # Errors
-    /// As [`Self::place`].
-    pub fn number(&mut self, token: &UploadToken, may_begin: bool) -> Result<ChunkIndex, Refusal> {
-        self.authorise(token)?;
-        self.takes_chunks()?;
-        let number = match self.returned.last() {
-            Some(&returned) => returned,
-            None => ChunkIndex::new(self.next)?,
-        };
-        if number.get() == 0 && !may_begin {
-            return Err(Code::NotMedia.into());
-        }
-        if self.returned.pop().is_none() {
-            self.next += 1;
-        }
-        Ok(number)
-    }
-
-    /// Takes back a number whose chunk could not be stored: a failed write leaves no hole.
-    pub fn give_back(&mut self, index: ChunkIndex) {
-        if self.chunks.contains_key(&index) {
-            return;
-        }
-        if index.get() + 1 == self.next {
-            self.next = index.get();
-        } else if index.get() < self.next && !self.returned.contains(&index) {
-            self.returned.push(index);
-        }
-    }
-
-    /// Notes a chunk that is durable in its place. `over_http`: its recorder has no socket that would tell of its end.
-    pub fn note(
-        &mut self,
-        index: ChunkIndex,
-        mark: ChunkMark,
-        over_http: bool,
-        now_ms: u64,
-        times: RecordingTimes,
-    ) -> Noted {
-        let known = self.chunks.contains_key(&index);
-        self.insert(index, mark);
-        if self.patience_ms.is_some() {
-            self.patience_ms = Some(after(now_ms, limits::STOP_PATIENCE));
-        }
-        if self.manifest.state == RecordingState::Recording {
-            if over_http {
-                let idle = after(now_ms, times.grace.max(limits::UPLOAD_IDLE));
-                self.deadline_ms = self.deadline_ms.max(Some(idle));
-            }
-            return Noted::InTime;
-        }
-        if known {
-            // Brought twice at the same time, and counted once already.
-            return Noted::InTime;
-        }
-        self.reopen(now_ms, times);
-        if self.manifest.stopped {
-            self.manifest.state = RecordingState::Finalising;
-            self.deadline_ms = Some(now_ms);
-        }
-        Noted::Outdated
-    }
-
     /// The recorder says that everything was sent.
     ///
     /// # Errors
@@ -280,6 +255,7 @@ impl RecordingRecord {
         if self.manifest.stopped && self.manifest.state != RecordingState::Failed {
             return Ok(self.stop_taken());
         }
+        self.take_back_stale(now_ms);
         let expected = made.chunks.unwrap_or(self.next);
         if expected < self.next || expected > limits::CHUNKS_MAX {
             let fewer = Refusal::because(Code::Malformed, "`chunks` is not how many were sent");
@@ -295,10 +271,11 @@ impl RecordingRecord {
         }
         self.manifest.stopped = true;
         self.manifest.announced = Some(expected);
+        self.manifest.ended_ms.get_or_insert(now_ms);
         self.manifest.revision += 1;
         self.patience_ms = None;
         // A merge that runs has every chunk; one that failed is tried again.
-        if !self.claimed {
+        if self.claimed.is_none() {
             self.manifest.state = RecordingState::Finalising;
             self.deadline_ms = Some(now_ms);
         }
@@ -306,90 +283,32 @@ impl RecordingRecord {
     }
 
     /// The recorder of this generation is still there.
-    pub fn keep(&mut self, generation: u64, now_ms: u64, times: RecordingTimes) {
-        if generation == self.generation && self.manifest.state == RecordingState::Recording {
+    pub fn keep(&mut self, generation: u64, now_ms: u64, rules: RecordingRules) -> Kept {
+        let is_present = generation >= self.generation;
+        // An account that was put back knows of none.
+        self.generation = self.generation.max(generation);
+        if is_present && self.manifest.state == RecordingState::Recording {
             self.attached = true;
-            let kept = after(now_ms, times.grace.max(Duration::from_secs(2)));
+            let kept = after(now_ms, rules.grace.max(KEPT_MIN));
+            // However present it is: nothing of it is taken any more once its time is over.
+            let until = after(self.manifest.started_ms, rules.duration_max).saturating_add(LATE_STOP_MS);
+            let kept = kept.min(until);
             self.deadline_ms = Some(self.patience_ms.map_or(kept, |patience| kept.min(patience)));
         }
+        let Manifest { state, revision, .. } = self.manifest;
+        let percent = self.claimed.as_ref().and_then(|hold| hold.percent);
+        Kept { is_present, state, revision, percent }
     }
 
     /// The recorder of this generation is gone.
-    pub fn detach(&mut self, generation: u64, now_ms: u64, times: RecordingTimes) {
-        if generation == self.generation {
+    pub fn detach(&mut self, generation: u64, now_ms: u64, rules: RecordingRules) {
+        if generation >= self.generation {
+            self.generation = generation;
             self.attached = false;
             if self.manifest.state == RecordingState::Recording {
-                self.deadline_ms = Some(after(now_ms, times.grace));
+                self.deadline_ms = Some(after(now_ms, rules.grace));
             }
         }
-    }
-
-    /// Claims what is due, if anything is.
-    pub fn claim(&mut self, now_ms: u64) -> Option<Claim> {
-        if self.claimed || self.deadline_ms.is_none_or(|deadline| deadline > now_ms) {
-            return None;
-        }
-        self.claimed = true;
-        self.deadline_ms = None;
-        self.patience_ms = None;
-        self.manifest.fence.0 += 1;
-        self.manifest.revision += 1;
-        let work = if self.manifest.state == RecordingState::Ready {
-            ClaimedWork::Forget
-        } else {
-            self.manifest.state = RecordingState::Finalising;
-            ClaimedWork::Finalise { expected: self.expected(), chunks: self.chunk_count() }
-        };
-        Some(Claim { manifest: self.manifest.clone(), work })
-    }
-
-    /// Whether a claim is the latest one.
-    #[must_use]
-    pub fn holds(&self, fence: Fence) -> bool {
-        self.claimed && self.manifest.fence == fence
-    }
-
-    /// The claim has led to a video; the recording is forgotten when the time to come back is over. `None`: it no longer
-    /// held.
-    pub fn settle_ready(&mut self, fence: Fence, keep_until_ms: u64) -> Option<Manifest> {
-        if self.holds(fence) {
-            self.manifest.keep_until_ms = Some(keep_until_ms);
-            self.manifest.merged_chunks = Some(self.chunk_count());
-        }
-        self.end_claim(fence, RecordingState::Ready, Some(keep_until_ms))
-    }
-
-    /// Its chunks are gone, and with them what was noted of each.
-    pub fn forget_chunks(&mut self) {
-        self.gone = Some(self.chunk_count());
-        self.chunks.clear();
-        self.returned.clear();
-        self.bytes = 0;
-    }
-
-    /// The claim has led to nothing; what was due is due again then. `None`: it no longer held.
-    pub fn settle_again(&mut self, fence: Fence, at_ms: u64) -> Option<Manifest> {
-        self.end_claim(fence, RecordingState::Finalising, Some(at_ms))
-    }
-
-    /// The claim has led to nothing, and would again. `None`: it no longer held.
-    pub fn settle_failed(&mut self, fence: Fence) -> Option<Manifest> {
-        self.end_claim(fence, RecordingState::Failed, None)
-    }
-
-    fn end_claim(
-        &mut self,
-        fence: Fence,
-        state: RecordingState,
-        deadline_ms: Option<u64>,
-    ) -> Option<Manifest> {
-        self.holds(fence).then(|| {
-            self.claimed = false;
-            self.manifest.state = state;
-            self.manifest.revision += 1;
-            self.deadline_ms = deadline_ms;
-            self.manifest.clone()
-        })
     }
 
     /// Checks that a token is its own.
@@ -402,28 +321,23 @@ impl RecordingRecord {
         if right { Ok(()) } else { Err(Code::Unauthorised.into()) }
     }
 
-    fn takes_chunks(&self) -> Result<(), Refusal> {
-        // One whose recorder vanished goes on when a chunk comes: nobody has said that it is over.
-        if self.manifest.stopped { Err(Code::RecordingStopped.into()) } else { Ok(()) }
-    }
-
-    fn reopen(&mut self, now_ms: u64, times: RecordingTimes) {
+    fn reopen(&mut self, now_ms: u64, rules: RecordingRules) {
         if self.manifest.state == RecordingState::Ready {
             self.manifest.version += 1;
             self.manifest.keep_until_ms = None;
         }
-        self.manifest.fence.0 += 1;
-        self.manifest.revision += 1;
-        self.claimed = false;
+        self.raise_fence(now_ms);
+        self.claimed = None;
         self.manifest.state = RecordingState::Recording;
-        self.deadline_ms = Some(after(now_ms, times.grace.max(limits::UPLOAD_IDLE)));
+        self.manifest.ended_ms = None;
+        self.manifest.fault = None;
+        self.deadline_ms = Some(after(now_ms, rules.grace.max(limits::UPLOAD_IDLE)));
     }
 
-    fn insert(&mut self, index: ChunkIndex, mark: ChunkMark) {
-        if self.chunks.insert(index, mark).is_none() {
-            self.bytes += u64::from(mark.length);
-        }
-        self.next = self.next.max(index.get() + 1);
+    /// No claim before this holds any more, nor one that a ledger which lost its last changes gives out later.
+    fn raise_fence(&mut self, now_ms: u64) {
+        self.manifest.fence = Fence((self.manifest.fence.0 + 1).max(now_ms));
+        self.manifest.revision += 1;
     }
 
     fn missing_below(&self, end: u32) -> Vec<u32> {
@@ -471,23 +385,43 @@ impl RecordingRecord {
         assert!(
             self.returned.iter().all(|index| index.get() < self.next && !self.chunks.contains_key(index))
         );
+        assert!(self.given.keys().all(|index| {
+            index.get() < self.next && !self.chunks.contains_key(index) && !self.returned.contains(index)
+        }));
+        assert!(!self.returned.iter().any(|index| index.get() + 1 == self.next), "no hole at the end");
         assert!(self.missing().len() <= 2 * limits::CHUNKS_MISSING_MAX as usize, "Q-1");
         match self.manifest.state {
             Recording => {
-                assert!(self.deadline_ms.is_some() && !self.claimed, "nothing is waited for for ever");
+                assert!(
+                    self.deadline_ms.is_some() && self.claimed.is_none(),
+                    "nothing is waited for for ever"
+                );
             }
-            Finalising => assert_ne!(self.deadline_ms.is_some(), self.claimed, "due or being done"),
-            Ready => assert_ne!(self.deadline_ms.is_some(), self.claimed, "forgotten one day"),
-            Failed => assert!(!self.claimed, "waits for somebody"),
+            Finalising => assert_ne!(self.deadline_ms.is_some(), self.claimed.is_some(), "due or being done"),
+            Ready => assert_ne!(self.deadline_ms.is_some(), self.claimed.is_some(), "forgotten one day"),
+            Failed => assert!(self.claimed.is_none(), "waits for somebody"),
         }
         assert!(!self.manifest.stopped || self.manifest.state != Recording);
     }
 }
 
+/// A recorder that is kept is waited for at least so long, however short the grace is: it is not kept more often.
+pub const KEPT_MIN: Duration = Duration::from_secs(2);
+
+/// After the longest time of a recording, its recorder has so long to say stop. Unit: milliseconds.
+pub const LATE_STOP_MS: u64 = 10_000;
+
+/// A number whose chunk has not come for so long is given out again: its node died, or nobody heard of it. Unit:
+/// milliseconds. Should the chunk come after all, the chunk store lets only one of the two have the place (L-2).
+pub const NUMBER_TERM_MS: u64 = 60_000;
+
 fn after(now_ms: u64, span: Duration) -> u64 {
     now_ms.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
+#[cfg(test)]
+#[path = "again_tests.rs"]
+mod again_tests;
 #[cfg(test)]
 #[path = "record_tests.rs"]
 mod tests;

@@ -1,0 +1,139 @@
+//! Claims: who may finalise, and what that comes to.
+
+use super::{Claim, ClaimedWork, Fault, Finished, Hold, Manifest, RecordingRecord, RecordingRules, after};
+use crate::protocol::{Fence, NodeId, recorder::RecordingState};
+
+impl RecordingRecord {
+    /// Claims what is due, if anything is: also what somebody has claimed and left.
+    pub fn claim(&mut self, by: &NodeId, now_ms: u64, rules: RecordingRules) -> Option<Claim> {
+        let due_ms = self.due_ms()?;
+        if due_ms > now_ms {
+            return None;
+        }
+        self.take_back_stale(now_ms);
+        let until_ms = after(now_ms, rules.lease);
+        self.claimed = Some(Hold { by: by.clone(), until_ms, percent: None });
+        self.deadline_ms = None;
+        self.patience_ms = None;
+        self.raise_fence(now_ms);
+        let chunks = self.chunk_count();
+        let work = match (self.manifest.state, self.manifest.keep_until_ms) {
+            (RecordingState::Ready, Some(_)) => ClaimedWork::Forget,
+            (RecordingState::Ready, None) => ClaimedWork::Publish { chunks },
+            _ => {
+                self.manifest.state = RecordingState::Finalising;
+                self.manifest.ended_ms.get_or_insert(now_ms);
+                ClaimedWork::Finalise { expected: self.expected(), chunks }
+            }
+        };
+        Some(Claim { manifest: self.manifest.clone(), work })
+    }
+
+    /// When something is to be done, or whoever does it is taken for gone. Unit: milliseconds of the ledger's clock.
+    #[must_use]
+    pub fn due_ms(&self) -> Option<u64> {
+        self.claimed.as_ref().map_or(self.deadline_ms, |hold| Some(hold.until_ms))
+    }
+
+    /// Who is at it.
+    #[must_use]
+    pub fn claimed_by(&self) -> Option<&NodeId> {
+        self.claimed.as_ref().map(|hold| &hold.by)
+    }
+
+    /// How far a merge is.
+    #[must_use]
+    pub fn percent(&self) -> Option<u8> {
+        self.claimed.as_ref().and_then(|hold| hold.percent)
+    }
+
+    /// Whether a claim is the latest one.
+    #[must_use]
+    pub fn holds(&self, fence: Fence) -> bool {
+        self.claimed.is_some() && self.manifest.fence == fence
+    }
+
+    /// Whoever has the claim is still at it, and so far. `false`: it no longer holds.
+    pub fn keep_claim(
+        &mut self,
+        fence: Fence,
+        percent: Option<u8>,
+        now_ms: u64,
+        rules: RecordingRules,
+    ) -> bool {
+        let held = self.holds(fence);
+        if let Some(hold) = self.claimed.as_mut().filter(|_| held) {
+            hold.until_ms = after(now_ms, rules.lease);
+            hold.percent = percent.or(hold.percent);
+        }
+        held
+    }
+
+    /// The claim has led to a video, which everybody may know of. The claim goes on, until its row is written and what is
+    /// not needed any more is cleared away. `None`: it no longer held.
+    pub fn publish(&mut self, fence: Fence, finished: Finished, now_ms: u64) -> Option<Manifest> {
+        self.holds(fence).then(|| {
+            self.manifest.state = RecordingState::Ready;
+            self.manifest.fault = None;
+            self.manifest.merged_chunks = Some(finished.chunks);
+            self.manifest.finished = Some(Box::new(Finished { ready_ms: now_ms, ..finished }));
+            self.manifest.revision += 1;
+            self.manifest.clone()
+        })
+    }
+
+    /// Everything is done; the recording is forgotten when the time to come back is over. `None`: the claim no longer
+    /// held.
+    pub fn settle_ready(&mut self, fence: Fence, keep_until_ms: u64) -> Option<Manifest> {
+        if self.holds(fence) {
+            self.manifest.keep_until_ms = Some(keep_until_ms);
+        }
+        self.end_claim(fence, RecordingState::Ready, Some(keep_until_ms))
+    }
+
+    /// Its chunks are gone, and with them what was noted of each.
+    pub fn forget_chunks(&mut self) {
+        self.gone = Some(self.chunk_count());
+        self.chunks.clear();
+        self.returned.clear();
+        self.given.clear();
+        self.bytes = 0;
+    }
+
+    /// The claim has led to nothing; what was due is due again then. `None`: it no longer held.
+    pub fn settle_again(&mut self, fence: Fence, at_ms: u64, fault: Option<Fault>) -> Option<Manifest> {
+        if self.holds(fence) && fault.is_some() {
+            self.manifest.fault = fault;
+        }
+        let state = self.manifest.state;
+        self.end_claim(fence, state, Some(at_ms))
+    }
+
+    /// The claim has led to nothing, and would again. `None`: it no longer held.
+    pub fn settle_failed(&mut self, fence: Fence, fault: Fault) -> Option<Manifest> {
+        if self.holds(fence) {
+            self.manifest.fault = Some(fault);
+        }
+        self.end_claim(fence, RecordingState::Failed, None)
+    }
+
+    fn end_claim(
+        &mut self,
+        fence: Fence,
+        state: RecordingState,
+        deadline_ms: Option<u64>,
+    ) -> Option<Manifest> {
+        if self.claimed.is_none() && self.settled == Some(fence) && self.manifest.fence == fence {
+            // Whoever did not hear that it is done asks again, and nothing has happened since.
+            return Some(self.manifest.clone());
+        }
+        self.holds(fence).then(|| {
+            self.settled = Some(fence);
+            self.claimed = None;
+            self.manifest.state = state;
+            self.manifest.revision += 1;
+            self.deadline_ms = deadline_ms;
+            self.manifest.clone()
+        })
+    }
+}
