@@ -2,9 +2,12 @@
 //! node starts.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::ready,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,28 +17,31 @@ use super::{
 };
 use crate::{
     domain::recording::{
-        Attached, Claim, Manifest, Noted, Placed, RecordingRecord, RecordingTimes, StopRefused, StopTaken,
+        Attached, Claim, Finished, Kept, Manifest, Noted, Placed, RecordingRecord, RecordingRules,
+        StopRefused, StopTaken,
     },
     protocol::{
-        Code, Fence, RecordId, Refusal, UploadToken,
+        Code, Fence, NodeId, RecordId, Refusal, RoomName, TokenDigest, UploadToken,
         chunk::{ChunkIndex, ChunkMark},
-        recorder::Made,
+        recorder::{Made, RecordingState},
     },
 };
 
 /// Accounts as [`RecordingRecord`]s behind one lock that is never held over a wait.
 #[derive(Debug)]
 pub struct MemoryLedger {
+    node: NodeId,
     clock: Clock,
-    times: RecordingTimes,
+    rules: RecordingRules,
     records: Mutex<BTreeMap<RecordId, RecordingRecord>>,
+    whole: AtomicBool,
 }
 
 impl MemoryLedger {
     /// A ledger without accounts.
     #[must_use]
-    pub fn new(clock: Clock, times: RecordingTimes) -> Self {
-        Self { clock, times, records: Mutex::default() }
+    pub fn new(node: NodeId, clock: Clock, rules: RecordingRules) -> Self {
+        Self { node, clock, rules, records: Mutex::default(), whole: AtomicBool::new(false) }
     }
 
     fn records(&self) -> MutexGuard<'_, BTreeMap<RecordId, RecordingRecord>> {
@@ -57,8 +63,12 @@ impl MemoryLedger {
         self.with(token.record_id(), act).unwrap_or_else(unknown)
     }
 
-    fn now_ms(&self) -> u64 {
-        self.clock.steady_ms()
+    /// Takes an account out, if it is the one that is meant.
+    fn take_out(&self, id: &RecordId, meant: impl FnOnce(&RecordingRecord) -> bool) -> Option<Manifest> {
+        let mut records = self.records();
+        let is_meant = records.get(id).is_some_and(meant);
+        let taken = if is_meant { records.remove(id) } else { None };
+        taken.map(|record| record.manifest().clone())
     }
 }
 
@@ -68,20 +78,38 @@ fn at_once<T: Send + 'static>(answer: T) -> PortFuture<Result<T, LedgerError>> {
 }
 
 impl Ledger for MemoryLedger {
-    fn open(&self, manifest: Manifest) -> PortFuture<Result<Result<Attached, Refusal>, LedgerError>> {
+    fn now_ms(&self) -> PortFuture<Result<u64, LedgerError>> {
+        at_once(self.clock.steady_ms())
+    }
+
+    fn open(
+        &self,
+        manifest: Manifest,
+        owner_max: u32,
+    ) -> PortFuture<Result<Result<Attached, Refusal>, LedgerError>> {
         let mut records = self.records();
         let id = manifest.record_id.clone();
         if records.contains_key(&id) {
             return at_once(Err(Code::RecordIdTaken.into()));
         }
-        let record = RecordingRecord::open(manifest, self.now_ms(), self.times);
+        let records_too = |record: &&RecordingRecord| {
+            let other = record.manifest();
+            other.state == RecordingState::Recording && other.owner == manifest.owner
+        };
+        let busy =
+            manifest.owner.is_some() && records.values().filter(records_too).count() >= owner_max as usize;
+        if busy {
+            return at_once(Err(Code::TooManyRecordings.into()));
+        }
+        let record = RecordingRecord::open(manifest, self.clock.steady_ms(), self.rules);
         let attached = record.as_opened();
         records.insert(id, record);
         at_once(Ok(attached))
     }
 
     fn attach(&self, token: UploadToken) -> PortFuture<Result<Result<Attached, Refusal>, LedgerError>> {
-        at_once(self.with_token(&token, |record| record.attach(&token, self.now_ms(), self.times)))
+        let (now, rules) = (self.clock.steady_ms(), self.rules);
+        at_once(self.with_token(&token, |record| record.attach(&token, now, rules)))
     }
 
     fn authorise(&self, token: UploadToken) -> PortFuture<Result<Result<(), Refusal>, LedgerError>> {
@@ -91,9 +119,11 @@ impl Ledger for MemoryLedger {
     fn admit(
         &self,
         token: UploadToken,
+        length: u32,
         may_begin: bool,
     ) -> PortFuture<Result<Result<(), Refusal>, LedgerError>> {
-        at_once(self.with_token(&token, |record| record.admit(&token, may_begin)))
+        let (now, rules) = (self.clock.steady_ms(), self.rules);
+        at_once(self.with_token(&token, |record| record.admit(&token, length, may_begin, now, rules)))
     }
 
     fn place(
@@ -103,15 +133,18 @@ impl Ledger for MemoryLedger {
         mark: ChunkMark,
         may_begin: bool,
     ) -> PortFuture<Result<Result<Placed, Refusal>, LedgerError>> {
-        at_once(self.with_token(&token, |record| record.place(&token, index, mark, may_begin)))
+        let (now, rules) = (self.clock.steady_ms(), self.rules);
+        at_once(self.with_token(&token, |record| record.place(&token, index, mark, may_begin, now, rules)))
     }
 
     fn number(
         &self,
         token: UploadToken,
+        length: u32,
         may_begin: bool,
     ) -> PortFuture<Result<Result<ChunkIndex, Refusal>, LedgerError>> {
-        at_once(self.with_token(&token, |record| record.number(&token, may_begin)))
+        let (now, rules) = (self.clock.steady_ms(), self.rules);
+        at_once(self.with_token(&token, |record| record.number(&token, length, may_begin, now, rules)))
     }
 
     fn give_back(&self, id: RecordId, index: ChunkIndex) -> PortFuture<Result<(), LedgerError>> {
@@ -125,11 +158,9 @@ impl Ledger for MemoryLedger {
         index: ChunkIndex,
         mark: ChunkMark,
         patience: Patience,
-    ) -> PortFuture<Result<Noted, LedgerError>> {
-        let over_http = patience == Patience::Http;
-        let noted = self.with(&id, |record| record.note(index, mark, over_http, self.now_ms(), self.times));
-        let gone = || LedgerError::Unavailable("the recording was discarded".to_owned());
-        Box::pin(ready(noted.ok_or_else(gone)))
+    ) -> PortFuture<Result<Option<Noted>, LedgerError>> {
+        let (now, rules, over_http) = (self.clock.steady_ms(), self.rules, patience == Patience::Http);
+        at_once(self.with(&id, |record| record.note(index, mark, over_http, now, rules)))
     }
 
     fn stop(
@@ -137,26 +168,53 @@ impl Ledger for MemoryLedger {
         token: UploadToken,
         made: Made,
     ) -> PortFuture<Result<Result<StopTaken, StopRefused>, LedgerError>> {
-        at_once(self.with_token(&token, |record| record.stop(&token, made, self.now_ms())))
+        at_once(self.with_token(&token, |record| record.stop(&token, made, self.clock.steady_ms())))
     }
 
-    fn keep(&self, id: RecordId, generation: u64) -> PortFuture<Result<(), LedgerError>> {
-        self.with(&id, |record| record.keep(generation, self.now_ms(), self.times));
-        at_once(())
+    fn keep(&self, id: RecordId, generation: u64) -> PortFuture<Result<Option<Kept>, LedgerError>> {
+        let (now, rules) = (self.clock.steady_ms(), self.rules);
+        at_once(self.with(&id, |record| record.keep(generation, now, rules)))
     }
 
     fn detach(&self, id: RecordId, generation: u64) -> PortFuture<Result<(), LedgerError>> {
-        self.with(&id, |record| record.detach(generation, self.now_ms(), self.times));
+        self.with(&id, |record| record.detach(generation, self.clock.steady_ms(), self.rules));
         at_once(())
     }
 
-    fn claim_due(&self) -> PortFuture<Result<Vec<Claim>, LedgerError>> {
-        let now_ms = self.now_ms();
-        at_once(self.records().values_mut().filter_map(|record| record.claim(now_ms)).collect())
+    fn claim_due(&self, limit: usize) -> PortFuture<Result<Vec<Claim>, LedgerError>> {
+        let (now, rules) = (self.clock.steady_ms(), self.rules);
+        let mut records = self.records();
+        let is_due = |record: &&mut RecordingRecord| record.due_ms().is_some_and(|due| due <= now);
+        let mut due: Vec<_> = records.values_mut().filter(is_due).collect();
+        // Who has waited longest comes first, whatever its name is.
+        due.sort_by_key(|record| record.due_ms());
+        let claims = due.into_iter().filter_map(|record| record.claim(&self.node, now, rules));
+        at_once(claims.take(limit).collect())
+    }
+
+    fn keep_claim(
+        &self,
+        id: RecordId,
+        fence: Fence,
+        percent: Option<u8>,
+    ) -> PortFuture<Result<bool, LedgerError>> {
+        let (now, rules) = (self.clock.steady_ms(), self.rules);
+        let kept = self.with(&id, |record| record.keep_claim(fence, percent, now, rules));
+        at_once(kept.unwrap_or(false))
     }
 
     fn holds(&self, id: RecordId, fence: Fence) -> PortFuture<Result<bool, LedgerError>> {
         at_once(self.with(&id, |record| record.holds(fence)).unwrap_or(false))
+    }
+
+    fn publish(
+        &self,
+        id: RecordId,
+        fence: Fence,
+        finished: Finished,
+    ) -> PortFuture<Result<Option<Manifest>, LedgerError>> {
+        let now = self.clock.steady_ms();
+        at_once(self.with(&id, |record| record.publish(fence, finished, now)).flatten())
     }
 
     fn settle(
@@ -165,29 +223,43 @@ impl Ledger for MemoryLedger {
         fence: Fence,
         end: ClaimEnd,
     ) -> PortFuture<Result<Option<Manifest>, LedgerError>> {
-        let at = |span: Duration| {
-            self.now_ms().saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-        };
+        let now = self.clock.steady_ms();
+        let at = |span: Duration| now.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
         let settled = self.with(&id, |record| match end {
             ClaimEnd::Ready { keep } => record.settle_ready(fence, at(keep)),
-            ClaimEnd::TryAgain(span) => record.settle_again(fence, at(span)),
-            ClaimEnd::Failed => record.settle_failed(fence),
+            ClaimEnd::TryAgain { pause, fault } => record.settle_again(fence, at(pause), fault),
+            ClaimEnd::Failed(fault) => record.settle_failed(fence, fault),
         });
         at_once(settled.flatten())
     }
 
     fn release(&self, id: RecordId, fence: Fence) -> PortFuture<Result<Option<Manifest>, LedgerError>> {
-        let mut records = self.records();
-        let holds = records.get(&id).is_some_and(|record| record.holds(fence));
-        let released = if holds { records.remove(&id) } else { None };
-        at_once(released.map(|record| record.manifest().clone()))
+        at_once(self.take_out(&id, |record| record.holds(fence)))
     }
 
     fn restore(&self, manifest: Manifest, chunks: Vec<StoredChunk>) -> PortFuture<Result<(), LedgerError>> {
-        let id = manifest.record_id.clone();
+        let (now, rules) = (self.clock.steady_ms(), self.rules);
         let chunks = chunks.into_iter().map(|chunk| (chunk.index, chunk.mark));
-        let record = RecordingRecord::restore(manifest, chunks, self.now_ms(), self.times);
-        self.records().insert(id, record);
+        let mut records = self.records();
+        match records.get_mut(&manifest.record_id) {
+            Some(record) if record.manifest().token == manifest.token => {
+                record.catch_up(manifest, chunks, now, rules);
+            }
+            Some(_) => {}
+            None => {
+                let id = manifest.record_id.clone();
+                records.insert(id, RecordingRecord::restore(manifest, chunks, now, rules));
+            }
+        }
+        at_once(())
+    }
+
+    fn is_whole(&self) -> PortFuture<Result<bool, LedgerError>> {
+        at_once(self.whole.load(Ordering::Relaxed))
+    }
+
+    fn set_whole(&self) -> PortFuture<Result<(), LedgerError>> {
+        self.whole.store(true, Ordering::Relaxed);
         at_once(())
     }
 
@@ -201,16 +273,92 @@ impl Ledger for MemoryLedger {
             next_index: record.next_index(),
             chunks: record.chunk_count(),
             bytes: record.bytes(),
+            claimed_by: record.claimed_by().cloned(),
+            percent: record.percent(),
         }))
     }
 
-    fn forget_chunks(&self, id: &RecordId) -> PortFuture<Result<(), LedgerError>> {
-        self.with(id, RecordingRecord::forget_chunks);
-        at_once(())
+    fn recorded_rooms(&self) -> PortFuture<Result<Arc<BTreeSet<RoomName>>, LedgerError>> {
+        let recorded = |record: &RecordingRecord| {
+            let manifest = record.manifest();
+            manifest.room.clone().filter(|_| manifest.state == RecordingState::Recording)
+        };
+        at_once(Arc::new(self.records().values().filter_map(recorded).collect()))
     }
 
-    fn close(&self, id: &RecordId) -> PortFuture<Result<(), LedgerError>> {
-        self.records().remove(id);
-        at_once(())
+    fn forget_chunks(&self, id: &RecordId, fence: Fence) -> PortFuture<Result<bool, LedgerError>> {
+        let forgotten = self.with(id, |record| {
+            let holds = record.holds(fence);
+            if holds {
+                record.forget_chunks();
+            }
+            holds
+        });
+        at_once(forgotten.unwrap_or(false))
+    }
+
+    fn close(
+        &self,
+        id: &RecordId,
+        which: Option<TokenDigest>,
+    ) -> PortFuture<Result<Option<Manifest>, LedgerError>> {
+        at_once(self.take_out(id, |record| which.is_none_or(|token| record.manifest().token == token)))
+    }
+
+    fn leads(&self, _: &'static str, _: Duration) -> PortFuture<Result<bool, LedgerError>> {
+        at_once(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::protocol::recorder::{Framing, MimeType};
+
+    fn finished(name: &str, keep_until_ms: u64) -> Manifest {
+        let record_id = RecordId::parse(name).expect("valid");
+        Manifest {
+            token: UploadToken::new(record_id.clone(), [7; 32]).digest(),
+            record_id,
+            mime_type: MimeType::parse("video/webm").expect("valid"),
+            framing: Framing::Raw,
+            room: None,
+            title: None,
+            owner: None,
+            started_ms: 0,
+            ended_ms: None,
+            state: RecordingState::Ready,
+            stopped: true,
+            announced: None,
+            version: 1,
+            fence: Fence(1),
+            keep_until_ms: Some(keep_until_ms),
+            merged_chunks: None,
+            fault: None,
+            finished: None,
+            revision: 0,
+        }
+    }
+
+    #[test]
+    fn who_has_waited_longest_is_claimed_first_whatever_its_name() {
+        let rules = RecordingRules {
+            grace: Duration::ZERO,
+            lease: Duration::from_secs(8),
+            bytes_max: u64::MAX,
+            duration_max: Duration::MAX,
+        };
+        let ledger = MemoryLedger::new(NodeId::parse("one").expect("valid"), Clock::start(), rules);
+        for (name, due_ms) in [("a", 30), ("b", 10), ("c", 20)] {
+            let restored = ledger.restore(finished(name, due_ms), Vec::new());
+            restored.now_or_never().expect("at once").expect("answers");
+        }
+        let claim = || {
+            let claims = ledger.claim_due(1).now_or_never().expect("at once").expect("answers");
+            claims.first().map(|claim| claim.manifest.record_id.to_string())
+        };
+        assert_eq!([claim(), claim(), claim(), claim()].map(Option::unwrap_or_default), ["b", "c", "a", ""]);
     }
 }

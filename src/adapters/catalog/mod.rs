@@ -1,145 +1,257 @@
-//! The catalog in an SQL database: one table, one code path for every database that sqlx knows.
+//! The catalog in an SQL database, with an outbox beside it: the same tables and statements on SQLite and PostgreSQL.
 //!
-//! Statements are portable (ADR 11): TEXT and BIGINT columns, `$1` placeholders, one statement for each change, no
-//! transaction that reads before it writes. The catalog is no truth: what is durable is in the chunk store and the video
-//! store, and a row that could not be put is put again later.
+//! ```text
+//!  SqlCatalog ─► ask: breaker, time limit, one more try ─► tables up to date? ─► a connection of the pool ─► statements
+//! ```
+//! Statements are portable (ADR 11): TEXT and BIGINT columns, `$1` placeholders, no transaction that reads before it writes,
+//! and each may be done twice. The catalog is no truth: what is durable is in the chunk store and the video store, and a row
+//! that could not be put is put again later. So a server that is away, also at the start, is no error of the node.
+//!
+//! Next: `database` makes connections, `tables` brings them up to date, `look` and `outbox` ask, `trouble` sorts what goes
+//! wrong.
 
+mod database;
+mod look;
+mod outbox;
 mod row;
 mod search;
 mod statements;
+mod tables;
+mod trouble;
 
 use std::{
+    fmt,
     path::Path,
-    str::FromStr as _,
     sync::{Arc, Once},
     time::Duration,
 };
 
-use sqlx::{
-    AnyConnection, AnyPool, Connection as _,
-    any::{AnyPoolOptions, AnyRow},
-    migrate::MigrateError,
-    sqlite::SqliteConnectOptions,
+use futures_util::future::BoxFuture;
+use sqlx::{AnyConnection, AnyPool, Connection as _};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
 };
-use tokio::{sync::Semaphore, time::timeout};
 
+use self::{
+    database::{CONNECTIONS_MAX, Database, Kind},
+    tables::Tables,
+    trouble::Trouble,
+};
 use super::{
-    disk,
-    ports::{Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, PortFuture},
+    breaker::Breaker,
+    chance::chance,
+    clock::Clock,
+    ports::{
+        Catalog, CatalogError, CatalogFilter, CatalogPage, CatalogRow, DueBefore, OutboxEvent, PortFuture,
+        StoreState,
+    },
 };
-use crate::protocol::RecordId;
+use crate::protocol::{RecordId, UserId};
 
-/// Longest that anything asked of the catalog may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections of one node. Readers do not wait for a writer; writers wait for each other in any case.
-const CONNECTIONS_MAX: u32 = 8;
-/// Rows on one page, whatever is asked for.
-const PAGE_MAX: u32 = 1000;
-/// Openings that are tried while another node is making the same database's table, and the pause between two.
-const OPENINGS: u32 = 5;
-const OPENING_PAUSE: Duration = Duration::from_millis(100);
+/// Longest that anything asked of the catalog may take. Shorter than the breaker's patience with a try.
+const TIMEOUT: Duration = Duration::from_millis(4500);
 
-/// What each connection to SQLite is told. An answered write is on the disk (`FULL`); a writer waits for another,
-/// shorter than whoever asked waits for it.
-const SQLITE_MANNERS: &str =
-    "PRAGMA busy_timeout = 4000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
-/// Kept in the file: readers and a writer do not wait for each other.
-const SQLITE_JOURNAL: &str = "PRAGMA journal_mode = WAL";
-
-/// A catalog in an SQL database.
-#[derive(Debug, Clone)]
+/// A catalog in an SQL database, and its outbox.
+#[derive(Clone)]
 pub struct SqlCatalog {
     pool: AnyPool,
+    tables: Arc<Tables>,
     /// SQLite has one writer at a time and lets those who wait try again by chance; here they come in turn.
     writers: Arc<Semaphore>,
+    breaker: Arc<Breaker>,
+    clock: Clock,
 }
 
 impl SqlCatalog {
-    /// Opens the database of this URL, such as `sqlite:///srv/greenroom/recordings.db`, and brings its table up to date.
-    /// A database of SQLite is made, with its folder, where there is none.
+    /// Opens the database of this URL, such as `sqlite:///srv/greenroom/recordings.db` or
+    /// `postgres://greenroom:secret@db.example.org/greenroom`, and brings its tables up to date. A database of SQLite is made,
+    /// with its folder, where there is none. PostgreSQL may be away: then its tables are brought up to date when it comes, and
+    /// until then each call says that it is away.
     ///
     /// # Errors
-    /// It cannot be reached or made, or it is not ours.
+    /// It is not ours or lets this node not in, or, of SQLite, cannot be opened.
     pub async fn open(url: &str) -> Result<Self, CatalogError> {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let url = prepare(url).await?;
-        let mut tries = 1;
-        loop {
-            match Self::open_once(&url).await {
-                Err(error) if error.is_transient() && tries < OPENINGS => tries += 1,
-                done => return done,
-            }
-            tokio::time::sleep(OPENING_PAUSE).await;
-        }
-    }
-
-    async fn open_once(url: &str) -> Result<Self, CatalogError> {
-        greet(url).await.map_err(|error| in_words(&error))?;
-        let is_sqlite = is_sqlite(url);
-        let options = AnyPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(TIMEOUT);
-        let options = options.after_connect(move |connection, _| {
-            Box::pin(async move {
-                if is_sqlite {
-                    sqlx::raw_sql(SQLITE_MANNERS).execute(connection).await?;
+        let database = Database::of(url).await?;
+        let kind = database.kind;
+        let writers = if kind == Kind::Sqlite { 1 } else { CONNECTIONS_MAX as usize };
+        let catalog = Self {
+            pool: database.pool()?,
+            tables: Arc::new(Tables::new(database)),
+            writers: Arc::new(Semaphore::new(writers)),
+            breaker: Arc::default(),
+            clock: Clock::start(),
+        };
+        let ready = catalog.tables.ready();
+        match kind {
+            Kind::Sqlite => ready.await?,
+            Kind::Postgres => match timeout(TIMEOUT, ready).await.unwrap_or(Err(Trouble::Late)) {
+                Err(trouble) if trouble.is_transient() => {
+                    tracing::warn!(%trouble, "the database of the catalog is away; recording goes on without it");
                 }
-                Ok(())
-            })
-        });
-        let pool = options.connect_lazy(url).map_err(|error| in_words(&error))?;
-        match sqlx::migrate!("src/adapters/catalog/migrations").run(&pool).await {
-            Ok(()) => {
-                let writers = if is_sqlite { 1 } else { CONNECTIONS_MAX as usize };
-                Ok(Self { pool, writers: Arc::new(Semaphore::new(writers)) })
-            }
-            Err(error) => {
-                pool.close().await;
-                Err(migration_in_words(&error))
-            }
+                done => done?,
+            },
         }
+        Ok(catalog)
     }
 
-    fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(AnyPool) -> Answer<T> + Send + 'static,
-    ) -> PortFuture<Result<T, CatalogError>> {
-        let pool = self.pool.clone();
-        Box::pin(async move {
-            let late = |_| CatalogError::Unavailable(format!("no answer within {} s", TIMEOUT.as_secs()));
-            // A task of its own: a connection that is dropped halfway, with whoever asked, needs a runtime to go back to
-            // its pool, and an actor that ends has none any more.
-            let answered = tokio::spawn(timeout(TIMEOUT, work(pool))).await;
-            answered.map_err(|_| CatalogError::Unavailable("the node is ending".to_owned()))?.map_err(late)?
+    /// Whether the database answers.
+    #[must_use]
+    pub fn state(&self) -> StoreState {
+        self.breaker.state()
+    }
+
+    fn read<T: Send + 'static>(&self, work: impl Work<T>) -> PortFuture<Result<T, CatalogError>> {
+        let catalog = self.clone();
+        run(async move { catalog.ask(Instant::now() + TIMEOUT, work).await })
+    }
+
+    fn write<T: Send + 'static>(&self, work: impl Work<T>) -> PortFuture<Result<T, CatalogError>> {
+        let catalog = self.clone();
+        run(async move {
+            let until = Instant::now() + TIMEOUT;
+            // Never closed; without a turn it would be the database that says when.
+            let _turn = timeout_at(until, catalog.writers.acquire()).await.map_err(|_| Trouble::Late)?;
+            catalog.ask(until, work).await
         })
     }
 
-    fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(AnyPool) -> Answer<T> + Send + 'static,
-    ) -> PortFuture<Result<T, CatalogError>> {
-        let writers = self.writers.clone();
-        self.run(move |pool| {
+    /// Asks, unless the database is left alone.
+    async fn ask<T>(&self, until: Instant, work: impl Work<T>) -> Result<T, Trouble> {
+        if !self.breaker.admits(self.clock.now().mono) {
+            return Err(Trouble::NotAsked);
+        }
+        let mut answer = self.ask_once(until, &work).await;
+        if matches!(answer, Err(Trouble::Lost(_))) {
+            // A connection that had died unnoticed. Those beside it are thrown away too, so a new one is made.
+            answer = self.ask_once(until, &work).await;
+        }
+        match &answer {
+            Err(trouble) if trouble.is_the_servers() => self.breaker.failed(self.clock.now().mono, chance()),
+            _ => self.breaker.succeeded(),
+        }
+        answer
+    }
+
+    async fn ask_once<T>(&self, until: Instant, work: &impl Work<T>) -> Result<T, Trouble> {
+        let late = |_| Trouble::Late;
+        timeout_at(until, self.tables.ready()).await.map_err(late)??;
+        let acquired = timeout_at(until, self.pool.acquire()).await.map_err(late)?;
+        let answer = match acquired {
+            Ok(mut connection) => {
+                let answer = timeout_at(until, work(&mut connection)).await.map_err(late).flatten();
+                if answer.as_ref().is_err_and(Trouble::is_the_servers) {
+                    drop(connection.detach());
+                }
+                answer
+            }
+            Err(error) => Err(Trouble::connecting(&error)),
+        };
+        if answer.as_ref().is_err_and(Trouble::is_the_servers) {
+            self.discard_idle();
+        }
+        answer
+    }
+
+    /// Ends connections that lead, as it seems, to a server that is gone: it would take long until each of them is missed.
+    fn discard_idle(&self) {
+        while let Some(idle) = self.pool.try_acquire() {
+            drop(idle.detach());
+        }
+    }
+}
+
+/// What is asked on a connection; it may be asked twice.
+trait Work<T>:
+    for<'c> Fn(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, Trouble>> + Send + Sync + 'static
+{
+}
+
+impl<T, F> Work<T> for F where
+    F: for<'c> Fn(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, Trouble>> + Send + Sync + 'static
+{
+}
+
+/// Does it in a task of its own: a connection that is dropped halfway, with whoever asked, needs a runtime to go back to its
+/// pool, and an actor that ends has none any more.
+fn run<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Trouble>> + Send + 'static,
+) -> PortFuture<Result<T, CatalogError>> {
+    Box::pin(async move {
+        let answered = tokio::spawn(work).await;
+        Ok(answered.map_err(|_| CatalogError::Unavailable("the node is ending".to_owned()))??)
+    })
+}
+
+impl fmt::Debug for SqlCatalog {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlCatalog").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+impl Catalog for SqlCatalog {
+    fn put(&self, row: CatalogRow, events: Vec<OutboxEvent>) -> PortFuture<Result<bool, CatalogError>> {
+        self.write(move |connection| {
+            let statement = row::bind(sqlx::query(statements::PUT), row.clone());
+            let events = events.clone();
             Box::pin(async move {
-                // Never closed; without a turn it would be the database that says when.
-                let _turn = writers.acquire().await.ok();
-                work(pool).await
+                let mut both = connection.begin().await?;
+                let is_put = statement.execute(&mut *both).await?.rows_affected() > 0;
+                if is_put {
+                    outbox::add(&mut both, events).await?;
+                }
+                both.commit().await?;
+                Ok(is_put)
             })
         })
     }
-}
 
-/// Connects by itself first: a pool goes on trying until its time is over, and then does not say why.
-async fn greet(url: &str) -> Result<(), sqlx::Error> {
-    let mut connection = AnyConnection::connect(url).await?;
-    if is_sqlite(url) {
-        for manners in [SQLITE_MANNERS, SQLITE_JOURNAL] {
-            sqlx::raw_sql(manners).execute(&mut connection).await?;
-        }
+    fn get(&self, id: &RecordId) -> PortFuture<Result<Option<CatalogRow>, CatalogError>> {
+        let id = id.to_string();
+        self.read(move |connection| {
+            let statement = sqlx::query(statements::GET).bind(id.clone());
+            Box::pin(async move {
+                statement.fetch_optional(connection).await?.as_ref().map(row::read).transpose()
+            })
+        })
     }
-    connection.close().await
-}
 
-type Answer<T> = PortFuture<Result<T, CatalogError>>;
+    fn page(&self, filter: CatalogFilter) -> PortFuture<Result<CatalogPage, CatalogError>> {
+        self.read(move |connection| Box::pin(look::page(connection, filter.clone())))
+    }
+
+    fn delete(&self, id: &RecordId, events: Vec<OutboxEvent>) -> PortFuture<Result<(), CatalogError>> {
+        let id = id.to_string();
+        self.write(move |connection| {
+            let statements = [statements::DELETE, statements::FORGET_TOLD];
+            let statements = statements.map(|statement| sqlx::query(statement).bind(id.clone()));
+            let events = events.clone();
+            Box::pin(async move {
+                let mut both = connection.begin().await?;
+                for statement in statements {
+                    statement.execute(&mut *both).await?;
+                }
+                outbox::add(&mut both, events).await?;
+                Ok(both.commit().await?)
+            })
+        })
+    }
+
+    fn owner_bytes(&self, owner: &UserId) -> PortFuture<Result<u64, CatalogError>> {
+        let owner = owner.to_string();
+        self.read(move |connection| {
+            let statement = sqlx::query(statements::OWNER_BYTES).bind(owner.clone());
+            Box::pin(async move { row::size(&statement.fetch_one(connection).await?, "bytes") })
+        })
+    }
+
+    fn due(&self, before: DueBefore, limit: u32) -> PortFuture<Result<Vec<CatalogRow>, CatalogError>> {
+        self.read(move |connection| Box::pin(look::due(connection, before, limit)))
+    }
+}
 
 /// The URL of an SQLite database in this file.
 #[must_use]
@@ -154,178 +266,4 @@ pub fn sqlite_url(file: &Path) -> String {
         }
     }
     url
-}
-
-fn is_sqlite(url: &str) -> bool {
-    url.starts_with("sqlite:")
-}
-
-/// Makes the folder of an SQLite database, and says that the file may be made too.
-async fn prepare(url: &str) -> Result<String, CatalogError> {
-    if !is_sqlite(url) {
-        return Ok(url.to_owned());
-    }
-    let options = SqliteConnectOptions::from_str(url).map_err(|error| in_words(&error))?;
-    let file = options.get_filename().to_owned();
-    let making = tokio::task::spawn_blocking(move || make_folder(&file));
-    making.await.unwrap_or_else(|_| Err(CatalogError::Unavailable("the work was interrupted".into())))?;
-    let may_be_made = url.contains("mode=") || url.contains(":memory:");
-    let mark = if url.contains('?') { '&' } else { '?' };
-    Ok(if may_be_made { url.to_owned() } else { format!("{url}{mark}mode=rwc") })
-}
-
-fn make_folder(file: &Path) -> Result<(), CatalogError> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let made = folder.map_or(Ok(()), disk::make_folders);
-    made.map_err(|error| CatalogError::Unavailable(format!("{}: {error}", file.display())))
-}
-
-impl Catalog for SqlCatalog {
-    fn put(&self, row: CatalogRow) -> PortFuture<Result<bool, CatalogError>> {
-        self.write(move |pool| {
-            Box::pin(async move {
-                let put = row::bind(sqlx::query(statements::PUT), row).execute(&pool).await;
-                put.map(|done| done.rows_affected() > 0).map_err(|error| in_words(&error))
-            })
-        })
-    }
-
-    fn get(&self, id: &RecordId) -> PortFuture<Result<Option<CatalogRow>, CatalogError>> {
-        let id = id.to_string();
-        self.run(move |pool| {
-            Box::pin(async move {
-                let found = sqlx::query(statements::GET).bind(id).fetch_optional(&pool).await;
-                found.map_err(|error| in_words(&error))?.as_ref().map(row::read).transpose()
-            })
-        })
-    }
-
-    fn page(&self, filter: CatalogFilter) -> PortFuture<Result<CatalogPage, CatalogError>> {
-        self.run(move |pool| Box::pin(page(pool, filter)))
-    }
-
-    fn delete(&self, id: &RecordId) -> PortFuture<Result<(), CatalogError>> {
-        let id = id.to_string();
-        self.write(move |pool| {
-            Box::pin(async move {
-                let deleted = sqlx::query(statements::DELETE).bind(id).execute(&pool).await;
-                deleted.map(|_| ()).map_err(|error| in_words(&error))
-            })
-        })
-    }
-}
-
-/// Where a page goes on, as the columns say it: also after a row that cannot be read as a whole.
-struct Place {
-    started_ms: i64,
-    record_id: String,
-}
-
-impl Place {
-    /// Before everything, or after what a cursor names.
-    fn of(after: Option<CatalogCursor>) -> Self {
-        match after {
-            None => Self { started_ms: i64::MAX, record_id: String::new() },
-            Some(cursor) => Self {
-                started_ms: i64::try_from(cursor.started_ms).unwrap_or(i64::MAX),
-                record_id: cursor.record_id.to_string(),
-            },
-        }
-    }
-
-    fn of_row(row: &AnyRow) -> Option<Self> {
-        let started_ms = row::get(row, "started_ms").ok()?;
-        Some(Self { started_ms, record_id: row::get(row, "record_id").ok()? })
-    }
-}
-
-/// Collects rows that can be read, one more than wanted to know whether there are more. One that cannot be read is
-/// logged and left out: it must not hide the others.
-async fn page(pool: AnyPool, mut filter: CatalogFilter) -> Result<CatalogPage, CatalogError> {
-    let wanted = usize::try_from(filter.limit.min(PAGE_MAX)).unwrap_or(0);
-    if wanted == 0 {
-        return Ok(CatalogPage::default());
-    }
-    let mut place = Place::of(filter.after.take());
-    let mut rows = Vec::new();
-    while rows.len() <= wanted {
-        let asked = wanted + 1 - rows.len();
-        let batch = fetch(&pool, &filter, &place, asked).await?;
-        let is_last = batch.len() < asked;
-        let Some(reached) = batch.iter().rev().find_map(Place::of_row) else { break };
-        place = reached;
-        rows.extend(batch.iter().filter_map(read_or_log));
-        if is_last {
-            break;
-        }
-    }
-    let more = rows.len() > wanted;
-    rows.truncate(wanted);
-    let last = rows.last().filter(|_| more);
-    let next = last.map(|row| CatalogCursor { started_ms: row.started_ms, record_id: row.record_id.clone() });
-    Ok(CatalogPage { rows, next })
-}
-
-fn read_or_log(row: &AnyRow) -> Option<CatalogRow> {
-    let read = row::read(row);
-    if let Err(error) = &read {
-        let recording = row::get::<String>(row, "record_id").unwrap_or_default();
-        tracing::error!(%recording, %error, "a row of the catalog cannot be read");
-    }
-    read.ok()
-}
-
-async fn fetch(
-    pool: &AnyPool,
-    filter: &CatalogFilter,
-    place: &Place,
-    limit: usize,
-) -> Result<Vec<AnyRow>, CatalogError> {
-    let statement = match filter {
-        CatalogFilter { room: Some(_), .. } => statements::PAGE_OF_ROOM,
-        CatalogFilter { owner: Some(_), .. } => statements::PAGE_OF_OWNER,
-        CatalogFilter { state: Some(_), .. } => statements::PAGE_OF_STATE,
-        _ => statements::PAGE,
-    };
-    let query = sqlx::query(statement)
-        .bind(filter.state.map(|state| state.name()))
-        .bind(filter.room.as_ref().map(ToString::to_string))
-        .bind(filter.owner.as_ref().map(ToString::to_string))
-        .bind(filter.search.as_deref().map(search::pattern))
-        .bind(place.started_ms)
-        .bind(place.record_id.clone())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    query.fetch_all(pool).await.map_err(|error| in_words(&error))
-}
-
-/// Sorts what can go wrong: what may go better another time, and what holds something strange.
-fn in_words(error: &sqlx::Error) -> CatalogError {
-    let strange = match error {
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_strange(&code)),
-        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => true,
-        sqlx::Error::Configuration(_) => true,
-        _ => false,
-    };
-    if strange {
-        CatalogError::Corrupt(error.to_string())
-    } else {
-        CatalogError::Unavailable(error.to_string())
-    }
-}
-
-/// Whether a code of SQLite says that the database is damaged, is none, or is not ours. Its lowest byte is the class:
-/// 1 a statement that does not fit the tables, 11 damaged, 20 wrong type, 26 not a database.
-fn is_strange(code: &str) -> bool {
-    const CLASSES: [u32; 4] = [1, 11, 20, 26];
-    code.parse::<u32>().is_ok_and(|code| CLASSES.contains(&(code & 0xff)))
-}
-
-/// Two nodes that make the same table at once disturb each other, and the one that lost finds it made.
-fn migration_in_words(error: &MigrateError) -> CatalogError {
-    match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            CatalogError::Unavailable(error.to_string())
-        }
-        other => CatalogError::Corrupt(other.to_string()),
-    }
 }

@@ -5,16 +5,16 @@ macro_rules! columns {
     () => {
         "record_id, state, owner, room, title, started_ms, ended_ms, ready_ms, mime_type, chunks, missing, \
          error_code, error, key, poster, duration_ms, size_bytes, sha256, codecs, complete, gaps, work, \
-         version, fence, words"
+         version, fence, words, revision"
     };
 }
 
-/// Puts a row, unless there is one with a higher version, or the same version and a higher fence (M-3).
+/// Puts a row, unless there is one with a higher version, then fence, then revision (M-3).
 pub(super) const PUT: &str = concat!(
     "INSERT INTO recordings (",
     columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
-     $23, $24, $25)
+     $23, $24, $25, $26)
      ON CONFLICT (record_id) DO UPDATE SET
         state = excluded.state, owner = excluded.owner, room = excluded.room, title = excluded.title,
         started_ms = excluded.started_ms, ended_ms = excluded.ended_ms, ready_ms = excluded.ready_ms,
@@ -22,9 +22,11 @@ pub(super) const PUT: &str = concat!(
         error_code = excluded.error_code, error = excluded.error, key = excluded.key, poster = excluded.poster,
         duration_ms = excluded.duration_ms, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
         codecs = excluded.codecs, complete = excluded.complete, gaps = excluded.gaps, work = excluded.work,
-        version = excluded.version, fence = excluded.fence, words = excluded.words
+        version = excluded.version, fence = excluded.fence, words = excluded.words, revision = excluded.revision
      WHERE excluded.version > recordings.version
-        OR (excluded.version = recordings.version AND excluded.fence >= recordings.fence)"
+        OR (excluded.version = recordings.version AND excluded.fence > recordings.fence)
+        OR (excluded.version = recordings.version AND excluded.fence = recordings.fence
+            AND excluded.revision >= recordings.revision)"
 );
 
 /// One row.
@@ -46,8 +48,8 @@ macro_rules! page {
               AND (CAST($2 AS TEXT) IS NULL OR room = $2)
               AND (CAST($3 AS TEXT) IS NULL OR owner = $3)
               AND (CAST($4 AS TEXT) IS NULL OR words LIKE $4 ESCAPE '!')
-              AND started_ms <= $5 AND (started_ms < $5 OR record_id > $6)
-             ORDER BY started_ms DESC, record_id LIMIT $7"
+              AND started_ms <= $5 AND (started_ms < $5 OR record_id COLLATE \"binary\" > $6)
+             ORDER BY started_ms DESC, record_id COLLATE \"binary\" LIMIT $7"
         )
     };
 }
@@ -60,3 +62,64 @@ pub(super) const PAGE_OF_STATE: &str = page!("state = $1");
 pub(super) const PAGE_OF_ROOM: &str = page!("room = $2");
 /// Of one owner.
 pub(super) const PAGE_OF_OWNER: &str = page!("owner = $3");
+
+/// What the videos of an owner take. A sum is of another type than what it adds up, on some databases.
+pub(super) const OWNER_BYTES: &str =
+    "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) AS bytes FROM recordings WHERE owner = $1";
+
+/// How a recording ended; null: not yet. An expression of the index of what may go (migration 3).
+macro_rules! ending {
+    () => {
+        "(CASE WHEN state = 'ready' AND complete = 1 THEN 'complete' WHEN state IN ('ready', 'failed') THEN 'partial' END)"
+    };
+}
+
+/// Since when it has been so. The other expression of that index.
+macro_rules! since {
+    () => {
+        "(CASE WHEN state = 'ready' AND complete = 1 THEN ready_ms ELSE COALESCE(ended_ms, started_ms) END)"
+    };
+}
+
+/// What may go: $1 `complete` or `partial`, $2 before when; $3 how many, $4 after how many.
+pub(super) const DUE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", ",
+    since!(),
+    " AS since_ms FROM recordings WHERE ",
+    ending!(),
+    " = $1 AND ",
+    since!(),
+    " < $2 ORDER BY ",
+    since!(),
+    ", record_id COLLATE \"binary\" LIMIT $3 OFFSET $4"
+);
+
+/// An event, unless it waits already or was taken. Types are named where a database cannot tell them from the column.
+pub(super) const ADD_EVENT: &str = "INSERT INTO outbox (record_id, fence, stage, event_id, body)
+     SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS TEXT), CAST($5 AS TEXT)
+     WHERE NOT EXISTS (SELECT 1 FROM told WHERE record_id = $1 AND fence = $2 AND stage = $3)
+     ON CONFLICT (record_id, fence, stage) DO NOTHING";
+
+/// The oldest event of each recording: $1 after which, $2 how many.
+pub(super) const WAITING: &str = "SELECT record_id, fence, stage, event_id, body FROM outbox AS one
+     WHERE record_id > $1 AND NOT EXISTS (
+        SELECT 1 FROM outbox AS older WHERE older.record_id = one.record_id
+           AND (older.fence < one.fence OR (older.fence = one.fence AND older.stage < one.stage)))
+     ORDER BY record_id LIMIT $2";
+
+/// Takes an event away.
+pub(super) const DROP_EVENT: &str = "DELETE FROM outbox WHERE record_id = $1 AND fence = $2 AND stage = $3";
+
+/// Notes that an event was taken, if there is a row that could tell it again.
+pub(super) const NOTE_TOLD: &str = "INSERT INTO told (record_id, fence, stage)
+     SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), CAST($3 AS BIGINT)
+     WHERE EXISTS (SELECT 1 FROM recordings WHERE record_id = $1)
+     ON CONFLICT (record_id, fence, stage) DO NOTHING";
+
+/// Forgets what was taken of a recording.
+pub(super) const FORGET_TOLD: &str = "DELETE FROM told WHERE record_id = $1";
+
+/// How many wait.
+pub(super) const DEPTH: &str = "SELECT COUNT(*) AS events FROM outbox";

@@ -1,6 +1,7 @@
 //! The traits through which actors reach the world.
 
 mod cluster;
+mod outbox;
 mod recording;
 mod video;
 
@@ -8,13 +9,14 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
     cluster::{Bus, BusError, BusLink, BusNews, Leases, StoreState},
+    outbox::{Outbox, OutboxEvent},
     recording::{
         ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Patience, StagedChunk, StoreError,
         StoredChunk,
     },
     video::{
-        Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, FileProof, MergeError,
-        MergeJob, Merged, Merger, VideoFacts, VideoStore,
+        Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, DueBefore, FileProof,
+        MergeError, MergeJob, Merged, Merger, StoredVideo, Swept, VideoSource, VideoStore,
     },
 };
 
@@ -80,6 +82,8 @@ pub struct RecordingPorts {
     pub ledger: Arc<dyn Ledger>,
     /// What people look at.
     pub catalog: Arc<dyn Catalog>,
+    /// What the application has still to be told.
+    pub outbox: Arc<dyn Outbox>,
     /// Who merges.
     pub merger: Arc<dyn Merger>,
 }

@@ -1,14 +1,16 @@
 //! The ports of recordings under way: where chunks are kept, and who may do what.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::PortFuture;
+use super::{PortFuture, Swept};
 use crate::{
-    domain::recording::{Attached, Claim, Manifest, Noted, Placed, StopRefused, StopTaken},
+    domain::recording::{
+        Attached, Claim, Fault, Finished, Kept, Manifest, Noted, Placed, StopRefused, StopTaken,
+    },
     protocol::{
-        Code, Fence, RecordId, Refusal, UploadToken,
+        Code, Fence, NodeId, RecordId, Refusal, RoomName, TokenDigest, UploadToken,
         chunk::{ChunkIndex, ChunkMark},
         recorder::Made,
     },
@@ -43,8 +45,19 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// A chunk's bytes, as they are now: whoever uses them compares their checksum.
     fn read(&self, id: &RecordId, index: ChunkIndex) -> PortFuture<Result<Bytes, StoreError>>;
 
-    /// Takes away a recording with everything that belongs to it. Nothing there is no error.
-    fn delete(&self, id: &RecordId) -> PortFuture<Result<(), StoreError>>;
+    /// Takes away a recording with everything that belongs to it, if it is the one with this token: its name may be
+    /// another's by now. `None`: whichever it is. Nothing there is no error.
+    fn delete(&self, id: &RecordId, which: Option<TokenDigest>) -> PortFuture<Result<(), StoreError>>;
+
+    /// How long ago anything of a recording was last stored, by the store's own clock where it has one; `None` where there
+    /// is nothing.
+    fn age(&self, id: &RecordId) -> PortFuture<Result<Option<Duration>, StoreError>>;
+
+    /// Space left for more; `None`: as much as anybody wants. Unit: bytes.
+    fn free_bytes(&self) -> PortFuture<Result<Option<u64>, StoreError>>;
+
+    /// Clears away what writes that never ended have left, and says how much that was.
+    fn sweep(&self) -> PortFuture<Result<Swept, StoreError>>;
 }
 
 /// A chunk whose bytes are durable, but which has no place yet.
@@ -119,9 +132,19 @@ impl StoreError {
 /// The account of every recording that is not over, over all nodes that share it: what came, what is due, and who may
 /// finalise (M-3). Its rules are those of [`crate::domain::recording::RecordingRecord`], whatever the implementation;
 /// its time is its own (C-4).
+///
+/// Operations may be done twice, where an answer was lost. An account that it has lost is unknown to it, until somebody
+/// puts it back from the chunk store ([`Self::restore`]).
 pub trait Ledger: Send + Sync + 'static {
-    /// Opens an account for a new recording.
-    fn open(&self, manifest: Manifest) -> PortFuture<Result<Result<Attached, Refusal>, LedgerError>>;
+    /// The time of its clock. Unit: Unix milliseconds.
+    fn now_ms(&self) -> PortFuture<Result<u64, LedgerError>>;
+
+    /// Opens an account for a new recording, unless its owner has `owner_max` of them that still record.
+    fn open(
+        &self,
+        manifest: Manifest,
+        owner_max: u32,
+    ) -> PortFuture<Result<Result<Attached, Refusal>, LedgerError>>;
 
     /// Takes up a recording again: the caller becomes its recorder, and whoever was before is outdated.
     fn attach(&self, token: UploadToken) -> PortFuture<Result<Result<Attached, Refusal>, LedgerError>>;
@@ -129,10 +152,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// Asks whether a token is its recording's.
     fn authorise(&self, token: UploadToken) -> PortFuture<Result<Result<(), Refusal>, LedgerError>>;
 
-    /// Asks whether a chunk may come at all, before anything of it is stored.
+    /// Asks whether a chunk of this length may come at all, before anything of it is stored.
     fn admit(
         &self,
         token: UploadToken,
+        length: u32,
         may_begin: bool,
     ) -> PortFuture<Result<Result<(), Refusal>, LedgerError>>;
 
@@ -145,24 +169,25 @@ pub trait Ledger: Send + Sync + 'static {
         may_begin: bool,
     ) -> PortFuture<Result<Result<Placed, Refusal>, LedgerError>>;
 
-    /// Takes the next number for a chunk that is staged and has no place of its own.
+    /// Takes the next number for a chunk of this length that is staged and has no place of its own.
     fn number(
         &self,
         token: UploadToken,
+        length: u32,
         may_begin: bool,
     ) -> PortFuture<Result<Result<ChunkIndex, Refusal>, LedgerError>>;
 
     /// Takes back a number whose chunk could not be stored.
     fn give_back(&self, id: RecordId, index: ChunkIndex) -> PortFuture<Result<(), LedgerError>>;
 
-    /// Notes a chunk that is durable in its place.
+    /// Notes a chunk that is durable in its place. `None`: there is no such account.
     fn note(
         &self,
         id: RecordId,
         index: ChunkIndex,
         mark: ChunkMark,
         patience: Patience,
-    ) -> PortFuture<Result<Noted, LedgerError>>;
+    ) -> PortFuture<Result<Option<Noted>, LedgerError>>;
 
     /// Takes a stop, unless chunks are missing.
     fn stop(
@@ -171,19 +196,37 @@ pub trait Ledger: Send + Sync + 'static {
         made: Made,
     ) -> PortFuture<Result<Result<StopTaken, StopRefused>, LedgerError>>;
 
-    /// The recorder of this generation is still there.
-    fn keep(&self, id: RecordId, generation: u64) -> PortFuture<Result<(), LedgerError>>;
+    /// The recorder of this generation is still there; how its recording stands. `None`: there is no such account.
+    fn keep(&self, id: RecordId, generation: u64) -> PortFuture<Result<Option<Kept>, LedgerError>>;
 
     /// The recorder of this generation is gone: its grace begins.
     fn detach(&self, id: RecordId, generation: u64) -> PortFuture<Result<(), LedgerError>>;
 
-    /// Claims every recording that is due, each under a new fence.
-    fn claim_due(&self) -> PortFuture<Result<Vec<Claim>, LedgerError>>;
+    /// Claims what is due, at most so many, each under a new fence.
+    fn claim_due(&self, limit: usize) -> PortFuture<Result<Vec<Claim>, LedgerError>>;
+
+    /// Whoever has a claim is still at it, and so far (0–100). `false`: it no longer holds.
+    fn keep_claim(
+        &self,
+        id: RecordId,
+        fence: Fence,
+        percent: Option<u8>,
+    ) -> PortFuture<Result<bool, LedgerError>>;
 
     /// Whether a fence still holds.
     fn holds(&self, id: RecordId, fence: Fence) -> PortFuture<Result<bool, LedgerError>>;
 
-    /// Ends a claim; the recording as it then stands. `None`: the fence no longer held, and nothing has changed.
+    /// The video is in its store since now, and everybody may know; the claim goes on. `None`: the fence no longer held, and nothing
+    /// has changed.
+    fn publish(
+        &self,
+        id: RecordId,
+        fence: Fence,
+        finished: Finished,
+    ) -> PortFuture<Result<Option<Manifest>, LedgerError>>;
+
+    /// Ends a claim; the recording as it then stands, also when asked again before anything else has happened to it. `None`: the
+    /// fence no longer held, and nothing has changed.
     fn settle(
         &self,
         id: RecordId,
@@ -195,8 +238,18 @@ pub trait Ledger: Send + Sync + 'static {
     /// nothing has changed.
     fn release(&self, id: RecordId, fence: Fence) -> PortFuture<Result<Option<Manifest>, LedgerError>>;
 
-    /// Puts back an account from what the chunk store says.
+    /// Puts back an account from what the chunk store has, or adds to the account that there is what it does not know
+    /// ([`RecordingRecord::restore`](crate::domain::recording::RecordingRecord::restore),
+    /// [`catch_up`](crate::domain::recording::RecordingRecord::catch_up)). An account of another recording under this
+    /// name (another token) is left alone.
     fn restore(&self, manifest: Manifest, chunks: Vec<StoredChunk>) -> PortFuture<Result<(), LedgerError>>;
+
+    /// Whether every account that the chunk store has was put back since the ledger last lost its data. A new ledger has
+    /// lost everything.
+    fn is_whole(&self) -> PortFuture<Result<bool, LedgerError>>;
+
+    /// Notes that it is.
+    fn set_whole(&self) -> PortFuture<Result<(), LedgerError>>;
 
     /// The indices below what is expected that are not stored. Takes as long as there are chunks.
     fn missing(&self, id: &RecordId) -> PortFuture<Result<Vec<u32>, LedgerError>>;
@@ -204,11 +257,23 @@ pub trait Ledger: Send + Sync + 'static {
     /// What is known of a recording.
     fn show(&self, id: &RecordId) -> PortFuture<Result<Option<LedgerView>, LedgerError>>;
 
-    /// The chunks of a finished recording are gone; its account stays until it is forgotten.
-    fn forget_chunks(&self, id: &RecordId) -> PortFuture<Result<(), LedgerError>>;
+    /// The rooms that somebody is recording.
+    fn recorded_rooms(&self) -> PortFuture<Result<Arc<BTreeSet<RoomName>>, LedgerError>>;
 
-    /// Closes an account for good.
-    fn close(&self, id: &RecordId) -> PortFuture<Result<(), LedgerError>>;
+    /// The chunks of a finished recording are gone; its account stays until it is forgotten. `false`: the fence no longer
+    /// held.
+    fn forget_chunks(&self, id: &RecordId, fence: Fence) -> PortFuture<Result<bool, LedgerError>>;
+
+    /// Closes an account for good, if it is that of this token; `None`: whichever it is. What it was.
+    fn close(
+        &self,
+        id: &RecordId,
+        which: Option<TokenDigest>,
+    ) -> PortFuture<Result<Option<Manifest>, LedgerError>>;
+
+    /// Whether this node is the one that does this for all, such as looking for what is old; it then is for this long,
+    /// and longer if it asks again in time.
+    fn leads(&self, what: &'static str, term: Duration) -> PortFuture<Result<bool, LedgerError>>;
 }
 
 /// For how long a recorder that has just sent a chunk is not taken for gone.
@@ -223,15 +288,20 @@ pub enum Patience {
 /// How a claim ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimEnd {
-    /// The video is there. If its recorder is not back by then, the recording is forgotten.
+    /// Its row is in the catalog. If its recorder is not back by then, the recording is forgotten.
     Ready {
         /// For how long its account, and chunks that are not taken away, are kept.
         keep: Duration,
     },
-    /// It could not be made this time; it is tried again after this.
-    TryAgain(Duration),
-    /// It could not be made, and trying again by itself would not help.
-    Failed,
+    /// What was due could not be done this time; it is due again after this.
+    TryAgain {
+        /// After how long.
+        pause: Duration,
+        /// Why, where people are told.
+        fault: Option<Fault>,
+    },
+    /// The video could not be made, and trying again by itself would not help.
+    Failed(Fault),
 }
 
 /// A recording's account as it stands.
@@ -245,6 +315,10 @@ pub struct LedgerView {
     pub chunks: u32,
     /// Bytes stored.
     pub bytes: u64,
+    /// Who finalises it at the moment.
+    pub claimed_by: Option<NodeId>,
+    /// How far its merge is, where one runs: 0–100.
+    pub percent: Option<u8>,
 }
 
 /// Why the ledger gave no answer.
@@ -259,6 +333,7 @@ impl LedgerError {
     /// What a recorder is told.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
-        Code::StorageFailed.into()
+        const PAUSE_MS: u64 = 1000;
+        Refusal::from(Code::StorageFailed).retry_after_ms(PAUSE_MS)
     }
 }

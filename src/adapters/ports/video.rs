@@ -3,15 +3,18 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{ChunkStore, PortFuture, StoreError, StoredChunk};
-use crate::protocol::{
-    Code, Fence, RecordId, Refusal, RoomName, UserId,
-    recorder::{Did, Gap, RecordingState, SegmentWork, VideoKey},
+use super::{ChunkStore, OutboxEvent, PortFuture, StoreError, StoredChunk};
+use crate::{
+    domain::recording::VideoFacts,
+    protocol::{
+        Code, Fence, RecordId, Refusal, RoomName, UserId,
+        recorder::{Gap, RecordingState, SegmentWork, VideoKey},
+    },
 };
 
 /// Where finished videos and their posters are.
@@ -20,14 +23,60 @@ pub trait VideoStore: Send + Sync + 'static {
     /// was meant. What was there under the key is replaced.
     fn put(&self, key: &VideoKey, file: &Path, proof: FileProof) -> PortFuture<Result<(), StoreError>>;
 
-    /// Where a video can be read on this machine; `None` where there is none.
-    fn path(&self, key: &VideoKey) -> PortFuture<Result<Option<PathBuf>, StoreError>>;
+    /// Where a video can be read; `None` where there is none.
+    fn find(&self, key: &VideoKey) -> PortFuture<Result<Option<VideoSource>, StoreError>>;
+
+    /// Everything there of one recording.
+    fn of(&self, id: &RecordId) -> PortFuture<Result<Vec<VideoKey>, StoreError>>;
+
+    /// What is there, in order of name, at most `limit` after this one: for whoever looks for what nobody needs.
+    fn list(&self, after: Option<VideoKey>, limit: usize)
+    -> PortFuture<Result<Vec<StoredVideo>, StoreError>>;
 
     /// Takes a video away. Nothing there is no error.
     fn delete(&self, key: &VideoKey) -> PortFuture<Result<(), StoreError>>;
 
-    /// Space left for more. Unit: bytes.
-    fn free_bytes(&self) -> PortFuture<Result<u64, StoreError>>;
+    /// Space left for more; `None`: as much as anybody wants. Unit: bytes.
+    fn free_bytes(&self) -> PortFuture<Result<Option<u64>, StoreError>>;
+
+    /// Clears away what writes that never ended have left, and says how much that was.
+    fn sweep(&self) -> PortFuture<Result<Swept, StoreError>>;
+}
+
+/// Where a video can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VideoSource {
+    /// A file on this machine.
+    File(PathBuf),
+    /// Whoever wants it gets it there itself: a link that is good for a while.
+    Link(String),
+}
+
+/// Something in a video store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredVideo {
+    /// Its name.
+    pub key: VideoKey,
+    /// Unit: bytes.
+    pub size_bytes: u64,
+    /// How long it has been there, by the store's own clock where it has one.
+    pub age: Duration,
+}
+
+/// What was cleared away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Files or objects.
+    pub count: u64,
+    /// Unit: bytes.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Swept {
+    fn add_assign(&mut self, more: Self) {
+        self.count += more.count;
+        self.bytes += more.bytes;
+    }
 }
 
 /// What a file must be, to be the one that was meant.
@@ -53,8 +102,10 @@ impl FileProof {
 
 /// One row for each recording, for whoever looks for one: state, times, result.
 pub trait Catalog: Send + Sync + 'static {
-    /// Puts a row, unless there is one with a higher version or fence (M-3). `false`: there was, and it stands.
-    fn put(&self, row: CatalogRow) -> PortFuture<Result<bool, CatalogError>>;
+    /// Puts a row, unless there is one of a higher version, then fence, then revision (M-3). `false`: there was, and it stands.
+    /// The events wait in the [`Outbox`](super::Outbox) if and only if the row was put; those that wait there already are not
+    /// doubled.
+    fn put(&self, row: CatalogRow, events: Vec<OutboxEvent>) -> PortFuture<Result<bool, CatalogError>>;
 
     /// One row.
     fn get(&self, id: &RecordId) -> PortFuture<Result<Option<CatalogRow>, CatalogError>>;
@@ -62,8 +113,14 @@ pub trait Catalog: Send + Sync + 'static {
     /// Rows that fit, the newest first, from where a page before ended.
     fn page(&self, filter: CatalogFilter) -> PortFuture<Result<CatalogPage, CatalogError>>;
 
-    /// Takes a row away. Nothing there is no error.
-    fn delete(&self, id: &RecordId) -> PortFuture<Result<(), CatalogError>>;
+    /// Takes a row away, and has the events wait, whether or not there was one. Nothing there is no error.
+    fn delete(&self, id: &RecordId, events: Vec<OutboxEvent>) -> PortFuture<Result<(), CatalogError>>;
+
+    /// What the videos of an owner take. Unit: bytes.
+    fn owner_bytes(&self, owner: &UserId) -> PortFuture<Result<u64, CatalogError>>;
+
+    /// Recordings that are over for so long that they may go, the oldest first, at most `limit`.
+    fn due(&self, before: DueBefore, limit: u32) -> PortFuture<Result<Vec<CatalogRow>, CatalogError>>;
 }
 
 /// A recording as the catalog has it. Times are Unix milliseconds.
@@ -99,43 +156,17 @@ pub struct CatalogRow {
     pub version: u32,
     /// Under which claim this was written.
     pub fence: Fence,
+    /// Of its account when this was written: under one claim, what was known later stands.
+    pub revision: u64,
 }
 
-/// A finished video as the catalog has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VideoFacts {
-    /// Its name in the store.
-    pub key: VideoKey,
-    /// Its poster's name, where it has pictures.
-    pub poster: Option<VideoKey>,
-    /// Unit: milliseconds.
-    pub duration_ms: u64,
-    /// Unit: bytes.
-    pub size_bytes: u64,
-    /// Hexadecimal.
-    pub sha256: String,
-    /// Such as `vp9`, `opus`: in the order of the file's tracks.
-    pub codecs: Vec<String>,
-    /// Whether every chunk that was recorded is in it.
-    pub complete: bool,
-    /// Where something is missing.
-    pub gaps: Vec<Gap>,
-    /// What was done with each segment.
-    pub work: Vec<SegmentWork>,
-}
-
-impl VideoFacts {
-    /// The names of everything that it has in the store.
-    pub fn keys(&self) -> impl Iterator<Item = &VideoKey> {
-        std::iter::once(&self.key).chain(&self.poster)
-    }
-
-    /// The dearest thing that was done for it, for metrics.
-    #[must_use]
-    pub fn path(&self) -> &'static str {
-        self.work.iter().map(|segment| segment.did).max().map_or("none", Did::name)
-    }
+/// How old a recording is that may go. `None`: those of this kind are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DueBefore {
+    /// Complete, and its video was there before this. Unit: Unix milliseconds.
+    pub ready_ms: Option<u64>,
+    /// Failed, or with gaps, and over before this. Unit: Unix milliseconds.
+    pub partial_ms: Option<u64>,
 }
 
 /// Which rows are wanted.
@@ -179,6 +210,9 @@ pub enum CatalogError {
     /// It cannot be reached, or is too busy; trying again may help.
     #[error("the catalog cannot be reached: {0}")]
     Unavailable(String),
+    /// It does not let this node in, or not do this; somebody must act first.
+    #[error("the catalog refuses: {0}")]
+    Refused(String),
     /// What it holds cannot be understood.
     #[error("the catalog holds something strange: {0}")]
     Corrupt(String),
