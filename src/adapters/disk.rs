@@ -7,6 +7,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -15,7 +16,10 @@ use std::{
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::ports::{PortFuture, StoreError};
+use super::{
+    crash,
+    ports::{PortFuture, StoreError, Swept},
+};
 
 /// Blocking calls of one store at one time. Enough to keep a disk busy, and far below the number of threads that
 /// blocking work may take: a disk that hangs must not stop whatever else blocks.
@@ -57,6 +61,19 @@ fn interrupted() -> StoreError {
     StoreError::Failed("the work was interrupted".into())
 }
 
+/// A missing folder is no missing file: a disk that is not mounted may come back, so it is worth another try.
+pub(super) fn in_words(what: &Path, error: &io::Error) -> StoreError {
+    may_come_back(StoreError::io(what.display(), error))
+}
+
+/// The same of what was said in words already.
+pub(super) fn may_come_back(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Missing(what) => StoreError::Failed(what),
+        other => other,
+    }
+}
+
 /// A file that nobody counts yet; gone when this is dropped, unless it was renamed.
 #[derive(Debug)]
 pub(super) struct Partial {
@@ -75,7 +92,9 @@ impl Partial {
         let partial = Self::in_folder(folder);
         let mut file = partial.create()?;
         file.write_all(bytes)?;
+        crash::point("file.written");
         file.sync_all()?;
+        crash::point("file.synced");
         Ok(partial)
     }
 
@@ -90,8 +109,13 @@ impl Partial {
 
     /// Makes it official, in the place of whatever was there, and the name durable.
     pub(super) fn replace(self, name: &OsStr) -> io::Result<()> {
-        let folder = parent(&self.path);
+        self.replace_in(parent(&self.path), name)
+    }
+
+    /// The same in another folder of the same disk.
+    pub(super) fn replace_in(&self, folder: &Path, name: &OsStr) -> io::Result<()> {
         fs::rename(&self.path, folder.join(name))?;
+        crash::point("file.renamed");
         sync_folder(folder)
     }
 }
@@ -139,11 +163,82 @@ pub(super) fn is_partial(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(PARTIAL.as_bytes())
 }
 
+/// The time by the clock that dates the files in a folder. A folder of the network has its server's, and a node's own may be
+/// an hour off: what another node writes just now must not look old.
+pub(super) fn now(folder: &Path) -> io::Result<SystemTime> {
+    let probe = Partial::in_folder(folder);
+    probe.create()?.metadata()?.modified()
+}
+
+/// How long ago something was last changed. `None`: it is not there.
+pub(super) fn age(path: &Path, now: SystemTime) -> io::Result<Option<Duration>> {
+    match fs::symlink_metadata(path).and_then(|about| about.modified()) {
+        Ok(changed) => Ok(Some(now.duration_since(changed).unwrap_or_default())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether something was last changed so long ago that nobody can be at work on it.
-pub(super) fn is_left_behind(path: &Path) -> bool {
-    let changed = fs::symlink_metadata(path).and_then(|about| about.modified());
-    let age = changed.ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
-    age.is_some_and(|age| age > LEFT_BEHIND)
+pub(super) fn is_left_behind(path: &Path, now: SystemTime) -> bool {
+    age(path, now).is_ok_and(|age| age.is_some_and(|age| age > LEFT_BEHIND))
+}
+
+/// Removes a file, or a folder with all that is in it, and says how much that was: the bytes of a file with several names
+/// come free with the last of them. Its absence is no error.
+pub(super) fn clear_away(path: &Path) -> io::Result<Swept> {
+    let mut swept = Swept::default();
+    let about = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(swept),
+        about => about?,
+    };
+    if about.is_dir() {
+        for entry in entries(path)? {
+            swept += clear_away(&entry.path())?;
+        }
+        // Another node may clear it away too.
+        if let Err(error) = fs::remove_dir(path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+    } else {
+        remove_if_there(path)?;
+        swept += Swept { count: 1, bytes: if about.nlink() > 1 { 0 } else { about.len() } };
+    }
+    Ok(swept)
+}
+
+/// What a sweep at the start comes to where nothing can be written: full, read-only, or not ours to write. What is there
+/// can still be read, so that is no reason not to open.
+pub(super) fn swept_at_start(folder: &Path, swept: io::Result<Swept>) -> io::Result<()> {
+    match swept {
+        Ok(Swept { count: 0, .. }) => Ok(()),
+        Ok(Swept { count, bytes }) => {
+            tracing::info!(folder = %folder.display(), count, bytes, "cleared away what was left unfinished");
+            Ok(())
+        }
+        Err(error) if cannot_be_written(&error) => {
+            tracing::warn!(folder = %folder.display(), %error, "it cannot be written");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn cannot_be_written(error: &io::Error) -> bool {
+    const EACCES: i32 = 13;
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
+    ) || error.raw_os_error() == Some(EACCES)
+}
+
+/// Space left on a folder's disk. What is kept back for the system's administrator is not ours.
+pub(super) fn free_bytes(folder: &Path) -> Result<Option<u64>, StoreError> {
+    let space = rustix::fs::statvfs(folder).map_err(io::Error::from);
+    let space = space.map_err(|error| StoreError::io(folder.display(), &error))?;
+    Ok(Some(space.f_bavail.saturating_mul(space.f_frsize)))
 }
 
 /// Removes a file; its absence is no error.

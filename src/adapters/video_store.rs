@@ -7,20 +7,33 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
+    time::SystemTime,
 };
 
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    crash,
     disk::{self, Disk, Partial},
-    ports::{FileProof, PortFuture, StoreError, VideoStore},
+    ports::{FileProof, PortFuture, StoreError, StoredVideo, Swept, VideoSource, VideoStore},
 };
-use crate::protocol::{recorder::VideoKey, tokens::hex};
+use crate::protocol::{RecordId, recorder::VideoKey, tokens::hex};
 
 /// Read at once for the checksum. Unit: bytes.
 const READ_BYTES: usize = 256 * 1024;
+
+/// What is under a key, as HTTP calls it.
+#[must_use]
+pub fn media_type(key: &VideoKey) -> &'static str {
+    match key.extension() {
+        "mkv" => "video/x-matroska",
+        "mp4" => "video/mp4",
+        "jpg" => "image/jpeg",
+        _ => "video/webm",
+    }
+}
 
 /// A video store on a folder.
 #[derive(Debug, Clone)]
@@ -34,10 +47,11 @@ impl FolderVideos {
     /// unfinished. Blocks.
     ///
     /// # Errors
-    /// The folder cannot be made or read.
+    /// The folder cannot be made or read. One that is full or read-only is opened.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let folder = root.join("recordings");
-        let opened = disk::make_folders(&folder).and_then(|()| sweep(&folder));
+        let opened = disk::make_folders(&folder);
+        let opened = opened.and_then(|()| disk::swept_at_start(&folder, sweep(&folder)));
         opened.map_err(|error| StoreError::io(folder.display(), &error))?;
         Ok(Self { disk: Disk::new(), folder: folder.into() })
     }
@@ -47,21 +61,61 @@ impl FolderVideos {
         key: &VideoKey,
         work: impl FnOnce(&Path) -> Result<T, StoreError> + Send + 'static,
     ) -> PortFuture<Result<T, StoreError>> {
-        let path = self.folder.join(key.as_str());
-        self.disk.run(move || work(&path))
+        let (folder, path) = (self.folder.clone(), self.folder.join(key.as_str()));
+        self.disk.run(move || {
+            work(&path).map_err(|error| if folder.is_dir() { error } else { disk::may_come_back(error) })
+        })
+    }
+
+    /// Work on the whole folder.
+    fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> PortFuture<Result<T, StoreError>> {
+        let folder = self.folder.clone();
+        self.disk.run(move || work(&folder).map_err(|error| disk::in_words(&folder, &error)))
     }
 }
 
-fn sweep(folder: &Path) -> io::Result<()> {
+fn has_folder(place: &Path) -> bool {
+    place.parent().is_some_and(Path::is_dir)
+}
+
+/// Every name of a video, in order.
+fn keys(folder: &Path) -> io::Result<Vec<VideoKey>> {
+    let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+    let files = disk::entries(folder)?.filter(is_file);
+    let mut keys: Vec<_> = files.filter_map(|entry| VideoKey::parse(entry.file_name().to_str()?)).collect();
+    keys.sort();
+    Ok(keys)
+}
+
+/// `None`: it went away meanwhile.
+fn stored(folder: &Path, key: VideoKey, now: SystemTime) -> io::Result<Option<StoredVideo>> {
+    let path = folder.join(key.as_str());
+    let about = match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        about => about?,
+    };
+    let age = now.duration_since(about.modified()?).unwrap_or_default();
+    Ok(Some(StoredVideo { key, size_bytes: about.len(), age }))
+}
+
+fn sweep(folder: &Path) -> io::Result<Swept> {
+    let now = disk::now(folder)?;
+    let mut swept = Swept::default();
     for entry in disk::entries(folder)? {
-        if disk::is_partial(&entry.file_name())
-            && disk::is_left_behind(&entry.path())
-            && let Err(error) = disk::remove_if_there(&entry.path())
-        {
-            tracing::warn!(path = %entry.path().display(), %error, "cannot clear away what was left");
+        let path = entry.path();
+        if disk::is_partial(&entry.file_name()) && disk::is_left_behind(&path, now) {
+            match disk::clear_away(&path) {
+                Ok(more) => swept += more,
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "cannot clear away what was left");
+                }
+            }
         }
     }
-    Ok(())
+    Ok(swept)
 }
 
 impl VideoStore for FolderVideos {
@@ -70,30 +124,46 @@ impl VideoStore for FolderVideos {
         self.run(key, move |place| put(&file, place, proof))
     }
 
-    fn path(&self, key: &VideoKey) -> PortFuture<Result<Option<PathBuf>, StoreError>> {
+    fn find(&self, key: &VideoKey) -> PortFuture<Result<Option<VideoSource>, StoreError>> {
         self.run(key, |place| match fs::symlink_metadata(place) {
-            Ok(about) => Ok(about.is_file().then(|| place.to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(about) => Ok(about.is_file().then(|| VideoSource::File(place.to_owned()))),
+            // Where the whole folder is away, nobody may take its videos for gone.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && has_folder(place) => Ok(None),
             Err(error) => Err(StoreError::io(place.display(), &error)),
+        })
+    }
+
+    fn of(&self, id: &RecordId) -> PortFuture<Result<Vec<VideoKey>, StoreError>> {
+        let id = Some(id.clone());
+        self.look(move |folder| Ok(keys(folder)?.into_iter().filter(|key| key.record_id() == id).collect()))
+    }
+
+    fn list(
+        &self,
+        after: Option<VideoKey>,
+        limit: usize,
+    ) -> PortFuture<Result<Vec<StoredVideo>, StoreError>> {
+        self.look(move |folder| {
+            let now = disk::now(folder)?;
+            let rest = keys(folder)?.into_iter().filter(|key| after.as_ref().is_none_or(|after| key > after));
+            rest.filter_map(|key| stored(folder, key, now).transpose()).take(limit).collect()
         })
     }
 
     fn delete(&self, key: &VideoKey) -> PortFuture<Result<(), StoreError>> {
         self.run(key, |place| {
-            let folder = place.parent().unwrap_or(place);
-            let deleted = disk::remove_if_there(place).and_then(|()| disk::sync_folder(folder));
+            let deleted = disk::remove_if_there(place).and_then(|()| sync_parent(place));
             deleted.map_err(|error| StoreError::io(place.display(), &error))
         })
     }
 
-    fn free_bytes(&self) -> PortFuture<Result<u64, StoreError>> {
+    fn free_bytes(&self) -> PortFuture<Result<Option<u64>, StoreError>> {
         let folder = self.folder.clone();
-        self.disk.run(move || {
-            let space = rustix::fs::statvfs(&*folder).map_err(io::Error::from);
-            let space = space.map_err(|error| StoreError::io(folder.display(), &error))?;
-            // What is kept back for the system's administrator is not ours.
-            Ok(space.f_bavail.saturating_mul(space.f_frsize))
-        })
+        self.disk.run(move || disk::free_bytes(&folder))
+    }
+
+    fn sweep(&self) -> PortFuture<Result<Swept, StoreError>> {
+        self.look(sweep)
     }
 }
 
@@ -101,14 +171,18 @@ impl VideoStore for FolderVideos {
 fn put(file: &Path, place: &Path, proof: FileProof) -> Result<(), StoreError> {
     let named = |error| StoreError::io(place.display(), &error);
     match open_file(file) {
-        Ok(opened) => prove(opened, proof)?,
+        Ok(opened) => prove_durable(opened, proof)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return check_moved(place, proof, StoreError::io(file.display(), &error));
         }
         Err(error) => return Err(StoreError::io(file.display(), &error)),
     }
+    crash::point("video.proven");
     match fs::rename(file, place) {
-        Ok(()) => sync_parent(place).map_err(named),
+        Ok(()) => {
+            crash::point("video.renamed");
+            sync_parent(place).map_err(named)
+        }
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => put_copy(file, place, proof),
         // Over NFS a rename that was done may be reported so, when its first answer was lost.
         Err(error) if error.kind() == io::ErrorKind::NotFound => check_moved(place, proof, named(error)),
@@ -121,7 +195,7 @@ fn check_moved(place: &Path, proof: FileProof, otherwise: StoreError) -> Result<
     let Ok(moved) = open_file(place) else {
         return Err(otherwise);
     };
-    prove(moved, proof)?;
+    prove_durable(moved, proof)?;
     sync_parent(place).map_err(|error| StoreError::io(place.display(), &error))
 }
 
@@ -142,7 +216,7 @@ fn put_copy(file: &Path, place: &Path, proof: FileProof) -> Result<(), StoreErro
     let mut source = File::open(file).map_err(|error| StoreError::io(file.display(), &error))?;
     let copied = partial.create().and_then(|mut copy| io::copy(&mut source, &mut copy));
     copied.map_err(named)?;
-    prove(File::open(partial.path()).map_err(named)?, proof)?;
+    prove_durable(File::open(partial.path()).map_err(named)?, proof)?;
     partial.replace(place.file_name().unwrap_or_default()).map_err(named)?;
     if let Err(error) = disk::remove_if_there(file) {
         tracing::warn!(file = %file.display(), %error, "cannot remove what was copied");
@@ -155,10 +229,14 @@ fn sync_parent(place: &Path) -> io::Result<()> {
 }
 
 /// Makes a file durable and reads it whole: only what is there counts.
-fn prove(file: File, proof: FileProof) -> Result<(), StoreError> {
+fn prove_durable(file: File, proof: FileProof) -> Result<(), StoreError> {
     let unreadable = |error: io::Error| StoreError::io("a finished file", &error);
     file.sync_all().map_err(unreadable)?;
-    let found = measure(file).map_err(unreadable)?;
+    prove(measure(file).map_err(unreadable)?, proof)
+}
+
+/// Whether what was read is what was meant.
+pub(super) fn prove(found: FileProof, proof: FileProof) -> Result<(), StoreError> {
     if found == proof {
         return Ok(());
     }

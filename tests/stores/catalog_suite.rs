@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::future::{BoxFuture, join_all};
 use greenroom::{
-    adapters::ports::{Catalog, CatalogCursor, CatalogFilter, CatalogRow, VideoFacts},
+    adapters::ports::{Catalog, CatalogCursor, CatalogFilter, CatalogRow, DueBefore},
+    domain::recording::VideoFacts,
     protocol::{
         Fence, RoomName, UserId,
         recorder::{Did, Gap, RecordingState, SegmentWork, VideoKey},
@@ -21,10 +22,13 @@ pub async fn suite(open: Open<'_>) {
     keeps_every_field(open).await;
     never_goes_back(open).await;
     pages_from_the_newest_on(open).await;
+    names_are_in_order_of_their_bytes(open).await;
     pages_while_others_write(open).await;
     filters_combine(open).await;
     search_takes_words_as_they_are(open).await;
     deletes(open).await;
+    adds_up_what_an_owner_has(open).await;
+    finds_what_may_go(open).await;
     takes_many_writers(open).await;
 }
 
@@ -46,6 +50,7 @@ pub fn row(name: &str, started_ms: u64) -> CatalogRow {
         video: None,
         version: 1,
         fence: Fence(0),
+        revision: 0,
     }
 }
 
@@ -62,8 +67,8 @@ fn full(name: &str) -> CatalogRow {
         missing: vec![0, 7, u32::MAX],
         error: Some(("merge_failed".into(), "it's\nso".into())),
         video: Some(VideoFacts {
-            key: VideoKey::new(&id(name), 2, "webm"),
-            poster: Some(VideoKey::new(&id(name), 2, "jpg")),
+            key: VideoKey::new(&id(name), Fence(2), "webm"),
+            poster: Some(VideoKey::new(&id(name), Fence(2), "jpg")),
             duration_ms: 60_000,
             size_bytes: 1 << 40,
             sha256: "ab".repeat(32),
@@ -79,6 +84,7 @@ fn full(name: &str) -> CatalogRow {
         }),
         version: 2,
         fence: Fence(1 << 40),
+        revision: 1 << 50,
         ..row(name, 1_700_000_000_000)
     }
 }
@@ -113,38 +119,46 @@ async fn keeps_every_field(open: Open<'_>) {
         },
     ];
     let catalog = open("fields").await;
+    let zero =
+        |text: &str| CatalogRow { error: Some(("merge_failed".into(), text.into())), ..row("zero", 6) };
     for row in &rows {
-        assert!(catalog.put(row.clone()).await.unwrap());
+        assert!(catalog.put(row.clone(), vec![]).await.unwrap());
     }
     let again = open("fields").await;
     for row in &rows {
         assert_eq!(again.get(&row.record_id).await.unwrap().as_ref(), Some(row));
     }
     assert_eq!(again.get(&id("unknown")).await.unwrap(), None);
-    assert_eq!(again.page(filter(9)).await.unwrap().rows.len(), 3);
+    // Not every database has a character zero, and programs have been heard to say it.
+    assert!(catalog.put(zero("a\0b"), vec![]).await.unwrap());
+    assert_eq!(again.get(&id("zero")).await.unwrap(), Some(zero("a\u{fffd}b")));
+    assert_eq!(again.page(filter(9)).await.unwrap().rows.len(), 4);
 }
 
 async fn never_goes_back(open: Open<'_>) {
     let catalog = open("guard").await;
-    let at = |version, fence, title: &str| CatalogRow {
+    let at = |version, fence, revision, title: &str| CatalogRow {
         version,
         fence: Fence(fence),
+        revision,
         title: Some(title.into()),
         ..row("guarded", 1)
     };
     // What is put, and whether it then stands.
     for (put, stands) in [
-        (at(1, 5, "first"), true),
-        (at(1, 5, "the same claim goes on"), true),
-        (at(1, 4, "an outdated claim"), false),
-        (at(1, 6, "a later claim"), true),
-        (at(2, 6, "the next version"), true),
-        (at(1, 9, "an outdated version"), false),
-        (at(2, 5, "an outdated claim of this version"), false),
-        (at(3, 0, "the third version"), true),
+        (at(1, 5, 3, "first"), true),
+        (at(1, 5, 3, "the same claim goes on"), true),
+        (at(1, 5, 4, "and knows more"), true),
+        (at(1, 5, 3, "what it knew before"), false),
+        (at(1, 4, 9, "an outdated claim"), false),
+        (at(1, 6, 0, "a later claim"), true),
+        (at(2, 6, 0, "the next version"), true),
+        (at(1, 9, 9, "an outdated version"), false),
+        (at(2, 5, 9, "an outdated claim of this version"), false),
+        (at(3, 0, 0, "the third version"), true),
     ] {
         let before = catalog.get(&id("guarded")).await.unwrap();
-        assert_eq!(catalog.put(put.clone()).await.unwrap(), stands, "{put:?}");
+        assert_eq!(catalog.put(put.clone(), vec![]).await.unwrap(), stands, "{put:?}");
         let expected = if stands { Some(put) } else { before };
         assert_eq!(catalog.get(&id("guarded")).await.unwrap(), expected);
     }
@@ -155,10 +169,10 @@ async fn pages_from_the_newest_on(open: Open<'_>) {
     let catalog = open("order").await;
     // Two began in the same moment, and more than a page did in another.
     for (name, started) in [("b", 20), ("a", 20), ("old", 10), ("new", 30)] {
-        catalog.put(row(name, started)).await.unwrap();
+        catalog.put(row(name, started), vec![]).await.unwrap();
     }
     for name in ["s3", "s1", "s5", "s2", "s4"] {
-        catalog.put(row(name, 25)).await.unwrap();
+        catalog.put(row(name, 25), vec![]).await.unwrap();
     }
     let expected = ["new", "s1", "s2", "s3", "s4", "s5", "a", "b", "old"];
     for limit in [1, 2, 3, 4, 8, 9, 10, u32::MAX] {
@@ -172,10 +186,22 @@ async fn pages_from_the_newest_on(open: Open<'_>) {
     assert_eq!(open("order of none").await.page(filter(5)).await.unwrap().rows.len(), 0);
 }
 
+async fn names_are_in_order_of_their_bytes(open: Open<'_>) {
+    let catalog = open("bytes").await;
+    // Languages put `-` and `_` first or leave them out, and small letters beside their capitals.
+    let names_in_order = ["-b", "-c", "1-9", "10", "A", "B", "_a", "a", "a-b", "aB", "ab", "b"];
+    for name in names_in_order.iter().rev() {
+        catalog.put(row(name, 1), vec![]).await.unwrap();
+    }
+    for limit in [1, 3, 50] {
+        assert_eq!(names(&*catalog, filter(limit)).await, names_in_order, "{limit} on a page");
+    }
+}
+
 async fn pages_while_others_write(open: Open<'_>) {
     let catalog = open("moving").await;
     for at in 0..20_u64 {
-        catalog.put(row(&format!("row-{at}"), 100 + at)).await.unwrap();
+        catalog.put(row(&format!("row-{at}"), 100 + at), vec![]).await.unwrap();
     }
     let mut seen = Vec::new();
     let mut after = None;
@@ -183,8 +209,8 @@ async fn pages_while_others_write(open: Open<'_>) {
         let page = catalog.page(CatalogFilter { after, ..filter(3) }).await.unwrap();
         seen.extend(page.rows.iter().map(|row| row.record_id.to_string()));
         // One before the page, one whose page has passed, and one that was seen is gone.
-        catalog.put(row(&format!("newer-{turn}"), 1000 + turn)).await.unwrap();
-        catalog.delete(&id(&seen[0])).await.unwrap();
+        catalog.put(row(&format!("newer-{turn}"), 1000 + turn), vec![]).await.unwrap();
+        catalog.delete(&id(&seen[0]), vec![]).await.unwrap();
         after = page.next;
         if after.is_none() {
             break;
@@ -204,11 +230,11 @@ async fn filters_combine(open: Open<'_>) {
             let room = RoomName::parse(room).ok();
             let owner = UserId::parse(owner).ok();
             let title = Some(format!("Title {at}"));
-            catalog.put(CatalogRow { room, owner, state, title, ..row(&name, 1) }).await.unwrap();
+            catalog.put(CatalogRow { room, owner, state, title, ..row(&name, 1) }, vec![]).await.unwrap();
             expected.push(name);
         }
     }
-    catalog.put(row("of-nobody", 1)).await.unwrap();
+    catalog.put(row("of-nobody", 1), vec![]).await.unwrap();
     expected.push("of-nobody".into());
     let words = [None, Some("tle 1"), Some("blue")];
     for state in [None, Some(RecordingState::Ready), Some(RecordingState::Finalising)] {
@@ -252,10 +278,10 @@ async fn search_takes_words_as_they_are(open: Open<'_>) {
         ("sigma", "ΟΔΥΣΣΕΥΣ"),
     ];
     for (name, title) in titles {
-        catalog.put(CatalogRow { title: Some(title.into()), ..row(name, 1) }).await.unwrap();
+        catalog.put(CatalogRow { title: Some(title.into()), ..row(name, 1) }, vec![]).await.unwrap();
     }
     let room = RoomName::parse("Green-Room").ok();
-    catalog.put(CatalogRow { room, ..row("Id-Of_One", 1) }).await.unwrap();
+    catalog.put(CatalogRow { room, ..row("Id-Of_One", 1) }, vec![]).await.unwrap();
     for (searched, found) in [
         ("100%", vec!["percent"]),
         ("%", vec!["percent"]),
@@ -286,14 +312,78 @@ async fn search_takes_words_as_they_are(open: Open<'_>) {
 async fn deletes(open: Open<'_>) {
     let catalog = open("delete").await;
     for name in ["goes", "stays"] {
-        catalog.put(full(name)).await.unwrap();
+        catalog.put(full(name), vec![]).await.unwrap();
     }
     for _ in 0..2 {
-        catalog.delete(&id("goes")).await.expect("nothing there is no error");
+        catalog.delete(&id("goes"), vec![]).await.expect("nothing there is no error");
     }
     assert_eq!(catalog.get(&id("goes")).await.unwrap(), None);
     assert_eq!(names(&*catalog, filter(5)).await, ["stays"]);
-    assert!(catalog.put(row("goes", 1)).await.unwrap(), "an older version: there is no row any more");
+    assert!(catalog.put(row("goes", 1), vec![]).await.unwrap(), "an older version: there is no row any more");
+}
+
+async fn adds_up_what_an_owner_has(open: Open<'_>) {
+    let catalog = open("owners").await;
+    let ada = UserId::parse("ada").unwrap();
+    assert_eq!(catalog.owner_bytes(&ada).await.unwrap(), 0);
+    let sized = |name: &str, owner: &str, size_bytes| {
+        let video = full(name).video.map(|video| VideoFacts { size_bytes, ..video });
+        CatalogRow { owner: UserId::parse(owner).ok(), video, ..row(name, 1) }
+    };
+    let rows = [
+        sized("one", "ada", 1 << 40),
+        sized("two", "ada", 7),
+        sized("of-bob", "bob", 100),
+        sized("of-nobody", "", 1000),
+        CatalogRow { owner: Some(ada.clone()), ..row("without-video", 1) },
+    ];
+    for row in rows {
+        catalog.put(row, vec![]).await.unwrap();
+    }
+    assert_eq!(catalog.owner_bytes(&ada).await.unwrap(), (1 << 40) + 7);
+    catalog.delete(&id("one"), vec![]).await.unwrap();
+    assert_eq!(catalog.owner_bytes(&ada).await.unwrap(), 7);
+}
+
+async fn finds_what_may_go(open: Open<'_>) {
+    let catalog = open("due").await;
+    let ready = |name: &str, complete, ready_ms, ended_ms| CatalogRow {
+        state: RecordingState::Ready,
+        ready_ms: Some(ready_ms),
+        ended_ms,
+        video: full(name).video.map(|video| VideoFacts { complete, ..video }),
+        ..row(name, 5)
+    };
+    let of_state = |name: &str, state, ended_ms| CatalogRow { state, ended_ms, ..row(name, 30) };
+    let rows = [
+        ready("whole-20", true, 20, Some(1)),
+        ready("whole-10", true, 10, Some(1)),
+        ready("whole-30", true, 30, None),
+        ready("gaps-15", false, 100, Some(15)),
+        ready("gaps-5", false, 100, None),
+        of_state("failed-25", RecordingState::Failed, Some(25)),
+        of_state("failed-30", RecordingState::Failed, None),
+        of_state("recording", RecordingState::Recording, None),
+        of_state("finalising", RecordingState::Finalising, Some(1)),
+    ];
+    for row in rows {
+        catalog.put(row, vec![]).await.unwrap();
+    }
+    let catalog = &catalog;
+    let due = async move |ready_ms, partial_ms, limit| {
+        let due = catalog.due(DueBefore { ready_ms, partial_ms }, limit).await.unwrap();
+        due.iter().map(|row| row.record_id.to_string()).collect::<Vec<_>>()
+    };
+    assert!(due(None, None, 9).await.is_empty());
+    assert!(due(Some(10), Some(5), 9).await.is_empty(), "not older than that");
+    assert_eq!(due(Some(30), None, 9).await, ["whole-10", "whole-20"]);
+    assert_eq!(due(None, Some(30), 9).await, ["gaps-5", "gaps-15", "failed-25"]);
+    assert_eq!(
+        due(Some(u64::MAX), Some(26), 9).await,
+        ["gaps-5", "whole-10", "gaps-15", "whole-20", "failed-25", "whole-30"]
+    );
+    assert_eq!(due(Some(31), Some(31), 4).await, ["gaps-5", "whole-10", "gaps-15", "whole-20"]);
+    assert!(due(Some(31), Some(31), 0).await.is_empty());
 }
 
 /// From two openings at once, as from two nodes on one database.
@@ -304,8 +394,8 @@ async fn takes_many_writers(open: Open<'_>) {
         async move {
             for fence in 1..=10 {
                 let shared = CatalogRow { fence: Fence(fence), chunks: 1, ..row("shared", 1) };
-                catalog.put(shared).await.unwrap();
-                assert!(catalog.put(row(&format!("own-{at}-{fence}"), 2)).await.unwrap());
+                catalog.put(shared, vec![]).await.unwrap();
+                assert!(catalog.put(row(&format!("own-{at}-{fence}"), 2), vec![]).await.unwrap());
                 assert!(catalog.page(filter(5)).await.is_ok());
             }
         }

@@ -1,6 +1,6 @@
 //! What every chunk store must do.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -30,7 +30,12 @@ pub async fn suite(open: Open<'_>) {
     takes_a_hundred_at_once(open).await;
     lists_by_number(open).await;
     replaces_a_manifest_whole(open).await;
+    lets_one_of_many_begin(open).await;
+    lets_the_latest_of_many_manifests_stand(open).await;
     deletes_and_begins_again(open).await;
+    deletes_only_the_one_that_is_meant(open).await;
+    never_mixes_two_of_one_name(open).await;
+    says_its_age_and_space(open).await;
     commits_again(open).await;
     says_what_is_not_there(open).await;
 }
@@ -58,16 +63,22 @@ async fn put_marked(
     staged.commit(index(at), mark).await
 }
 
+/// Whose token is made of this letter.
+pub fn token(letter: char) -> TokenDigest {
+    TokenDigest::parse(&letter.to_string().repeat(64)).expect("a digest")
+}
+
 pub fn manifest(id: &RecordId, version: u32) -> Manifest {
     Manifest {
         record_id: id.clone(),
-        token: TokenDigest::parse(&"ab".repeat(32)).expect("a digest"),
+        token: token('a'),
         mime_type: MimeType::parse("video/webm;codecs=vp8,opus").expect("known"),
         framing: Framing::Indexed,
         room: None,
         title: Title::parse("Weekly \"sync\" 🎥").expect("valid"),
         owner: None,
         started_ms: 1_700_000_000_000,
+        ended_ms: None,
         state: RecordingState::Recording,
         stopped: false,
         announced: None,
@@ -75,6 +86,8 @@ pub fn manifest(id: &RecordId, version: u32) -> Manifest {
         fence: Fence(7),
         keep_until_ms: None,
         merged_chunks: None,
+        fault: None,
+        finished: None,
         revision: u64::from(version),
     }
 }
@@ -229,13 +242,46 @@ async fn replaces_a_manifest_whole(open: Open<'_>) {
     assert!(open().list(&id).await.unwrap().is_empty(), "a manifest is no chunk");
 }
 
+/// On several nodes at once.
+async fn lets_one_of_many_begin(open: Open<'_>) {
+    let id = id("begun");
+    let stores: Vec<_> = (0..8).map(|_| open()).collect();
+    let owners: Vec<_> = "01234567".chars().map(token).collect();
+    let creations = stores.iter().zip(&owners);
+    let creations = creations.map(|(store, &token)| store.create(Manifest { token, ..manifest(&id, 1) }));
+    let created: Vec<_> = join_all(creations).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(created.iter().filter(|&&created| created).count(), 1, "{created:?}");
+    let winner = created.iter().position(|&created| created).unwrap();
+    assert_eq!(open().manifest(&id).await.unwrap().map(|manifest| manifest.token), Some(owners[winner]));
+}
+
+async fn lets_the_latest_of_many_manifests_stand(open: Open<'_>) {
+    let id = id("revised");
+    let stores: Vec<_> = (0..4).map(|_| open()).collect();
+    assert!(stores[0].create(manifest(&id, 1)).await.unwrap());
+    for round in 0..5_u32 {
+        let versions = (0..12).map(|at| 2 + round * 12 + (at * 7 + round) % 12);
+        let saves = versions.zip(stores.iter().cycle());
+        let saves = saves.map(|(version, store)| store.save_manifest(manifest(&id, version)));
+        assert!(join_all(saves).await.iter().all(Result::is_ok));
+        let latest = manifest(&id, 2 + round * 12 + 11);
+        assert_eq!(open().manifest(&id).await.unwrap(), Some(latest));
+    }
+    // The same again is no error; another state of the same revision takes its place.
+    let again = manifest(&id, 61);
+    stores[1].save_manifest(again.clone()).await.unwrap();
+    let changed = Manifest { stopped: true, ..again };
+    stores[2].save_manifest(changed.clone()).await.unwrap();
+    assert_eq!(open().manifest(&id).await.unwrap(), Some(changed));
+}
+
 async fn deletes_and_begins_again(open: Open<'_>) {
     let (id, other) = (id("deleted"), id("neighbour"));
     let store = open();
     put(&*store, &other, 0, b"stays").await.unwrap();
     put(&*store, &id, 0, b"goes").await.unwrap();
     let staged = store.stage(&id, Bytes::from_static(b"too late")).await.unwrap();
-    store.delete(&id).await.unwrap();
+    store.delete(&id, None).await.unwrap();
 
     assert!(staged.commit(index(1), mark(b"too late")).await.is_err(), "its recording is gone");
     drop(staged);
@@ -247,11 +293,58 @@ async fn deletes_and_begins_again(open: Open<'_>) {
         assert!(!store.recordings().await.unwrap().contains(&id));
         assert_eq!(store.list(&other).await.unwrap().len(), 1);
     }
-    store.delete(&id).await.expect("nothing there is no error");
+    store.delete(&id, None).await.expect("nothing there is no error");
 
     assert_eq!(put(&*store, &id, 0, b"anew").await.unwrap(), Committed::Stored);
     assert_eq!(open().read(&id, index(0)).await.unwrap(), b"anew".as_slice());
     assert_eq!(open().list(&id).await.unwrap().len(), 1);
+}
+
+async fn deletes_only_the_one_that_is_meant(open: Open<'_>) {
+    let id = id("reused");
+    let store = open();
+    store.delete(&id, Some(token('a'))).await.expect("nothing there is no error");
+    put(&*store, &id, 0, b"of a").await.unwrap();
+    store.save_manifest(manifest(&id, 2)).await.unwrap();
+    store.delete(&id, Some(token('b'))).await.expect("another's is no error");
+    assert_eq!(open().list(&id).await.unwrap().len(), 1, "and stays");
+    assert_eq!(open().manifest(&id).await.unwrap(), Some(manifest(&id, 2)));
+    store.delete(&id, Some(token('a'))).await.unwrap();
+    assert_eq!(open().manifest(&id).await.unwrap(), None);
+    assert!(open().list(&id).await.unwrap().is_empty());
+}
+
+/// A node that slept comes late with what belongs to a recording whose name is another's by now.
+async fn never_mixes_two_of_one_name(open: Open<'_>) {
+    let id = id("mixed");
+    let (late, store) = (open(), open());
+    assert!(late.create(manifest(&id, 1)).await.unwrap());
+    let staged = late.stage(&id, Bytes::from_static(b"of the first")).await.unwrap();
+    store.delete(&id, Some(token('a'))).await.unwrap();
+    let second = Manifest { token: token('b'), ..manifest(&id, 1) };
+    assert!(store.create(second.clone()).await.unwrap());
+
+    assert!(staged.commit(index(0), mark(b"of the first")).await.is_err());
+    assert!(late.save_manifest(manifest(&id, 9)).await.is_err());
+    late.delete(&id, Some(token('a'))).await.unwrap();
+    drop(staged);
+    for store in [store, late, open()] {
+        assert!(store.list(&id).await.unwrap().is_empty());
+        assert_eq!(store.manifest(&id).await.unwrap(), Some(second.clone()));
+    }
+}
+
+async fn says_its_age_and_space(open: Open<'_>) {
+    let id = id("aged");
+    let store = open();
+    assert_eq!(store.age(&id).await.unwrap(), None);
+    put(&*store, &id, 0, b"young").await.unwrap();
+    let age = open().age(&id).await.unwrap().expect("it is there");
+    assert!(age < Duration::from_secs(60), "{age:?}");
+    assert!(store.free_bytes().await.unwrap().is_none_or(|bytes| bytes > 0));
+    store.sweep().await.expect("at any time");
+    assert_eq!(open().list(&id).await.unwrap().len(), 1, "nothing of it was left behind");
+    assert_eq!(open().manifest(&id).await.unwrap(), Some(manifest(&id, 1)));
 }
 
 /// A commit whose answer was lost is asked for again.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use greenroom::{
     adapters::{
         chunk_store::FolderChunks,
-        ports::{ChunkStore, Committed, StoreError, StoredChunk, VideoStore},
+        ports::{ChunkStore, Committed, StoreError, StoredChunk, Swept, VideoStore},
         video_store::FolderVideos,
     },
     protocol::chunk::ChunkMark,
@@ -58,7 +58,17 @@ async fn videos_in_a_folder_do_what_every_video_store_must() {
     video_suite::suite(&|| Arc::new(videos(&root.path().join("below"))), root.path()).await;
     assert_eq!(
         listing(&root.path().join("below/recordings")),
-        ["again.webm", "kept.webm", "replaced.webm", "stays.webm"]
+        [
+            "again.1.webm",
+            "kept.1.webm",
+            "o.9.mp4",
+            "of-two.9.webm",
+            "of.10.jpg",
+            "of.10.webm",
+            "of.9.webm",
+            "replaced.1.webm",
+            "stays.1.webm"
+        ]
     );
 }
 
@@ -68,14 +78,14 @@ async fn a_chunk_is_a_file_of_exactly_its_bytes() {
     let root = TempDir::new().unwrap();
     let store = chunks(root.path());
     put(&store, &id("tuesday"), 12, b"bytes").await.unwrap();
-    store.save_manifest(manifest(&id("tuesday"), 1)).await.unwrap();
+    store.save_manifest(manifest(&id("tuesday"), 12)).await.unwrap();
+    store.save_manifest(manifest(&id("tuesday"), 100)).await.unwrap();
     let folder = root.path().join("chunks/tuesday");
     assert_eq!(fs::read(folder.join("chunk_00000012")).unwrap(), b"bytes");
-    eventually("the staged name is gone", || listing(&folder).len() == 3).await;
-    let crc = mark(b"bytes").crc;
-    let expected =
-        ["chunk_00000012".to_owned(), "manifest.json".to_owned(), format!("mark_00000012_5_{crc:08x}_0_-")];
-    assert_eq!(listing(&folder), expected);
+    eventually("the staged name is gone", || listing(&folder).len() == 4).await;
+    let mark = format!("mark_00000012_5_{:08x}_0_-", mark(b"bytes").crc);
+    assert_eq!(listing(&folder), ["chunk_00000012", "manifest.json", &mark, "revisions"]);
+    assert_eq!(listing(&folder.join("revisions")), ["00000000000000000100.json"], "what is outdated is gone");
 }
 
 #[tokio::test]
@@ -262,11 +272,20 @@ async fn a_folder_that_vanishes_is_said_and_may_come_back() {
     assert!(is_transient(store.manifest(&id("away")).await.unwrap_err()));
     assert!(is_transient(store.recordings().await.unwrap_err()));
     assert!(is_transient(store.read(&id("away"), index(0)).await.unwrap_err()));
-    assert!(is_transient(store.delete(&id("away")).await.unwrap_err()));
+    assert!(is_transient(store.delete(&id("away"), None).await.unwrap_err()));
     assert!(is_transient(staged.commit(index(1), mark(b"next")).await.unwrap_err()));
     assert!(is_transient(put(&store, &id("new"), 0, b"x").await.unwrap_err()));
     assert!(is_transient(store.create(manifest(&id("new"), 1)).await.unwrap_err()));
-    assert!(videos.free_bytes().await.is_err());
+    assert!(is_transient(store.age(&id("away")).await.unwrap_err()));
+    assert!(is_transient(store.sweep().await.unwrap_err()));
+    assert!(is_transient(videos.find(&key("any")).await.unwrap_err()), "no video that is gone");
+    assert!(is_transient(videos.of(&id("any")).await.unwrap_err()));
+    assert!(is_transient(videos.list(None, 9).await.unwrap_err()));
+    let made = root.path().join("made");
+    fs::write(&made, b"video").unwrap();
+    assert!(is_transient(videos.put(&key("any"), &made, proof(b"video")).await.unwrap_err()));
+    assert!(made.exists(), "what could not be put is kept");
+    assert!(videos.free_bytes().await.is_err() && store.free_bytes().await.is_err());
     assert!(!here.exists(), "nothing is made where the disk was");
 
     fs::rename(&away, &here).unwrap();
@@ -281,10 +300,74 @@ async fn a_recording_that_another_node_deleted_begins_anew() {
     let root = TempDir::new().unwrap();
     let (one, other) = (chunks(root.path()), chunks(root.path()));
     put(&one, &id("shared"), 0, b"old").await.unwrap();
-    other.delete(&id("shared")).await.unwrap();
+    other.delete(&id("shared"), None).await.unwrap();
     assert_eq!(put(&one, &id("shared"), 0, b"new").await.unwrap(), Committed::Stored);
     assert_eq!(other.read(&id("shared"), index(0)).await.unwrap(), b"new".as_slice());
     assert_eq!(listing(&root.path().join("chunks")), ["shared"]);
+}
+
+/// A node died after it had put a recording aside and before it knew whose it was, or was too late to put it back.
+#[tokio::test]
+async fn what_was_put_aside_and_never_judged_comes_back() {
+    let root = TempDir::new().unwrap();
+    let store = chunks(root.path());
+    let all = root.path().join("chunks");
+    for name in ["lost-1", "taken"] {
+        put(&store, &id(name), 0, b"acknowledged").await.unwrap();
+        let aside = all.join(format!(".aside-{name}-0123456789abcdef0123456789abcdef"));
+        fs::rename(all.join(name), &aside).unwrap();
+    }
+    assert!(store.list(&id("lost-1")).await.unwrap().is_empty());
+    store.sweep().await.unwrap();
+    assert_eq!(store.recordings().await.unwrap(), [], "somebody may be at work on it");
+    put(&store, &id("taken"), 0, b"of another").await.unwrap();
+    let asides: Vec<_> = listing(&all).into_iter().filter(|name| name.starts_with(".aside-")).collect();
+    asides.iter().for_each(|name| make_old(&all.join(name)));
+
+    store.sweep().await.unwrap();
+    assert_eq!(store.read(&id("lost-1"), index(0)).await.unwrap(), b"acknowledged".as_slice());
+    assert_eq!(store.read(&id("taken"), index(0)).await.unwrap(), b"of another".as_slice());
+    let kept = all.join(".aside-taken-0123456789abcdef0123456789abcdef");
+    assert_eq!(fs::read(kept.join("chunk_00000000")).unwrap(), b"acknowledged", "nothing is thrown away");
+}
+
+/// An older state that is written late has a name that does not count.
+#[tokio::test]
+async fn a_state_that_comes_late_outdates_nothing() {
+    let root = TempDir::new().unwrap();
+    let store = chunks(root.path());
+    store.create(manifest(&id("late"), 1)).await.unwrap();
+    store.save_manifest(manifest(&id("late"), 6)).await.unwrap();
+    let revisions = root.path().join("chunks/late/revisions");
+    let older = serde_json::to_vec(&manifest(&id("late"), 5)).unwrap();
+    fs::write(revisions.join(format!("{:020}.json", 5)), older).unwrap();
+    for foreign in ["7.json", "00000000000000000009.json~", "x.json"] {
+        fs::write(revisions.join(foreign), b"foreign").unwrap();
+    }
+    assert_eq!(store.manifest(&id("late")).await.unwrap(), Some(manifest(&id("late"), 6)));
+}
+
+/// What a sweep says that it cleared away.
+#[tokio::test]
+async fn a_sweep_counts_what_it_clears_away() {
+    let root = TempDir::new().unwrap();
+    let (store, videos) = (chunks(root.path()), videos(root.path()));
+    assert_eq!(store.sweep().await.unwrap(), Swept::default());
+    put(&store, &id("swept"), 0, b"stays").await.unwrap();
+    let all = root.path().join("chunks");
+    let deleted = all.join(".deleted-gone-0123");
+    fs::create_dir(&deleted).unwrap();
+    fs::write(deleted.join("chunk_00000000"), b"12345").unwrap();
+    fs::hard_link(deleted.join("chunk_00000000"), deleted.join("mark_00000000_5_00000000_0_-")).unwrap();
+    let partials = [all.join("swept/.partial-01"), root.path().join("recordings/.partial-01")];
+    for partial in &partials {
+        fs::write(partial, b"123").unwrap();
+        make_old(partial);
+    }
+    assert_eq!(store.sweep().await.unwrap(), Swept { count: 3, bytes: 8 }, "two names are one file's bytes");
+    assert_eq!(videos.sweep().await.unwrap(), Swept { count: 1, bytes: 3 });
+    assert!(!deleted.exists() && partials.iter().all(|partial| !partial.exists()));
+    assert_eq!(store.list(&id("swept")).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -318,11 +401,11 @@ async fn a_link_is_no_video_and_leads_nowhere() {
     let store = videos(root.path());
     let secret: PathBuf = root.path().join("secret");
     fs::write(&secret, b"secret").unwrap();
-    let place = root.path().join("recordings/kept.webm");
+    let place = root.path().join("recordings/kept.1.webm");
     std::os::unix::fs::symlink(&secret, &place).unwrap();
-    assert_eq!(store.path(&key("kept")).await.unwrap(), None);
-    fs::create_dir(root.path().join("recordings/folder.webm")).unwrap();
-    assert_eq!(store.path(&key("folder")).await.unwrap(), None);
+    assert_eq!(store.find(&key("kept")).await.unwrap(), None);
+    fs::create_dir(root.path().join("recordings/folder.1.webm")).unwrap();
+    assert_eq!(store.find(&key("folder")).await.unwrap(), None);
 
     // A link in the place of a finished file is not taken for it either.
     let link = root.path().join("link");

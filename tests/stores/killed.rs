@@ -45,7 +45,7 @@ async fn writes_until_it_is_killed() {
     for at in from..from + puts {
         let answer = put(&store, &id("killed"), at, &payload(at)).await.unwrap();
         assert_eq!(answer, Committed::Stored);
-        catalog.put(CatalogRow { chunks: at + 1, ..row("killed", 1) }).await.unwrap();
+        catalog.put(CatalogRow { chunks: at + 1, ..row("killed", 1) }, vec![]).await.unwrap();
         println!("\n{ACKED}{at}");
     }
 }
@@ -121,7 +121,7 @@ fn nothing_is_acknowledged_before_bytes_and_names_are_synced() {
         ("mkdir(", format!("{folder}/killed\"")),
         ("fsync(", format!("<{folder}>")),
         ("fsync(", format!("<{folder}/killed/.partial-")),
-        ("rename(", "/killed/manifest.json\"".to_owned()),
+        ("link", "/killed/manifest.json\"".to_owned()),
         ("fsync(", format!("<{folder}/killed>")),
         ("write(", format!("<{folder}/killed/.partial-")),
         ("fsync(", format!("<{folder}/killed/.partial-")),

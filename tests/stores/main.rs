@@ -1,7 +1,7 @@
 //! What every chunk store, every video store and every catalog must do, whatever it is kept on.
 //!
 //! Each suite is written against the port. A suite's argument opens the store anew, as a restarted node would; so the
-//! implementations on other servers are held to the same tests. What only a folder can do wrong stands in `folders`.
+//! implementations on other servers are held to the same tests. What only one of them can do wrong stands in a file of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,8 +15,16 @@ mod catalog_suite;
 mod chunk_suite;
 mod folders;
 mod killed;
+mod outbox_suite;
+mod postgres;
+mod redis;
+mod s3;
+#[path = "../support/s3.rs"]
+mod s3_server;
 mod small_disk;
 mod sql;
+#[path = "../support/mod.rs"]
+mod support;
 mod video_suite;
 
 use std::time::{Duration, Instant};

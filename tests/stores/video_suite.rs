@@ -1,10 +1,10 @@
 //! What every video store must do.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use greenroom::{
-    adapters::ports::{FileProof, StoreError, VideoStore},
-    protocol::recorder::VideoKey,
+    adapters::ports::{FileProof, StoreError, StoredVideo, VideoSource, VideoStore},
+    protocol::{Fence, recorder::VideoKey},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -19,11 +19,13 @@ pub async fn suite(open: Open<'_>, desk: &Path) {
     replaces_only_by_what_was_meant(open, desk).await;
     finds_its_work_done(open, desk).await;
     deletes(open, desk).await;
-    assert!(open().free_bytes().await.unwrap() > 0);
+    tells_what_is_there(open, desk).await;
+    assert!(open().free_bytes().await.unwrap().is_none_or(|bytes| bytes > 0));
+    open().sweep().await.expect("at any time");
 }
 
 pub fn key(text: &str) -> VideoKey {
-    VideoKey::new(&id(text), 1, "webm")
+    VideoKey::new(&id(text), Fence(1), "webm")
 }
 
 pub fn proof(bytes: &[u8]) -> FileProof {
@@ -32,7 +34,14 @@ pub fn proof(bytes: &[u8]) -> FileProof {
 
 /// What is under a key.
 pub async fn read(store: &dyn VideoStore, key: &VideoKey) -> Option<Vec<u8>> {
-    store.path(key).await.unwrap().map(|path| fs::read(path).unwrap())
+    match store.find(key).await.unwrap()? {
+        VideoSource::File(path) => Some(fs::read(path).unwrap()),
+        // As a browser gets it.
+        VideoSource::Link(link) => {
+            let answer = reqwest::get(&link).await.unwrap().error_for_status().unwrap();
+            Some(answer.bytes().await.unwrap().to_vec())
+        }
+    }
 }
 
 async fn keeps_what_was_put(open: Open<'_>, desk: &Path) {
@@ -44,7 +53,11 @@ async fn keeps_what_was_put(open: Open<'_>, desk: &Path) {
     open().put(&key, &file, proof(&video)).await.unwrap();
     assert!(read(&*open(), &key).await.as_deref() == Some(&video), "as it was made");
     assert!(!file.exists(), "it was moved");
-    assert_eq!(read(&*open(), &VideoKey::new(&id("kept"), 2, "webm")).await, None, "each version has a key");
+    assert_eq!(
+        read(&*open(), &VideoKey::new(&id("kept"), Fence(2), "webm")).await,
+        None,
+        "each version has a key"
+    );
 }
 
 async fn replaces_only_by_what_was_meant(open: Open<'_>, desk: &Path) {
@@ -90,4 +103,39 @@ async fn deletes(open: Open<'_>, desk: &Path) {
     }
     assert_eq!(read(&*open(), &key).await, None);
     assert!(read(&*open(), &other).await.is_some());
+}
+
+async fn tells_what_is_there(open: Open<'_>, desk: &Path) {
+    let file = desk.join("of.webm");
+    let named = |name: &str, fence, extension| VideoKey::new(&id(name), Fence(fence), extension);
+    // One's name is the beginning of the other's.
+    let mine = [named("of", 10, "jpg"), named("of", 10, "webm"), named("of", 9, "webm")];
+    let others = [named("of-two", 9, "webm"), named("o", 9, "mp4")];
+    for key in mine.iter().chain(&others) {
+        fs::write(&file, key.as_str()).unwrap();
+        open().put(key, &file, proof(key.as_str().as_bytes())).await.unwrap();
+    }
+    let mut found = open().of(&id("of")).await.unwrap();
+    found.sort();
+    assert_eq!(found, mine);
+    assert_eq!(open().of(&id("of-none")).await.unwrap(), []);
+
+    let all = open().list(None, 1000).await.unwrap();
+    assert!(all.is_sorted_by_key(|video| video.key.clone()), "{all:?}");
+    for key in mine.iter().chain(&others) {
+        let stored = all.iter().find(|video| video.key == *key).expect("all of them");
+        assert_eq!(stored.size_bytes, key.as_str().len() as u64);
+        assert!(stored.age < Duration::from_secs(60), "{stored:?}");
+    }
+    // In pieces it is the same.
+    let (mut pieces, mut after) = (vec![], None);
+    loop {
+        let piece = open().list(after, 2).await.unwrap();
+        assert!(piece.len() <= 2);
+        let Some(last) = piece.last() else { break };
+        after = Some(last.key.clone());
+        pieces.extend(piece);
+    }
+    let keys = |videos: &[StoredVideo]| videos.iter().map(|video| video.key.clone()).collect::<Vec<_>>();
+    assert_eq!(keys(&pieces), keys(&all));
 }

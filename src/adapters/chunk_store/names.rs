@@ -1,18 +1,37 @@
-//! What files in a recording's folder are called, and what their names say.
+//! What files in a recording's folder are called, or objects in its place in a bucket, and what their names say.
 
 use std::{ffi::OsStr, fmt::Write as _};
 
-use crate::protocol::chunk::{ChunkIndex, ChunkMark};
+use crate::protocol::{
+    TokenDigest,
+    chunk::{ChunkIndex, ChunkMark},
+};
 
-/// Holds what is known of the recording as a whole.
+/// Holds what was known of the recording as a whole when it began.
 pub(super) const MANIFEST: &str = "manifest.json";
+
+/// The folder of what was known of it later.
+pub(super) const REVISIONS: &str = "revisions";
+
+/// What was known of it at this revision.
+pub(super) fn revision(number: u64) -> String {
+    format!("{number:020}.json")
+}
 
 const CHUNK: &str = "chunk_";
 const MARK: &str = "mark_";
 
+/// Tells one recording from another of the same name: the beginning of its token's digest.
+pub(in crate::adapters) fn whose(token: &TokenDigest) -> String {
+    const DIGITS: usize = 16;
+    let mut digits = token.to_hex();
+    digits.truncate(DIGITS);
+    digits
+}
+
 /// What a file is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Name {
+pub(in crate::adapters) enum Name {
     /// A chunk in its place.
     Chunk(ChunkIndex),
     /// What was noted of a chunk that was meant for this place.
@@ -21,7 +40,7 @@ pub(super) enum Name {
 
 impl Name {
     /// Reads a name; `None` for whatever was not put there by this store.
-    pub(super) fn parse(name: &OsStr) -> Option<Self> {
+    pub(in crate::adapters) fn parse(name: &OsStr) -> Option<Self> {
         let text = name.to_str()?;
         let read = match text.strip_prefix(CHUNK) {
             Some(digits) => Self::Chunk(index(digits)?),
@@ -32,7 +51,7 @@ impl Name {
     }
 
     /// `chunk_<index>`, or `mark_<index>_<length>_<crc>_<1 where a segment begins, else 0>_<timecode or ->`.
-    pub(super) fn to_text(self) -> String {
+    pub(in crate::adapters) fn to_text(self) -> String {
         match self {
             Self::Chunk(index) => format!("{CHUNK}{:08}", index.get()),
             Self::Mark(index, mark) => {

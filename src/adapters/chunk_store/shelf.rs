@@ -6,11 +6,15 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::{DirEntryExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
-use super::{super::disk, names::Name};
+use super::{
+    super::{crash, disk},
+    names::Name,
+};
 use crate::{
-    adapters::ports::{Committed, StoredChunk},
+    adapters::ports::{Committed, StoredChunk, Swept},
     protocol::{
         chunk::{ChunkIndex, ChunkMark, begins_like_media},
         limits,
@@ -40,10 +44,12 @@ impl Shelf {
         for _ in 0..TRIES {
             // Where a twin with this mark has made the name, its bytes are as good: they were durable before.
             link(staged, &noted)?;
+            crash::point("place.noted");
             match link(&noted, &place) {
                 Ok(()) => {
                     let ours = same_file(staged, &place)?;
                     let mark = if ours { mark } else { self.give_way(staged, &noted, index)? };
+                    crash::point("place.linked");
                     // Before anybody hears of it, also of somebody else's chunk: it may not be durable yet (L-1).
                     disk::sync_folder(&self.0)?;
                     return Ok(if ours { Committed::Stored } else { Committed::Taken(mark) });
@@ -122,32 +128,33 @@ impl Shelf {
     }
 
     /// Clears away what a crash left: unfinished files, and notes of chunks that never had a place.
-    pub(super) fn sweep(&self) -> io::Result<()> {
+    pub(super) fn sweep(&self, now: SystemTime) -> io::Result<Swept> {
         let entries: Vec<_> = disk::entries(&self.0)?.collect();
         let name = |entry: &fs::DirEntry| Name::parse(&entry.file_name());
         let is_chunk = |entry: &&fs::DirEntry| matches!(name(entry), Some(Name::Chunk(_)));
         // By the listing alone: a folder may hold a million of them.
         let chunks: HashSet<_> = entries.iter().filter(is_chunk).map(fs::DirEntry::ino).collect();
+        let mut swept = Swept::default();
         for entry in &entries {
             let of_a_loser = || matches!(name(entry), Some(Name::Mark(..))) && !chunks.contains(&entry.ino());
             if disk::is_partial(&entry.file_name()) || of_a_loser() {
                 let path = entry.path();
-                if disk::is_left_behind(&path) {
-                    disk::remove_if_there(&path)?;
+                if disk::is_left_behind(&path, now) {
+                    swept += disk::clear_away(&path)?;
                 }
             }
         }
-        if disk::is_left_behind(&self.0) {
+        if disk::is_left_behind(&self.0, now) {
             // Fails where there is anything in it.
             let _ = fs::remove_dir(&self.0);
         }
-        Ok(())
+        Ok(swept)
     }
 }
 
 /// Gives a file a second name, unless the name is taken. That it is taken is no error: by whom is asked for afterwards,
 /// because over NFS a link that was made may be reported as taken, when its first answer was lost.
-fn link(file: &Path, name: &Path) -> io::Result<()> {
+pub(super) fn link(file: &Path, name: &Path) -> io::Result<()> {
     match fs::hard_link(file, name) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         done => done,

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::tail::{Progress, Tail};
-use crate::adapters::ports::MergeError;
+use crate::adapters::{crash, ports::MergeError};
 
 /// Most of what a program writes to its standard output that is kept. Unit: bytes.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
@@ -142,7 +142,9 @@ fn start(task: &Task<'_>) -> Result<Child, MergeError> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // What a program would send over the network or read from a configuration is none of a merge's business.
     command.env_clear().envs([("PATH", SYSTEM_PATH), ("LC_ALL", "C")]);
-    command.spawn().map_err(|error| match error.kind() {
+    let spawned = command.spawn();
+    crash::point("ffmpeg.begun");
+    spawned.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
             MergeError::Unavailable(format!("{}: {error}", task.program.display()))
         }

@@ -1,0 +1,139 @@
+//! Videos as objects: `recordings/<key>`, which whoever wants one gets from the bucket by a link that is good for a while.
+
+use std::{io, ops::ControlFlow, path::Path, sync::Arc};
+
+use object_store::ObjectMeta;
+
+use super::{
+    bucket::{self, Bucket},
+    trouble::Trouble,
+    upload::Upload,
+};
+use crate::{
+    adapters::ports::{FileProof, PortFuture, StoreError, StoredVideo, Swept, VideoSource, VideoStore},
+    protocol::{RecordId, recorder::VideoKey},
+};
+
+const FOLDER: &str = "recordings/";
+
+/// A video store in a bucket.
+#[derive(Clone)]
+pub struct S3Videos {
+    bucket: Arc<Bucket>,
+}
+
+impl S3Videos {
+    /// The videos of this bucket.
+    #[must_use]
+    pub const fn new(bucket: Arc<Bucket>) -> Self {
+        Self { bucket }
+    }
+
+    fn run<T, E, F>(
+        &self,
+        work: impl FnOnce(Arc<Bucket>) -> F + Send + 'static,
+    ) -> PortFuture<Result<T, StoreError>>
+    where
+        T: Send + 'static,
+        E: From<Trouble> + Into<StoreError> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let bucket = self.bucket.clone();
+        Box::pin(async move { bucket.run(work).await.map_err(E::into) })
+    }
+}
+
+fn name(key: &VideoKey) -> String {
+    format!("{FOLDER}{}", key.as_str())
+}
+
+fn key_of(object: &ObjectMeta) -> Option<VideoKey> {
+    VideoKey::parse(object.location.filename()?)
+}
+
+/// Sends a file, unless that was done already, by a node that died before it could say so.
+async fn put(bucket: Arc<Bucket>, key: &VideoKey, path: &Path, proof: FileProof) -> Result<(), StoreError> {
+    let name = name(key);
+    let upload = Upload::new(bucket.clone(), key, name.clone(), proof);
+    match tokio::fs::File::open(path).await {
+        Ok(file) => upload.send(file.into_std().await).await?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return match bucket.look(&name).await {
+                Ok(stands) if upload.is_stored(&stands) => Ok(()),
+                Ok(_) => Err(StoreError::Failed(format!("{name} is not what was meant"))),
+                Err(Trouble::Missing(_)) => Err(StoreError::io(path.display(), &error)),
+                Err(other) => Err(other.into()),
+            };
+        }
+        Err(error) => return Err(StoreError::io(path.display(), &error)),
+    }
+    if let Err(error) = tokio::fs::remove_file(path).await {
+        tracing::warn!(file = %path.display(), %error, "cannot remove what was stored");
+    }
+    Ok(())
+}
+
+impl VideoStore for S3Videos {
+    fn put(&self, key: &VideoKey, file: &Path, proof: FileProof) -> PortFuture<Result<(), StoreError>> {
+        let (key, file) = (key.clone(), file.to_owned());
+        self.run(move |bucket| async move { put(bucket, &key, &file, proof).await })
+    }
+
+    fn find(&self, key: &VideoKey) -> PortFuture<Result<Option<VideoSource>, StoreError>> {
+        let name = name(key);
+        self.run(|bucket| async move {
+            match bucket.look(&name).await {
+                Ok(_) => Ok(Some(VideoSource::Link(bucket.link(&name).await?))),
+                Err(Trouble::Missing(_)) => Ok(None),
+                Err(other) => Err(other),
+            }
+        })
+    }
+
+    fn of(&self, id: &RecordId) -> PortFuture<Result<Vec<VideoKey>, StoreError>> {
+        let beginning = format!("{FOLDER}{id}.");
+        self.run(|bucket| async move {
+            let mut keys = Vec::new();
+            let each = |object: ObjectMeta| {
+                keys.extend(key_of(&object));
+                ControlFlow::Continue(())
+            };
+            bucket.walk(&beginning, None, each).await?;
+            Ok::<_, Trouble>(keys)
+        })
+    }
+
+    fn list(
+        &self,
+        after: Option<VideoKey>,
+        limit: usize,
+    ) -> PortFuture<Result<Vec<StoredVideo>, StoreError>> {
+        self.run(move |bucket| async move {
+            let now = bucket.now().await?;
+            let after = after.as_ref().map(name);
+            let mut found = Vec::new();
+            let each = |object: ObjectMeta| {
+                let (size_bytes, age) = (object.size, bucket::age(&object, now));
+                found.extend(key_of(&object).map(|key| StoredVideo { key, size_bytes, age }));
+                if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            bucket.walk(FOLDER, after.as_deref(), each).await?;
+            Ok::<_, Trouble>(found)
+        })
+    }
+
+    fn delete(&self, key: &VideoKey) -> PortFuture<Result<(), StoreError>> {
+        let name = name(key);
+        self.run(|bucket| async move { bucket.delete(&name).await })
+    }
+
+    fn free_bytes(&self) -> PortFuture<Result<Option<u64>, StoreError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Parts of uploads that never ended go by a rule of the bucket, `AbortIncompleteMultipartUpload`: whether somebody is at
+    /// work on them the bucket alone can tell.
+    fn sweep(&self) -> PortFuture<Result<Swept, StoreError>> {
+        Box::pin(async { Ok(Swept::default()) })
+    }
+}
