@@ -1,6 +1,7 @@
 //! More than one server: Redis Cluster, Sentinel; and TLS.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -8,12 +9,12 @@ use std::{
 };
 
 use greenroom::adapters::{
-    ports::{Bus as _, BusNews, Leases as _, Registry as _, StoreState},
+    ports::{Bus as _, BusNews, Leases as _, Ledger as _, Registry as _, StoreState},
     redis::{CheckError, RedisKind, RedisSettings, TIMEOUT},
 };
 use greenroom::{
     domain::cluster::{Mine, Renewal},
-    protocol::cluster::Event,
+    protocol::{cluster::Event, recorder::Made},
 };
 use tokio::runtime::Runtime;
 
@@ -21,6 +22,8 @@ use crate::{
     agreement::agree_on_all,
     bus::{Ear, through},
     kit::{Part, unavailable},
+    ledger_agreement::take_the_main_way,
+    ledger_kit::{Books, RULES},
     support::{
         Redis, Sentinel, cluster_agrees, eventually, free_port, master_of, setting, start_cluster,
         start_replica,
@@ -160,6 +163,63 @@ async fn a_master_of_a_cluster_that_hangs_holds_up_only_what_is_there() {
         part.registry.admit(part.request("green", "bob", 9)).await.ok()?.ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn recordings_are_spread_over_the_masters_of_a_cluster() {
+    if !Redis::is_here() {
+        return;
+    }
+    let masters = Masters::start().await;
+    let settings = RedisSettings { timeout: Duration::from_secs(10), ..masters.settings() };
+    let books = ["n1", "n2"].map(|name| Books::with(settings.clone(), name, RULES));
+    let mut homes = BTreeSet::new();
+    for n in 0..12 {
+        let name = format!("r{n}");
+        homes.insert(master_of(&masters.servers, &format!("recording:{{{name}}}")));
+        take_the_main_way(&books[n % 2], &name, "ada").await;
+    }
+    assert_eq!(homes.len(), 3);
+    let ledger = &books[0].ledger;
+    assert_eq!(ledger.is_whole().await, Ok(false));
+    ledger.set_whole().await.expect("answers");
+    assert_eq!(books[1].ledger.is_whole().await, Ok(true));
+    assert!(ledger.leads("sweep", Duration::from_secs(8)).await.expect("answers"));
+    assert!(!books[1].ledger.leads("sweep", Duration::from_secs(8)).await.expect("answers"));
+    assert!(ledger.now_ms().await.expect("answers") > 0);
+}
+
+#[tokio::test]
+async fn a_master_of_a_cluster_that_hangs_holds_up_only_its_recordings() {
+    if !Redis::is_here() {
+        return;
+    }
+    let masters = Masters::start().await;
+    let books = Books::with(masters.settings(), "n1", RULES);
+    let active = master_of(&masters.servers, "recordings:active");
+    let rooms = master_of(&masters.servers, "recordings:rooms");
+    let home = (0..3).find(|home| ![active, rooms].contains(home)).expect("three");
+    let owner = (0..).map(|n| format!("user-{n}"));
+    let owner = owner
+        .into_iter()
+        .find(|name| master_of(&masters.servers, &format!("recordings:owner:{{{name}}}")) != home);
+    let owner = owner.expect("one of them");
+    let on = |away: bool| {
+        let mut names = (0..).map(|n| format!("r{n}"));
+        names
+            .find(|name| (master_of(&masters.servers, &format!("recording:{{{name}}}")) == home) == away)
+            .expect("one")
+    };
+    let (away, here) = (on(true), on(false));
+    // A script that is not known yet is sent to all of them, so the way is taken once before.
+    take_the_main_way(&books, &here, &owner).await;
+    let (token, _) = books.opened(&away, None, None).await;
+    books.noted(&away, 0).await;
+    books.ledger.stop(token, Made::default()).await.expect("answers").expect("taken");
+    masters.servers[home].freeze();
+    take_the_main_way(&books, &here, &owner).await;
+    masters.servers[home].thaw();
+    eventually("it is claimed", async || books.ledger.claim_due(9).await.ok()?.pop()).await;
 }
 
 /// How a store finds its master by a sentinel, of which another one is gone.

@@ -30,7 +30,16 @@ impl RedisStore {
         facts.judge(if self.settings.is_cluster() { CLUSTER_VERSION_MIN } else { VERSION_MIN })
     }
 
-    async fn info(&self, section: &str) -> Result<String, CheckError> {
+    /// What names the servers and their lives: one that was started again, or has taken over, may have lost its last changes.
+    /// `None`: they do not say.
+    pub(super) async fn lives(&self) -> Option<String> {
+        let mut lives = values(&self.info("server").await.ok()?, "run_id:");
+        lives.sort();
+        Some(lives.join(" "))
+    }
+
+    /// What every server says of itself.
+    pub(super) async fn info(&self, section: &str) -> Result<String, CheckError> {
         let mut command = cmd("INFO");
         command.arg(section);
         let answer = self.ask(By::Leases, Question::command("info", command)).await;

@@ -1,7 +1,7 @@
 //! Every key and channel, as `docs/PROTOCOL.md` names them. Braces are hash tags of Redis Cluster: all keys of one script
 //! share a slot.
 
-use crate::protocol::{NodeId, RoomName};
+use crate::protocol::{NodeId, RecordId, RoomName, UserId, chunk::ChunkIndex};
 
 /// Hash `user_id` → row: who is in the room.
 pub fn participants(room: &RoomName) -> String {
@@ -44,3 +44,49 @@ pub const MESSAGES: &str = "cluster:messages";
 pub fn inbox(node: &NodeId) -> String {
     format!("{MESSAGES}:{node}")
 }
+
+/// Hash: a recording's account, except its chunks.
+pub fn recording(id: &RecordId) -> String {
+    format!("recording:{{{id}}}")
+}
+
+/// All keys of a recording's account: itself; counter: the next index; hash index → `length:crc`; sorted set: numbers given back;
+/// hash: numbers given out whose chunks have not come.
+pub fn account(id: &RecordId) -> [String; 5] {
+    let account = recording(id);
+    let part = |name: &str| format!("{account}:{name}");
+    [account.clone(), part("chunk_index"), part("chunks"), part("returned"), part("given")]
+}
+
+/// Sorted set id → when to look whether it is due; never later than its deadline. Unit: ms of the server's clock.
+pub const ACTIVE: &str = "recordings:active";
+
+/// Hash id → `fence:since:room`: which rooms are recorded; `#version` tells whether anything has changed.
+pub const ROOMS: &str = "recordings:rooms";
+
+/// Hash id → `fence:since:`: what an owner records.
+pub fn owner(owner: &UserId) -> String {
+    format!("recordings:owner:{{{owner}}}")
+}
+
+/// String: every account that the chunk store has was put back since the data was lost; which servers had it then.
+pub const WHOLE: &str = "recordings:whole";
+
+/// String with a term: who does something for all nodes.
+pub fn lead(what: &str) -> String {
+    format!("recordings:lead:{what}")
+}
+
+/// What the chunk store has of a recording beside its bytes. Hash: what is known of it; hash index → mark; string with a term:
+/// somebody renews the terms.
+pub fn stored(id: &RecordId) -> [String; 3] {
+    ["manifest", "marks", "renewing"].map(|part| format!("{}:{part}", recording(id)))
+}
+
+/// String: the bytes of a chunk of the recording of that token.
+pub fn data(id: &RecordId, whose: &str, index: ChunkIndex) -> String {
+    format!("{}:data:{whose}:{index}", recording(id))
+}
+
+/// Sorted set `id whose` → end of its term: which recordings the chunk store has. Unit: ms of the server's clock.
+pub const STORED: &str = "recordings:stored";

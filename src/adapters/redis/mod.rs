@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  RedisRegistry ─► a line for each room ─┐
-//!  RedisLeases ───────────────────────────┴─► ask: breaker, timeout, retry, metrics ─► a connection that is shared ─► scripts
+//!  RedisLeases, RedisLedger, RedisChunks ─┴─► ask: breaker, timeout, retry, metrics ─► a connection that is shared ─► scripts
 //!  RedisBus ─► one queue ─► one publishing connection            one listening connection ─► bounded queue
 //! ```
 //! Redis is a mirror and a gate, never the owner: whatever it forgets, nodes put back. All that happens to a room happens in a
@@ -10,14 +10,16 @@
 //! an answer may be executed later, so every script compares before it writes (C-2), and does nothing once the lease of the node
 //! that sent it has ended (C-3).
 //!
-//! Next: [`registry`](RedisRegistry), `leases`, `bus`; `keys` names every key, `scripts/` has the scripts.
+//! Next: [`registry`](RedisRegistry), `leases`, `bus`, [`ledger`](RedisLedger), [`chunks`](RedisChunks); `keys` names every key, `scripts/` has the scripts.
 
 mod bus;
 mod check;
+mod chunks;
 mod connect;
 mod index;
 mod keys;
 mod leases;
+mod ledger;
 mod queue;
 mod registry;
 mod row;
@@ -33,12 +35,13 @@ use std::{
 use backon::{ExponentialBuilder, Retryable as _};
 use deadpool_redis::redis::{Cmd, ScriptInvocation, Value};
 use tokio::{runtime::Handle, time::timeout};
-use uuid::Uuid;
 
 pub use self::{
     bus::RedisBus,
     check::CheckError,
+    chunks::RedisChunks,
     leases::RedisLeases,
+    ledger::RedisLedger,
     registry::RedisRegistry,
     settings::{RedisKind, RedisSettings, SettingsError, TIMEOUT},
 };
@@ -49,6 +52,7 @@ use self::{
 };
 use super::{
     breaker::Breaker,
+    chance::chance,
     clock::Clock,
     ports::{PortFuture, RegistryError, StoreState},
 };
@@ -61,6 +65,10 @@ pub struct RedisStore {
     rooms: Seat,
     /// Apart from the rooms', so that a lease is not renewed late because a large roster is on its way.
     leases: Seat,
+    /// Apart from both, so that recordings hold up neither.
+    ledger: Seat,
+    /// Apart from all, because a chunk is large.
+    chunks: Seat,
     breaker: Breaker,
     lease: Mutex<Lease>,
     clock: Clock,
@@ -99,6 +107,10 @@ enum By {
     /// A beat, and what else keeps a node alive: it is asked in any state, being the try that shows the store is back. One
     /// node beats once at a time.
     Leases,
+    /// Work on recordings.
+    Ledger,
+    /// Chunks themselves.
+    Chunks,
 }
 
 impl RedisStore {
@@ -116,6 +128,8 @@ impl RedisStore {
             connector: Connector::new(&settings)?,
             rooms: Seat::new(&settings)?,
             leases: Seat::new(&settings)?,
+            ledger: Seat::new(&settings)?,
+            chunks: Seat::new(&RedisSettings { timeout: settings.chunk_timeout(), ..settings.clone() })?,
             breaker: Breaker::default(),
             lease: Mutex::default(),
             clock,
@@ -162,7 +176,11 @@ impl RedisStore {
         let seat = self.seat(by);
         let connected = timeout(self.settings.connect_limit(), seat.link()).await;
         let (number, mut link) = connected.map_err(|_| Trouble::Late)??;
-        let answer = timeout(self.settings.timeout, what.ask(&mut link)).await.unwrap_or(Err(Trouble::Late));
+        let limit = match by {
+            By::Chunks => self.settings.chunk_timeout(),
+            By::Rooms | By::Leases | By::Ledger => self.settings.timeout,
+        };
+        let answer = timeout(limit, what.ask(&mut link)).await.unwrap_or(Err(Trouble::Late));
         // A connection may lead to a server that hangs, or is the master no more. Those to a cluster are mended one by one by the
         // library, and one master in trouble is none of the others'; they are only given up when nothing is answered at all.
         let one_of_many = self.settings.is_cluster() && self.breaker.state() == StoreState::Closed;
@@ -176,6 +194,8 @@ impl RedisStore {
         match by {
             By::Rooms => &self.rooms,
             By::Leases => &self.leases,
+            By::Ledger => &self.ledger,
+            By::Chunks => &self.chunks,
         }
     }
 
@@ -256,10 +276,4 @@ impl What {
         };
         answer.map_err(Trouble::from)
     }
-}
-
-/// From 0 to 1.
-fn chance() -> f64 {
-    let [random, ..] = Uuid::new_v4().into_bytes();
-    f64::from(random) / f64::from(u8::MAX)
 }

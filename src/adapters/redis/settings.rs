@@ -52,6 +52,11 @@ impl RedisSettings {
         Self { kind: RedisKind::Single, url: url.to_owned(), timeout: TIMEOUT }
     }
 
+    /// How long a command with a chunk may take: it may be thousands of times as large as any other, and others are before it.
+    pub(super) fn chunk_timeout(&self) -> Duration {
+        10 * self.timeout
+    }
+
     /// How long connecting may take as a whole. Of several servers one may hang, and the library gives it up to a second for each
     /// of two steps before it goes on with the others.
     pub(super) fn connect_limit(&self) -> Duration {

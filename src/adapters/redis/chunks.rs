@@ -1,0 +1,430 @@
+//! Chunks in Redis, each key with a term: for clusters without a folder or a bucket that all nodes share.
+//!
+//! ```text
+//!  recording:{id}:manifest    what is known of it      recording:{id}:data:<whose>:<index>   a chunk's bytes
+//!  recording:{id}:marks       index → mark, writer     recordings:stored                     which recordings there are
+//! ```
+//! A place is taken in one script, so the first stands (L-2). A staged chunk is in memory, and durable once it is committed: as
+//! durable as Redis is told to be (append-only file, replicas). Terms are renewed for a whole recording once half of them is
+//! gone, by whoever stores something then, so that a long one does not lose its beginning; one for which nobody does anything any
+//! more goes by itself. The keys of bytes name the recording by its token too, so that a delete never meets those of the next
+//! one of its name.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use deadpool_redis::redis::{FromRedisValue, ScriptInvocation, Value, cmd, from_redis_value};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::{
+    By, Question, RedisStore, keys,
+    scripts::{self, Script},
+    trouble::Trouble,
+};
+use crate::{
+    adapters::{
+        chunk_store::names::{Name, whose},
+        disk::LEFT_BEHIND,
+        ports::{ChunkStore, Committed, PortFuture, StagedChunk, StoreError, StoredChunk, Swept},
+    },
+    domain::recording::Manifest,
+    protocol::{
+        RecordId, TokenDigest,
+        chunk::{ChunkIndex, ChunkMark},
+    },
+};
+
+/// Places that one command looks at: it holds up everybody else's.
+const PLACES_AT_ONCE: u32 = 2000;
+/// Keys that one command changes.
+const KEYS_AT_ONCE: usize = 500;
+/// Operations on their way at one time. A chunk may have 16 MiB, and each waits for those before it while its time runs.
+const RUNNING_MAX: usize = 8;
+
+/// A chunk store in Redis.
+#[derive(Clone)]
+pub struct RedisChunks {
+    work: Arc<Work>,
+}
+
+struct Work {
+    store: Arc<RedisStore>,
+    term: Duration,
+    running: Semaphore,
+}
+
+impl RedisChunks {
+    /// The chunks of this store. `term`: how long they are kept after something of their recording was stored, at least half of
+    /// it.
+    #[must_use]
+    pub fn new(store: Arc<RedisStore>, term: Duration) -> Self {
+        Self { work: Arc::new(Work { store, term, running: Semaphore::new(RUNNING_MAX) }) }
+    }
+
+    /// Says what to be afraid of, where Redis keeps what it is told in memory alone. `None`: nothing, as far as it can be seen.
+    pub async fn fear(&self) -> Option<String> {
+        let store = &self.work.store;
+        let said = |text: &str, name: &str| {
+            text.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).sum::<u64>()
+        };
+        let persistence = store.info("persistence").await.ok()?;
+        let replication = store.info("replication").await.ok()?;
+        let kept = said(&persistence, "aof_enabled:") + said(&replication, "connected_slaves:") > 0;
+        (!kept).then(|| {
+            "Redis has neither an append-only file nor replicas: chunks that were acknowledged are lost when it restarts"
+                .to_owned()
+        })
+    }
+
+    /// Does it to its end, whether or not anybody waits for it.
+    fn run<T, F>(&self, act: impl FnOnce(Arc<Work>) -> F) -> PortFuture<Result<T, StoreError>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Trouble>> + Send + 'static,
+    {
+        let (work, act) = (self.work.clone(), act(self.work.clone()));
+        let job = self.work.store.runtime.spawn(async move {
+            // The semaphore is never closed.
+            let _running = work.running.acquire().await;
+            act.await
+        });
+        Box::pin(async move {
+            let stopped = |_| Err(Trouble::Lost("the node stops".to_owned()));
+            job.await.unwrap_or_else(stopped).map_err(StoreError::from)
+        })
+    }
+}
+
+impl From<Trouble> for StoreError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Refuses(text) if text.contains("OOM") => Self::Full(text),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+fn no_recording(id: &RecordId) -> Trouble {
+    Trouble::Unexpected(format!("there is no recording {id}, or it is another's by now"))
+}
+
+/// A manifest as scripts take it.
+fn with_manifest(call: &mut ScriptInvocation<'static>, manifest: &Manifest) -> Result<(), Trouble> {
+    let json = serde_json::to_vec(manifest).map_err(|error| Trouble::Unexpected(error.to_string()))?;
+    call.arg(manifest.token.to_hex()).arg(manifest.revision).arg(json);
+    Ok(())
+}
+
+impl Work {
+    /// Calls a script on one recording.
+    async fn call<T: FromRedisValue>(
+        &self,
+        script: &'static Script,
+        id: &RecordId,
+        prepare: impl FnOnce(&mut ScriptInvocation<'static>),
+    ) -> Result<T, Trouble> {
+        let question = Question::script(script, |call| {
+            for key in keys::stored(id) {
+                call.key(key);
+            }
+            call.arg(ms(self.term));
+            prepare(call);
+        });
+        Ok(from_redis_value(self.store.ask(By::Chunks, question).await?)?)
+    }
+
+    /// Does something with the index of recordings.
+    async fn index<T: FromRedisValue>(&self, act: &str, span: Duration, entry: &str) -> Result<T, Trouble> {
+        let question = Question::script(&scripts::CHUNKS_INDEX, |call| {
+            call.key(keys::STORED).arg(act).arg(ms(span)).arg(entry);
+        });
+        Ok(from_redis_value(self.store.ask(By::Chunks, question).await?)?)
+    }
+
+    /// Asks for one field of what is known of a recording.
+    async fn field<T: FromRedisValue>(&self, id: &RecordId, field: &str) -> Result<T, Trouble> {
+        let [manifest, ..] = keys::stored(id);
+        let mut command = cmd("HGET");
+        command.arg(manifest).arg(field);
+        let answer = self.store.ask(By::Chunks, Question::command("chunks_field", command)).await?;
+        Ok(from_redis_value(answer)?)
+    }
+
+    async fn begin(&self, manifest: &Manifest) -> Result<bool, Trouble> {
+        let mut valid = Ok(());
+        let id = &manifest.record_id;
+        // Before what it finds (C-6).
+        let _: u64 = self.index("enter", self.term, &entry(id, &manifest.token)).await?;
+        let begun =
+            self.call(&scripts::CHUNKS_BEGIN, id, |call| valid = with_manifest(call, manifest)).await?;
+        valid.map(|()| begun)
+    }
+
+    async fn save(&self, manifest: &Manifest) -> Result<(), Trouble> {
+        let mut valid = Ok(());
+        let id = &manifest.record_id;
+        let answer: i64 =
+            self.call(&scripts::CHUNKS_SAVE, id, |call| valid = with_manifest(call, manifest)).await?;
+        valid?;
+        match answer {
+            -1 => Err(no_recording(id)),
+            1 => self.renew(id, &manifest.token).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Renews the terms of everything that a recording has.
+    async fn renew(&self, id: &RecordId, token: &TokenDigest) -> Result<(), Trouble> {
+        let _: u64 = self.index("enter", self.term, &entry(id, token)).await?;
+        let whose = whose(token);
+        let chunks = self.list(id).await?;
+        for chunks in chunks.chunks(KEYS_AT_ONCE) {
+            let _: u64 = self
+                .call(&scripts::CHUNKS_RENEW, id, |call| {
+                    for chunk in chunks {
+                        call.key(keys::data(id, &whose, chunk.index));
+                    }
+                    call.arg("0");
+                })
+                .await?;
+        }
+        let _: u64 = self.call(&scripts::CHUNKS_RENEW, id, |call| _ = call.arg("1")).await?;
+        Ok(())
+    }
+
+    async fn list(&self, id: &RecordId) -> Result<Vec<StoredChunk>, Trouble> {
+        let places: Option<u32> = self.field(id, "next").await?;
+        let [_, marks, _] = keys::stored(id);
+        let mut chunks = Vec::new();
+        let mut from = 0;
+        while from < places.unwrap_or(0) {
+            let mut command = cmd("HMGET");
+            command.arg(&marks);
+            for index in from..from + PLACES_AT_ONCE {
+                command.arg(index);
+            }
+            let answer = self.store.ask(By::Chunks, Question::command("chunks_list", command)).await?;
+            let notes: Vec<Option<String>> = from_redis_value(answer)?;
+            chunks.extend(notes.iter().flatten().filter_map(|note| Note::parse(note)).map(|note| note.chunk));
+            from += PLACES_AT_ONCE;
+        }
+        Ok(chunks)
+    }
+
+    async fn read(&self, id: &RecordId, index: ChunkIndex) -> Result<Option<Bytes>, Trouble> {
+        let Some(token) = self.field::<Option<String>>(id, "token").await? else { return Ok(None) };
+        let token = TokenDigest::parse(&token).ok_or_else(|| no_recording(id))?;
+        let mut command = cmd("GET");
+        command.arg(keys::data(id, &whose(&token), index));
+        let answer = self.store.ask(By::Chunks, Question::command("chunks_read", command)).await?;
+        Ok(from_redis_value::<Option<Vec<u8>>>(answer)?.map(Bytes::from))
+    }
+
+    async fn recordings(&self) -> Result<Vec<RecordId>, Trouble> {
+        let entries: Vec<String> = self.index("list", Duration::ZERO, "").await?;
+        let ids = entries.iter().filter_map(|entry| RecordId::parse(entry.split_once(' ')?.0).ok());
+        let mut found = Vec::new();
+        // The index may have more than there is.
+        for id in ids.collect::<HashSet<_>>() {
+            if self.field::<Option<String>>(&id, "token").await?.is_some() {
+                found.push(id);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    async fn delete(&self, id: &RecordId, which: Option<TokenDigest>) -> Result<(), Trouble> {
+        let which = which.map_or_else(String::new, |token| token.to_hex());
+        let dropped: Option<(String, u32)> =
+            self.call(&scripts::CHUNKS_DROP, id, |call| _ = call.arg(which)).await?;
+        let Some((token, places)) = dropped else { return Ok(()) };
+        let Some(token) = TokenDigest::parse(&token) else { return Ok(()) };
+        let whose = whose(&token);
+        let indices: Vec<_> = (0..places).filter_map(|index| ChunkIndex::new(index).ok()).collect();
+        for indices in indices.chunks(KEYS_AT_ONCE) {
+            let mut command = cmd("UNLINK");
+            for index in indices {
+                command.arg(keys::data(id, &whose, *index));
+            }
+            // What is left by a node that dies here goes by its term.
+            self.store.ask(By::Chunks, Question::command("chunks_unlink", command)).await?;
+        }
+        let _: u64 = self.index("leave", Duration::ZERO, &entry(id, &token)).await?;
+        Ok(())
+    }
+
+    /// Space until the server takes no more; `None`: it has no bound.
+    async fn free_bytes(&self) -> Result<Option<u64>, Trouble> {
+        let text = self.store.info("memory").await.map_err(|error| Trouble::Lost(error.to_string()))?;
+        let said = |name: &str| {
+            let values = text.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+            values.sum::<u64>()
+        };
+        let bound = said("maxmemory:");
+        Ok((bound > 0).then(|| bound.saturating_sub(said("used_memory:"))))
+    }
+}
+
+/// In the index: names the recording also by its token, so that whoever takes one away leaves the next one of its name.
+fn entry(id: &RecordId, token: &TokenDigest) -> String {
+    format!("{id} {}", whose(token))
+}
+
+fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is noted of a chunk in its place: its mark, as folders name it, and who wrote it, so that a commit whose answer was lost
+/// is known again.
+struct Note {
+    chunk: StoredChunk,
+    writer: String,
+}
+
+impl Note {
+    fn to_text(&self) -> String {
+        format!("{} {}", Name::Mark(self.chunk.index, self.chunk.mark).to_text(), self.writer)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (name, writer) = text.split_once(' ')?;
+        match Name::parse(name.as_ref())? {
+            Name::Mark(index, mark) => {
+                Some(Self { chunk: StoredChunk { index, mark }, writer: writer.to_owned() })
+            }
+            Name::Chunk(_) => None,
+        }
+    }
+}
+
+impl ChunkStore for RedisChunks {
+    fn create(&self, manifest: Manifest) -> PortFuture<Result<bool, StoreError>> {
+        self.run(|work| async move { work.begin(&manifest).await })
+    }
+
+    fn save_manifest(&self, manifest: Manifest) -> PortFuture<Result<(), StoreError>> {
+        self.run(|work| async move { work.save(&manifest).await })
+    }
+
+    fn manifest(&self, id: &RecordId) -> PortFuture<Result<Option<Manifest>, StoreError>> {
+        let id = id.clone();
+        self.run(|work| async move {
+            let json: Option<Vec<u8>> = work.field(&id, "json").await?;
+            let manifest = json.map(|json| serde_json::from_slice(&json)).transpose();
+            manifest.map_err(|error| Trouble::Unexpected(format!("the manifest of {id}: {error}")))
+        })
+    }
+
+    fn recordings(&self) -> PortFuture<Result<Vec<RecordId>, StoreError>> {
+        self.run(|work| async move { work.recordings().await })
+    }
+
+    fn stage(&self, id: &RecordId, payload: Bytes) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>> {
+        let (store, id) = (self.clone(), id.clone());
+        self.run(|work| async move {
+            let token: Option<String> = work.field(&id, "token").await?;
+            let token = token.as_deref().and_then(TokenDigest::parse).ok_or_else(|| no_recording(&id))?;
+            let writer = Uuid::new_v4().simple().to_string();
+            let staged = Staged { id, token, writer, payload };
+            Ok(Box::new(RedisStaged { store, staged: Arc::new(staged) }) as Box<dyn StagedChunk>)
+        })
+    }
+
+    fn list(&self, id: &RecordId) -> PortFuture<Result<Vec<StoredChunk>, StoreError>> {
+        let id = id.clone();
+        self.run(|work| async move { work.list(&id).await })
+    }
+
+    fn read(&self, id: &RecordId, index: ChunkIndex) -> PortFuture<Result<Bytes, StoreError>> {
+        let (read, what) = (id.clone(), format!("chunk {index} of {id}"));
+        let read = self.run(move |work| async move { work.read(&read, index).await });
+        Box::pin(async move { read.await?.ok_or(StoreError::Missing(what)) })
+    }
+
+    fn delete(&self, id: &RecordId, which: Option<TokenDigest>) -> PortFuture<Result<(), StoreError>> {
+        let id = id.clone();
+        self.run(move |work| async move { work.delete(&id, which).await })
+    }
+
+    fn age(&self, id: &RecordId) -> PortFuture<Result<Option<Duration>, StoreError>> {
+        let id = id.clone();
+        self.run(|work| async move {
+            let age: Option<i64> = work.call(&scripts::CHUNKS_AGE, &id, |_| ()).await?;
+            Ok(age.map(|age| Duration::from_millis(u64::try_from(age).unwrap_or(0))))
+        })
+    }
+
+    fn free_bytes(&self) -> PortFuture<Result<Option<u64>, StoreError>> {
+        self.run(|work| async move { work.free_bytes().await })
+    }
+
+    /// Only entries of the index: everything else goes by its term.
+    fn sweep(&self) -> PortFuture<Result<Swept, StoreError>> {
+        self.run(|work| async move {
+            let count = work.index("sweep", LEFT_BEHIND, "").await?;
+            Ok(Swept { count, bytes: 0 })
+        })
+    }
+}
+
+/// A chunk in memory, for one recording.
+struct RedisStaged {
+    store: RedisChunks,
+    staged: Arc<Staged>,
+}
+
+struct Staged {
+    id: RecordId,
+    token: TokenDigest,
+    writer: String,
+    payload: Bytes,
+}
+
+impl StagedChunk for RedisStaged {
+    fn commit(&self, index: ChunkIndex, mark: ChunkMark) -> PortFuture<Result<Committed, StoreError>> {
+        let (store, staged) = (self.store.clone(), self.staged.clone());
+        self.store.run(move |work| async move { staged.commit(&store, &work, index, mark).await })
+    }
+}
+
+impl Staged {
+    async fn commit(
+        &self,
+        store: &RedisChunks,
+        work: &Work,
+        index: ChunkIndex,
+        mark: ChunkMark,
+    ) -> Result<Committed, Trouble> {
+        let note = Note { chunk: StoredChunk { index, mark }, writer: self.writer.clone() };
+        let answer: Value = work
+            .call(&scripts::CHUNKS_TAKE, &self.id, |call| {
+                call.key(keys::data(&self.id, &whose(&self.token), index));
+                call.arg(self.token.to_hex()).arg(index.get()).arg(note.to_text()).arg(&*self.payload);
+            })
+            .await?;
+        match answer {
+            Value::Int(-1) => return Err(no_recording(&self.id)),
+            Value::Int(1) => {
+                // What is stored is stored, also while the others' terms are being renewed.
+                let (id, token) = (self.id.clone(), self.token);
+                let renewed = store.run(|work| async move { work.renew(&id, &token).await });
+                work.store.runtime.spawn(async move {
+                    if let Err(error) = renewed.await {
+                        tracing::warn!(%error, "the terms of a recording's chunks were not renewed; the next chunk tries again");
+                    }
+                });
+            }
+            Value::Int(_) => {}
+            stands => {
+                let stands: String = from_redis_value(stands)?;
+                let stands = Note::parse(&stands).ok_or_else(|| Trouble::Unexpected(stands.clone()))?;
+                if stands.writer != self.writer {
+                    return Ok(Committed::Taken(stands.chunk.mark));
+                }
+            }
+        }
+        Ok(Committed::Stored)
+    }
+}

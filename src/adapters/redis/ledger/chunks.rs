@@ -1,0 +1,133 @@
+//! Chunks: which may come, their numbers, and that they have come.
+
+use deadpool_redis::redis::Value;
+use uuid::Uuid;
+
+use super::{
+    super::{scripts, trouble::Trouble},
+    Work,
+    answer::Answer,
+    refused,
+};
+use crate::{
+    adapters::ports::Patience,
+    domain::recording::{Noted, Placed},
+    protocol::{
+        RecordId, Refusal, UploadToken,
+        chunk::{ChunkIndex, ChunkMark},
+    },
+};
+
+/// How often a number is asked for, beyond what connections that were lost make necessary.
+const NUMBER_TRIES: u32 = 2;
+
+/// A mark as the account keeps it.
+pub fn mark_text(mark: &ChunkMark) -> String {
+    format!("{}:{:08x}", mark.length, mark.crc)
+}
+
+impl Work {
+    pub async fn admit(
+        &self,
+        token: &UploadToken,
+        length: u32,
+        may_begin: bool,
+    ) -> Result<Result<(), Refusal>, Trouble> {
+        let question = self.on(&scripts::RECORDING_ADMIT, token.record_id(), |call| {
+            call.arg(token.digest().to_hex()).arg(length).arg(u8::from(may_begin));
+        });
+        let no: String = Answer::of(self.store.ask_ledger(question).await?)?.take()?;
+        if no.is_empty() { Ok(Ok(())) } else { refused(&no) }
+    }
+
+    pub async fn place(
+        &self,
+        token: &UploadToken,
+        index: ChunkIndex,
+        mark: ChunkMark,
+        may_begin: bool,
+    ) -> Result<Result<Placed, Refusal>, Trouble> {
+        let question = self.on(&scripts::RECORDING_PLACE, token.record_id(), |call| {
+            call.arg(token.digest().to_hex()).arg(index.get()).arg(mark_text(&mark)).arg(mark.length);
+            call.arg(u8::from(may_begin));
+        });
+        match Answer::of(self.store.ask_ledger(question).await?)?.take::<String>()?.as_str() {
+            "" => Ok(Ok(Placed::New)),
+            "duplicate" => Ok(Ok(Placed::Duplicate)),
+            no => refused(no),
+        }
+    }
+
+    /// Asked for again by the same request, the same number is the answer. Where none comes, the number is owed back: nobody will
+    /// ever use it.
+    pub async fn number(
+        &self,
+        token: &UploadToken,
+        length: u32,
+        may_begin: bool,
+        request: Uuid,
+    ) -> Result<Result<ChunkIndex, Refusal>, Trouble> {
+        let id = token.record_id();
+        let mut tries = 0;
+        let answer = loop {
+            let question = self.on(&scripts::RECORDING_NUMBER, id, |call| {
+                call.arg(token.digest().to_hex()).arg(request.to_string()).arg(length);
+                call.arg(u8::from(may_begin));
+            });
+            tries += 1;
+            match self.store.ask_ledger(question).await {
+                // It was not sent.
+                Err(error @ Trouble::NotAsked) if tries == 1 => return Err(error),
+                Err(error) if tries == NUMBER_TRIES => {
+                    self.owed.number(id, request);
+                    return Err(error);
+                }
+                Err(_) => {}
+                Ok(answer) => break answer,
+            }
+        };
+        let mut answer = Answer::of(answer)?;
+        let no: String = answer.take()?;
+        if !no.is_empty() {
+            return refused(&no);
+        }
+        Ok(ChunkIndex::new(answer.take()?))
+    }
+
+    pub async fn give_back(&self, id: &RecordId, index: ChunkIndex) -> Result<(), Trouble> {
+        let question = self.on(&scripts::RECORDING_GIVE_BACK, id, |call| {
+            call.arg(index.get()).arg("");
+        });
+        self.store.ask_ledger::<Value>(question).await.map(drop)
+    }
+
+    pub async fn note(
+        &self,
+        id: &RecordId,
+        index: ChunkIndex,
+        mark: ChunkMark,
+        patience: Patience,
+    ) -> Result<Option<Noted>, Trouble> {
+        let mut is_entered = false;
+        loop {
+            let question = self.on(&scripts::RECORDING_NOTE, id, |call| {
+                call.arg(index.get()).arg(mark_text(&mark)).arg(u8::from(patience == Patience::Http));
+                call.arg(u8::from(is_entered));
+            });
+            let mut answer = Answer::of(self.store.ask_ledger(question).await?)?;
+            match answer.take::<String>()?.as_str() {
+                "unknown" => return Ok(None),
+                "in_time" => return Ok(Some(Noted::InTime)),
+                "indexes" => {
+                    self.enter_again(id, &mut answer).await?;
+                    is_entered = true;
+                }
+                _ => {
+                    let due_ms = answer.number()?;
+                    self.due_sooner(id, due_ms).await;
+                    return Ok(Some(Noted::Outdated));
+                }
+            }
+        }
+    }
+}

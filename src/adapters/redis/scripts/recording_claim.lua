@@ -1,0 +1,30 @@
+-- Claims what is due; asked again by the same request, the same is answered. arg: node, request.
+-- Answers {'unknown'}, {'later', due or '', now}, or {what is due, how many chunks there must be, how many there are, manifest}.
+local function claimed()
+    local work = it.state ~= 'ready' and 'finalise' or it.keep_until and 'forget' or 'publish'
+    return { work, expected(), chunk_count(), manifest() }
+end
+
+if not it.state then
+    return { 'unknown' }
+end
+if it.claimed_by and it.request == arg(2) then
+    return claimed()
+end
+local at = due()
+if at == '' or tonumber(at) > now then
+    return { 'later', at, text(now) }
+end
+take_back(now - rules.number_term)
+it.claimed_by, it.request = arg(1), arg(2)
+it.claimed_until = now + rules.lease
+it.percent = nil
+it.deadline = nil
+it.patience = nil
+raise_fence()
+if it.state ~= 'ready' then
+    it.state = 'finalising'
+    it.ended = it.ended or now
+end
+save()
+return claimed()

@@ -1,0 +1,2 @@
+-- The indices below what is expected that are not stored. Only reads.
+return it.state and missing_below(expected()) or {}

@@ -1,0 +1,13 @@
+-- The claim has led to a video. arg: fence, chunks in it, what there is to know of it. Answers {manifest}, or {} where the claim
+-- does not hold.
+if not holds(arg(1)) then
+    return {}
+end
+it.state = 'ready'
+clear_fault()
+it.merged = tonumber(arg(2))
+it.ready = now
+it.revision = it.revision + 1
+redis.call('HSET', account, 'finished', arg(3))
+save()
+return { manifest() }

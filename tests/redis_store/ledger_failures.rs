@@ -1,0 +1,163 @@
+//! Redis away, hung, or refusing: the ledger says so soon, changes nothing, and goes on when Redis is back.
+
+use std::time::{Duration, Instant};
+
+use greenroom::{
+    adapters::{
+        breaker::FAILURES_MAX,
+        ports::{Ledger as _, LedgerError, Patience, StoreState},
+        redis::RedisSettings,
+    },
+    domain::recording::Noted,
+    protocol::recorder::Made,
+};
+
+use crate::{
+    ledger_kit::{Books, RULES, at, id, mark, patient},
+    support::{Proxy, Redis, eventually},
+};
+
+/// A node that does not wait long.
+fn impatient(url: &str) -> Books {
+    let settings = RedisSettings { timeout: Duration::from_millis(100), ..RedisSettings::single(url) };
+    Books::with(settings, "n1", RULES)
+}
+
+async fn note(books: &Books, index: u32) -> Result<Option<Noted>, LedgerError> {
+    books.ledger.note(id("tuesday"), at(index), mark(index), Patience::Http).await
+}
+
+/// Asks until nothing is asked any more.
+async fn given_up(books: &Books) -> String {
+    let mut why = String::new();
+    for _ in 0..FAILURES_MAX {
+        let LedgerError::Unavailable(last) = note(books, 1).await.expect_err("no answer");
+        why = last;
+    }
+    assert_eq!(books.store.state(), StoreState::Open);
+    note(books, 1).await.expect_err("not asked");
+    assert!(books.metrics.redis_operations.with_label_values(&["recording_note", "not_asked"]).get() > 0);
+    why
+}
+
+async fn used_again(books: &Books) {
+    eventually("Redis is used again", async || note(books, 0).await.ok()?).await;
+    assert_eq!(books.store.state(), StoreState::Closed);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_or_is_cut_off_costs_little_and_is_used_again() {
+    if !Redis::is_here() {
+        return;
+    }
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.address());
+    let books = impatient(&redis.url_at(proxy.address()));
+    let patient = Books::on(&redis, "n2");
+    let (token, _) = patient.opened("tuesday", None, None).await;
+    used_again(&books).await;
+    redis.freeze();
+    assert!(given_up(&books).await.contains("in time"));
+    redis.thaw();
+    used_again(&books).await;
+    proxy.silence();
+    given_up(&books).await;
+    proxy.heal();
+    used_again(&books).await;
+    proxy.cut();
+    given_up(&books).await;
+    // All that is asked is answered, although Redis is not.
+    let began = Instant::now();
+    assert!(books.ledger.claim_due(9).await.is_err());
+    assert!(books.ledger.recorded_rooms().await.is_err());
+    assert!(books.ledger.stop(token.clone(), Made::default()).await.is_err());
+    assert!(books.ledger.number(token.clone(), 10, true).await.is_err());
+    assert!(began.elapsed() < Duration::from_secs(10));
+    proxy.heal();
+    used_again(&books).await;
+    let view = patient.ledger.show(token.record_id()).await.expect("Redis answers").expect("there");
+    assert_eq!(view.next_index, view.chunks, "what was executed late left no hole");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_lost_costs_nobody_an_answer() {
+    if !Redis::is_here() {
+        return;
+    }
+    let redis = Redis::start();
+    let books = Books::on(&redis, "n1");
+    let (token, _) = books.opened("tuesday", None, None).await;
+    let kill = || redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    for index in 0..10 {
+        kill();
+        let number = books.ledger.number(token.clone(), 10, true).await.expect("an answer").expect("given");
+        assert_eq!(number, at(index));
+        kill();
+        assert_eq!(note(&books, index).await, Ok(Some(Noted::InTime)));
+    }
+    kill();
+    books.ledger.stop(token, Made::default()).await.expect("an answer").expect("taken");
+    kill();
+    let claim = books.claims().await.pop().expect("due");
+    kill();
+    let released = books.ledger.release(id("tuesday"), claim.manifest.fence).await.expect("an answer");
+    assert_eq!(released, Some(claim.manifest));
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_to_write_changes_nothing() {
+    if !Redis::is_here() {
+        return;
+    }
+    let redis = Redis::start();
+    let books = Books::on(&redis, "n1");
+    books.opened("tuesday", None, None).await;
+    let wishes: [(&[&str], &[&str], &str); 3] = [
+        (&["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"], "READONLY"),
+        (
+            &["CONFIG", "SET", "min-replicas-to-write", "1"],
+            &["CONFIG", "SET", "min-replicas-to-write", "0"],
+            "NOREPLICAS",
+        ),
+        (&["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET", "maxmemory", "0"], "OOM"),
+    ];
+    for (refuse, take, code) in wishes {
+        used_again(&books).await;
+        let before: Vec<String> = redis.run(&["HGETALL", "recording:{tuesday}"]);
+        redis.run::<()>(refuse);
+        let why = given_up(&books).await;
+        assert!(why.to_uppercase().contains(code), "{why}");
+        assert_eq!(redis.run::<Vec<String>>(&["HGETALL", "recording:{tuesday}"]), before);
+        assert_eq!(redis.run::<i64>(&["HLEN", "recording:{tuesday}:chunks"]), 1);
+        redis.run::<()>(take);
+        used_again(&books).await;
+    }
+}
+
+#[tokio::test]
+async fn an_account_whose_end_was_not_heard_of_was_closed_all_the_same() {
+    if !Redis::is_here() {
+        return;
+    }
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.address());
+    let books = Books::with(patient(&redis.url_at(proxy.address())), "n1", RULES);
+    // The server knows the scripts from the first of them.
+    for name in ["monday", "tuesday"] {
+        let (token, _) = books.opened(name, None, None).await;
+        proxy.delay(Duration::from_millis(200));
+        let closing = books.ledger.close(&id(name), Some(token.digest()));
+        if name == "tuesday" {
+            eventually("it is closed", async || {
+                (redis.run::<i64>(&["EXISTS", "recording:{tuesday}"]) == 0).then_some(())
+            })
+            .await;
+            // The answer is on its way.
+            proxy.cut();
+        }
+        proxy.heal();
+        let closed = closing.await.expect("an answer").expect("closed");
+        assert_eq!(closed.token, token.digest());
+        assert_eq!(books.ledger.close(&id(name), None).await, Ok(None), "there is nothing any more");
+    }
+}

@@ -1,0 +1,184 @@
+//! A ledger that was emptied, or rolled back, and is put back from the chunk store.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use greenroom::{
+    adapters::ports::{Ledger as _, Patience, StoredChunk},
+    domain::recording::{ClaimedWork, Manifest, Placed, RecordingRules},
+    protocol::{
+        chunk::ChunkMark,
+        recorder::{Made, RecordingState},
+    },
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    ledger_kit::{Books, RULES, Shelf, at, id, mark, patient, token},
+    support::{Proxy, Redis, eventually},
+};
+
+/// Brings chunks to a ledger that forgets, and puts it back whenever it is unknown there.
+async fn bring_and_put_back(
+    books: &Books,
+    manifest: &Manifest,
+    shelf: &Shelf,
+    crcs: impl Iterator<Item = u32>,
+) {
+    let token = token(&manifest.record_id, 1);
+    for crc in crcs {
+        let mark = ChunkMark { crc, ..mark(0) };
+        loop {
+            let number = books.ledger.number(token.clone(), mark.length, true).await.expect("Redis answers");
+            let Ok(number) = number else {
+                books.ledger.restore(manifest.clone(), shelf.list()).await.expect("Redis answers");
+                continue;
+            };
+            let stands = shelf.commit(number, mark);
+            let note = || books.ledger.note(id("tuesday"), number, stands, Patience::Http);
+            while note().await.expect("Redis answers").is_none() {
+                books.ledger.restore(manifest.clone(), shelf.list()).await.expect("Redis answers");
+            }
+            if stands == mark {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_ledger_is_put_back_by_many_at_once_while_chunks_come() {
+    if !Redis::is_here() {
+        return;
+    }
+    let redis = Redis::start();
+    let books = ["n1", "n2", "n3", "n4"].map(|name| Arc::new(Books::on(&redis, name)));
+    let (token, attached) = books[0].opened("tuesday", Some("blue"), Some("ada")).await;
+    let manifest = Arc::new(attached.manifest);
+    let shelf = Arc::new(Shelf::default());
+    // More than one call brings, so that those of several are mixed.
+    for index in 0..1700 {
+        shelf.commit(at(index), ChunkMark { crc: 100_000 + index, ..mark(0) });
+    }
+    for round in 0..4 {
+        redis.empty();
+        assert_eq!(books[0].ledger.is_whole().await, Ok(false));
+        let bringing = books.each_ref().map(|books| {
+            let (books, manifest, shelf) = (books.clone(), manifest.clone(), shelf.clone());
+            let node = books.node.as_str()[1..].parse::<u32>().expect("a number");
+            let crcs = (0..40).map(move |n| round * 1000 + node * 100 + n);
+            tokio::spawn(async move { bring_and_put_back(&books, &manifest, &shelf, crcs).await })
+        });
+        for brought in join_all(bringing).await {
+            brought.expect("it is brought");
+        }
+        for books in &books {
+            books.ledger.restore((*manifest).clone(), shelf.list()).await.expect("Redis answers");
+        }
+        books[0].ledger.set_whole().await.expect("Redis answers");
+        assert_eq!(books[1].ledger.is_whole().await, Ok(true));
+        let chunks = 1700 + 160 * (round + 1);
+        assert_eq!(u32::try_from(shelf.list().len()), Ok(chunks), "each is stored once");
+        let view = books[0].ledger.show(token.record_id()).await.expect("Redis answers").expect("there");
+        assert_eq!((view.chunks, view.next_index, view.bytes), (chunks, chunks, 10 * u64::from(chunks)));
+        assert_eq!(books[0].ledger.missing(token.record_id()).await, Ok(vec![]));
+        assert_eq!(books[2].rooms().await, ["blue"]);
+        for index in [0, 1699, chunks - 1] {
+            let stored = shelf.list()[index as usize].mark;
+            let placed = books[3].ledger.place(token.clone(), at(index), stored, true).await;
+            assert_eq!(placed, Ok(Ok(Placed::Duplicate)));
+        }
+    }
+    assert!(redis.keys().iter().all(|key| redis.run::<i64>(&["TTL", key]) == -1), "nothing goes by itself");
+}
+
+#[tokio::test]
+async fn an_account_that_was_put_back_half_way_is_unknown_and_goes_away() {
+    if !Redis::is_here() {
+        return;
+    }
+    let redis = Redis::start();
+    let books = Books::on(&redis, "n1");
+    let (token, attached) = books.opened("tuesday", None, None).await;
+    redis.empty();
+    let chunks: Vec<_> = (0..8000).map(|n| StoredChunk { index: at(n), mark: mark(n) }).collect();
+    let proxy = Proxy::start(redis.address());
+    proxy.delay(Duration::from_millis(30));
+    let dies = Runtime::new().expect("a runtime");
+    let settings = patient(&redis.url_at(proxy.address()));
+    let (manifest, some) = (attached.manifest.clone(), chunks.clone());
+    dies.spawn(async move { Books::with(settings, "n2", RULES).ledger.restore(manifest, some).await });
+    eventually("it has begun", async || {
+        (redis.run::<i64>(&["EXISTS", "recording:{tuesday}"]) == 1).then_some(())
+    })
+    .await;
+    dies.shutdown_background();
+    proxy.cut();
+    for key in ["recording:{tuesday}", "recording:{tuesday}:chunk_index", "recording:{tuesday}:chunks"] {
+        assert!(redis.run::<i64>(&["TTL", key]) > 0, "{key}");
+    }
+    assert_eq!(books.ledger.show(token.record_id()).await, Ok(None));
+    assert_eq!(books.noted("tuesday", 5).await, None);
+    // Whoever does it next gets to the end.
+    books.ledger.restore(attached.manifest.clone(), chunks.clone()).await.expect("Redis answers");
+    let view = books.ledger.show(token.record_id()).await.expect("Redis answers").expect("there");
+    let bytes = chunks.iter().map(|chunk| u64::from(chunk.mark.length)).sum();
+    assert_eq!((view.chunks, view.next_index, view.bytes), (8000, 8000, bytes));
+    for key in redis.keys() {
+        assert_eq!(redis.run::<i64>(&["TTL", &key]), -1, "{key} stays");
+    }
+    redis.run::<i64>(&["HDEL", "recording:{tuesday}", "state"]);
+    // Another recording of this name has nothing of it.
+    let other = crate::ledger_kit::token(token.record_id(), 2);
+    let opened = books.open(&other, None, None, 9).await.expect("Redis answers").expect("opened");
+    assert_eq!((opened.next_index, opened.missing), (0, vec![]));
+    books.ledger.restore(attached.manifest, chunks).await.expect("Redis answers");
+    let view = books.ledger.show(token.record_id()).await.expect("Redis answers").expect("there");
+    assert_eq!((view.chunks, view.manifest.token), (0, other.digest()), "another's is left alone");
+    assert_eq!(redis.run::<i64>(&["TTL", "recording:{tuesday}"]), -1);
+}
+
+#[tokio::test]
+async fn a_redis_that_was_rolled_back_counts_on_and_gives_out_no_fence_twice() {
+    if !Redis::is_here() {
+        return;
+    }
+    let mut redis = Redis::start();
+    let rules = RecordingRules { lease: Duration::ZERO, ..RULES };
+    let books = Books::under(rules, &redis, "n1");
+    let (token, _) = books.opened("tuesday", None, None).await;
+    books.ledger.set_whole().await.expect("Redis answers");
+    let mut stored = vec![];
+    let mut bring = async |count: u32| {
+        for _ in 0..count {
+            let number = books.ledger.number(token.clone(), 10, true).await.expect("Redis answers");
+            let index = number.expect("given out");
+            stored.push(StoredChunk { index, mark: mark(index.get()) });
+            books.noted("tuesday", index.get()).await;
+        }
+    };
+    bring(5).await;
+    redis.run::<()>(&["SAVE"]);
+    bring(4).await;
+    let attached = books.ledger.attach(token.clone()).await.expect("Redis answers").expect("taken up");
+    let stopped = books.ledger.stop(token.clone(), Made::default()).await.expect("Redis answers");
+    let manifest = stopped.expect("whole").manifest;
+    let mut fences = vec![];
+    for _ in 0..5 {
+        let claim = eventually("it is due", async || books.claims().await.pop()).await;
+        fences.push(claim.manifest.fence);
+    }
+    redis.restart();
+    let whole = eventually("Redis answers", async || books.ledger.is_whole().await.ok()).await;
+    assert!(!whole, "another life of the server");
+    let view = books.ledger.show(token.record_id()).await.expect("Redis answers").expect("there");
+    assert_eq!((view.next_index, view.manifest.state), (5, RecordingState::Recording), "as it was once");
+    books.ledger.restore(manifest.clone(), stored.clone()).await.expect("Redis answers");
+    let view = books.ledger.show(token.record_id()).await.expect("Redis answers").expect("there");
+    assert_eq!((view.next_index, view.chunks, view.manifest.stopped), (9, 9, true));
+    let claim = eventually("it is due", async || books.claims().await.pop()).await;
+    assert!(fences.iter().all(|fence| *fence < claim.manifest.fence), "{fences:?}");
+    assert_eq!(claim.work, ClaimedWork::Finalise { expected: 9, chunks: 9 });
+    let again = books.ledger.attach(token).await.expect("Redis answers").expect("taken up");
+    assert!(again.generation > attached.generation);
+}
