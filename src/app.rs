@@ -4,6 +4,7 @@
 //! already listening.
 
 mod cluster;
+mod stores;
 
 use std::{
     any::Any,
@@ -32,8 +33,10 @@ use tracing::{info, warn};
 use self::cluster::{Bridge, Joining};
 use crate::{
     actors::{
+        accounts::Accounts,
         chunk_gate::ChunkGates,
-        intake::Intake,
+        intake::{Intake, IntakeLinks},
+        keeper::{Keeper, KeeperConfig, KeeperLinks},
         merge_worker::{MergeWorker, MergeWorkerConfig},
         messages::{DrainRecordings, DrainRooms},
         peer_session::RoomsLink,
@@ -42,20 +45,13 @@ use crate::{
         room_manager::{ClusterLink, RoomManager},
     },
     adapters::{
-        catalog::SqlCatalog,
-        chunk_store::FolderChunks,
         clock::Clock,
-        ffmpeg::{FfmpegConfig, FfmpegMerger},
         memory::MemoryRegistry,
-        memory_ledger::MemoryLedger,
         ports::{ClusterPorts, RecordingPorts, Registry},
-        video_store::FolderVideos,
+        webhook::Webhook,
     },
     config::{ClusterSettings, Config},
-    domain::{
-        recording::RecordingTimes,
-        rooms::{Rooms, RoomsConfig},
-    },
+    domain::rooms::{Rooms, RoomsConfig},
     http::{self, Connections, HttpState, Overviews},
     metrics::Metrics,
     protocol::{Incarnation, NodeRef, limits},
@@ -103,11 +99,12 @@ impl App {
     /// # Errors
     /// As [`Self::start_on`], or what the node stands on cannot be opened.
     pub async fn start(config: &Config) -> anyhow::Result<Running> {
-        let clock = Clock::start();
-        let mut ports = Ports::local(config, clock).await?;
-        if let Some(settings) = &config.cluster {
-            ports.join(&config.node_id, settings, clock).await?;
+        #[cfg(debug_assertions)]
+        if let Some(at) = &config.crash_at {
+            crate::adapters::crash::aim(at);
         }
+        let clock = Clock::start();
+        let ports = Ports::open(config, clock).await?;
         Self::start_on(config, clock, ports).await
     }
 
@@ -117,8 +114,9 @@ impl App {
     /// Its recordings cannot be read, another node has its name, or the address cannot be listened on.
     pub async fn start_on(config: &Config, clock: Clock, ports: Ports) -> anyhow::Result<Running> {
         let Ports { registry, cluster, recording, metrics } = ports;
-        let recovered =
-            recover(&recording).await.context("the recordings of an earlier life cannot be read")?;
+        let accounts = Accounts::of(&recording);
+        let recovered = recover(&recording, &accounts, config.cluster.is_some()).await;
+        let recovered = recovered.context("the recordings of an earlier life cannot be read")?;
         let started = clock.now();
         let node = NodeRef { id: config.node_id.clone(), incarnation: Incarnation(started.wall_ms) };
         metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
@@ -134,10 +132,11 @@ impl App {
             recovered,
             rooms: &rooms,
             gates: &gates,
+            accounts: &accounts,
             clock,
             metrics: &metrics,
         }
-        .start(&recorders);
+        .start(&recorders)?;
         let draining = Arc::new(AtomicBool::new(false));
         let state = HttpState {
             node,
@@ -154,7 +153,7 @@ impl App {
             show_all: rooms.clone().recipient(),
             recording: recording_link(
                 &supervisor,
-                Intake::new(&recording, gates, supervisor.clone().recipient(), metrics.clone()),
+                Intake::new(&recording, accounts, gates, intake_links(&supervisor), metrics.clone()),
             ),
             recordings: supervisor.clone().recipient(),
             count_recordings: supervisor.clone().recipient(),
@@ -171,8 +170,6 @@ impl App {
             last_connection: Arc::default(),
         };
         let (address, server) = listen(config, state)?;
-        let handle = server.handle();
-        let served = tokio::task::spawn_local(server);
         info!(%address, node = %config.node_id, version = env!("CARGO_PKG_VERSION"), "listening");
         Ok(Running {
             address,
@@ -180,8 +177,8 @@ impl App {
             drain_deadline: config.drain_deadline,
             rooms,
             supervisor,
-            server: handle,
-            served,
+            server: server.handle(),
+            served: tokio::task::spawn_local(server),
             cluster: bridge,
             managers: vec![managers, recorders],
         })
@@ -196,6 +193,10 @@ fn rooms_link(rooms: &Addr<RoomManager>) -> RoomsLink {
     }
 }
 
+fn intake_links(supervisor: &Addr<RecordingSupervisor>) -> IntakeLinks {
+    IntakeLinks { went_on: supervisor.clone().recipient(), unnoted: supervisor.clone().recipient() }
+}
+
 fn recording_link(supervisor: &Addr<RecordingSupervisor>, intake: Intake) -> RecordingLink {
     RecordingLink {
         begin: supervisor.clone().recipient(),
@@ -207,35 +208,26 @@ fn recording_link(supervisor: &Addr<RecordingSupervisor>, intake: Intake) -> Rec
 }
 
 impl Ports {
-    /// What a node that is alone stands on: memory, a folder, and SQLite.
+    /// What the settings say that a node stands on: alone on memory, a folder and SQLite; or on what it shares with others.
     ///
     /// # Errors
-    /// The folder or the catalog cannot be opened.
-    pub async fn local(config: &Config, clock: Clock) -> anyhow::Result<Self> {
-        let settings = &config.recording;
-        let rules = &settings.rules;
-        let times = RecordingTimes { grace: rules.grace, reopen: rules.reopen };
-        let folder = || format!("STORAGE_LOCAL_PATH {} cannot be used", settings.folder.display());
-        let chunks = FolderChunks::open(&settings.folder).with_context(folder)?;
-        let videos = FolderVideos::open(&settings.folder).with_context(folder)?;
-        let catalog = SqlCatalog::open(&settings.database_url).await;
-        let merger = FfmpegMerger::new(FfmpegConfig {
-            ffmpeg: settings.ffmpeg.clone(),
-            ffprobe: settings.ffprobe.clone(),
-            time_limit: settings.merge_timeout,
-        });
-        Ok(Self {
-            metrics: Metrics::new().context("a metric is defined wrongly")?,
+    /// Something of it cannot be used.
+    pub async fn open(config: &Config, clock: Clock) -> anyhow::Result<Self> {
+        let metrics = Metrics::new().context("a metric is defined wrongly")?;
+        let shared = match &config.cluster {
+            Some(settings) => Some(cluster::open_store(settings, clock, &metrics).await?),
+            None => None,
+        };
+        let mut ports = Self {
             registry: Arc::new(MemoryRegistry::new(clock)),
             cluster: None,
-            recording: RecordingPorts {
-                chunks: Arc::new(chunks),
-                videos: Arc::new(videos),
-                ledger: Arc::new(MemoryLedger::new(clock, times)),
-                catalog: Arc::new(catalog.context("DATABASE_URL cannot be opened")?),
-                merger: Arc::new(merger),
-            },
-        })
+            recording: stores::open(config, shared.as_ref(), clock).await?,
+            metrics,
+        };
+        if let Some(store) = &shared {
+            ports.join(&config.node_id, store);
+        }
+        Ok(ports)
     }
 }
 
@@ -246,21 +238,24 @@ struct Recording<'a> {
     recovered: Recovered,
     rooms: &'a Addr<RoomManager>,
     gates: &'a ChunkGates,
+    accounts: &'a Accounts,
     clock: Clock,
     metrics: &'a Metrics,
 }
 
 impl Recording<'_> {
     /// Starts the supervisor and its worker, each knowing the other's address before it is built.
-    fn start(self, arbiter: &Arbiter) -> (Addr<RecordingSupervisor>, Addr<MergeWorker>) {
+    fn start(self, arbiter: &Arbiter) -> anyhow::Result<(Addr<RecordingSupervisor>, Addr<MergeWorker>)> {
         let (sender, inbox) = address_channel::channel(limits::RECORDING_SUPERVISOR_MAILBOX);
         let supervisor: Addr<RecordingSupervisor> = Addr::new(sender);
         let worker = self.start_worker(&supervisor, arbiter);
+        self.start_keeper(&supervisor, arbiter)?;
         let links = SupervisorLinks {
             rooms: self.rooms.clone().recipient(),
             merge: worker.clone().recipient(),
             cancel: worker.clone().recipient(),
             gates: self.gates.clone(),
+            accounts: self.accounts.clone(),
         };
         let (ports, metrics, rules) =
             (self.ports.clone(), self.metrics.clone(), self.config.recording.rules.clone());
@@ -269,14 +264,34 @@ impl Recording<'_> {
             let supervisor = RecordingSupervisor::new(ports, rules, links, clock, metrics, recovered);
             Context::with_receiver(inbox).run(supervisor);
         });
-        (supervisor, worker)
+        Ok((supervisor, worker))
+    }
+
+    /// Starts the keeper, which nobody needs to reach.
+    fn start_keeper(&self, supervisor: &Addr<RecordingSupervisor>, arbiter: &Arbiter) -> anyhow::Result<()> {
+        let settings = &self.config.recording;
+        let webhook = settings.webhook.clone().map(Webhook::new).transpose();
+        let links = KeeperLinks {
+            ports: self.ports.clone(),
+            accounts: self.accounts.clone(),
+            delete: supervisor.clone().recipient(),
+            webhook: webhook.context("WEBHOOK_URL cannot be used")?,
+        };
+        let keeping = KeeperConfig {
+            retention: settings.retention,
+            every: settings.housekeeping,
+            cleanup_chunks: settings.rules.cleanup_chunks,
+        };
+        let (clock, metrics) = (self.clock, self.metrics.clone());
+        Keeper::start_in_arbiter(&arbiter.handle(), move |_| Keeper::new(keeping, links, clock, metrics));
+        Ok(())
     }
 
     fn start_worker(&self, supervisor: &Addr<RecordingSupervisor>, arbiter: &Arbiter) -> Addr<MergeWorker> {
         let (ports, metrics, supervisor) = (self.ports.clone(), self.metrics.clone(), supervisor.clone());
         let settings = &self.config.recording;
         let config = MergeWorkerConfig {
-            jobs: settings.merge_jobs,
+            jobs: settings.rules.merge_jobs,
             folder: settings.temp_folder.join(format!("merges-{}", self.config.node_id)),
             gates: self.gates.clone(),
         };

@@ -4,13 +4,13 @@
 //! What is wrong stops the start with one sentence that names it. `docs/CONFIG.md` is generated from this file.
 
 mod cluster;
+mod recording;
 
 use std::{
     collections::BTreeSet,
     error::Error as _,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -20,10 +20,11 @@ use clap::{
 };
 use ipnet::IpNet;
 
-pub use self::cluster::ClusterSettings;
+pub use self::{
+    cluster::ClusterSettings,
+    recording::{RecordingSettings, StorePlace},
+};
 use crate::{
-    actors::recording_supervisor::RecordingConfig,
-    adapters::catalog,
     domain::ice::{IceServers, Turn},
     protocol::{NodeId, limits::Limits},
 };
@@ -92,47 +93,8 @@ pub struct Settings {
     /// How long TURN credentials are good.
     #[arg(long, env, default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(60..=604_800))]
     turn_ttl_secs: u64,
-    /// Where recordings are stored: LOCAL, a folder.
-    #[arg(long, env, default_value = "LOCAL", value_parser = ["LOCAL"], ignore_case = true)]
-    storage_type: String,
-    /// The folder of recordings: their chunks while they are made, then their videos.
-    #[arg(long, env, default_value = "./recordings")]
-    storage_local_path: PathBuf,
-    /// Where the chunks of recordings are stored: LOCAL, the same folder.
-    #[arg(long, env, default_value = "LOCAL", value_parser = ["LOCAL"], ignore_case = true)]
-    chunk_store: String,
-    /// Where merges have their temporary files, as large as the videos they make. Default: `tmp` below
-    /// STORAGE_LOCAL_PATH, so that a finished video need not be copied.
-    #[arg(long, env)]
-    temp_dir: Option<PathBuf>,
-    /// Whether the chunks of a recording are taken away once its video is complete and in the catalog.
-    #[arg(long, env, default_value_t = true, action = clap::ArgAction::Set)]
-    cleanup_chunks: bool,
-    /// The catalog of recordings. Default: `recordings.db`, an SQLite database, below STORAGE_LOCAL_PATH.
-    #[arg(long, env, hide_env_values = true)]
-    database_url: Option<String>,
-    /// How long a recorder whose socket is lost is waited for before its recording is finalised without it.
-    #[arg(long, env, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=3600))]
-    recording_grace_secs: u64,
-    /// How long a recording that was finalised without its recorder can be taken up again; its chunks are kept so long.
-    #[arg(long, env, default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
-    reopen_secs: u64,
-    /// Merges at once. Default: one for each processor.
-    #[arg(long, env, value_parser = clap::value_parser!(u16).range(1..=256))]
-    merge_jobs: Option<u16>,
-    /// How long a merge may take before it is ended and tried again: so long, and as long again for each GiB.
-    #[arg(long, env, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    merge_timeout_secs: u64,
-    /// The program that merges.
-    #[arg(long, env, default_value = "ffmpeg")]
-    ffmpeg: PathBuf,
-    /// The program that looks into the result.
-    #[arg(long, env, default_value = "ffprobe")]
-    ffprobe: PathBuf,
-    /// What stands in front of links to recordings, such as `https://rooms.example.org`. Default: nothing, so links lead
-    /// to whoever gave them out.
-    #[arg(long, env, default_value = "", hide_default_value = true)]
-    api_base_url: String,
+    #[command(flatten)]
+    recordings: recording::Recordings,
     /// How logs are written to standard error.
     #[arg(long, env, default_value = "text")]
     log_format: LogFormat,
@@ -142,6 +104,10 @@ pub struct Settings {
     /// On SIGTERM: how long connections may take to end before the process does.
     #[arg(long, env, default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
     drain_deadline_secs: u64,
+    /// Where the process is to die, in tests: only builds with debug assertions have it.
+    #[cfg(debug_assertions)]
+    #[arg(long, env, hide = true)]
+    crash_at: Option<String>,
     /// Ask the node on HOST and PORT whether it lives, and exit with 0 or 1. For health checks in containers.
     #[arg(long)]
     health: bool,
@@ -183,27 +149,9 @@ pub struct Config {
     pub log_level: String,
     /// How long a drain may take.
     pub drain_deadline: Duration,
-}
-
-/// The settings of recordings.
-#[derive(Debug, Clone)]
-pub struct RecordingSettings {
-    /// Where they are stored.
-    pub folder: PathBuf,
-    /// Where merges have their temporary files.
-    pub temp_folder: PathBuf,
-    /// Where the catalog is.
-    pub database_url: String,
-    /// Merges at once.
-    pub merge_jobs: usize,
-    /// How long a merge may take, before its size is counted.
-    pub merge_timeout: Duration,
-    /// The program that merges.
-    pub ffmpeg: PathBuf,
-    /// The program that looks into the result.
-    pub ffprobe: PathBuf,
-    /// What the supervisor is told.
-    pub rules: RecordingConfig,
+    /// Where the process is to die, in tests.
+    #[cfg(debug_assertions)]
+    pub crash_at: Option<String>,
 }
 
 /// What the command line asks for.
@@ -292,52 +240,22 @@ impl Settings {
             Some(id) => id.clone(),
             None => host_name()?,
         };
+        let cluster = self.cluster.check()?;
         Ok(Config {
             host: self.host,
             port: self.port,
             node_id,
-            cluster: self.cluster.check()?,
+            recording: self.recordings.check(cluster.is_some())?,
+            cluster,
             limits: self.limits(),
             ice: self.ice()?,
             allowed_origins: origins(&self.allowed_origins)?,
-            recording: self.recording()?,
             trusted_proxies: self.trusted_proxies,
             log_format: self.log_format,
             log_level: self.log_level,
             drain_deadline: Duration::from_secs(self.drain_deadline_secs),
-        })
-    }
-
-    fn recording(&self) -> Result<RecordingSettings, ConfigError> {
-        let folder = self.storage_local_path.clone();
-        let base = self.api_base_url.trim_end_matches('/').to_owned();
-        if !base.is_empty() && !base.starts_with("http://") && !base.starts_with("https://") {
-            let what = format!("is \"{base}\", which is not like https://rooms.example.org");
-            return Err(ConfigError::new("API_BASE_URL", what));
-        }
-        let database_url = match &self.database_url {
-            None => catalog::sqlite_url(&folder.join("recordings.db")),
-            Some(url) if url.starts_with("sqlite:") => url.clone(),
-            Some(_) => {
-                let what = "is not like sqlite:///var/lib/greenroom/recordings.db: this version keeps its catalog in SQLite";
-                return Err(ConfigError::new("DATABASE_URL", what));
-            }
-        };
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(RecordingSettings {
-            temp_folder: self.temp_dir.clone().unwrap_or_else(|| folder.join("tmp")),
-            folder,
-            database_url,
-            merge_jobs: self.merge_jobs.map_or_else(cores, usize::from),
-            merge_timeout: Duration::from_secs(self.merge_timeout_secs),
-            ffmpeg: self.ffmpeg.clone(),
-            ffprobe: self.ffprobe.clone(),
-            rules: RecordingConfig {
-                grace: Duration::from_secs(self.recording_grace_secs),
-                reopen: Duration::from_secs(self.reopen_secs),
-                cleanup_chunks: self.cleanup_chunks,
-                api_base_url: base,
-            },
+            #[cfg(debug_assertions)]
+            crash_at: self.crash_at,
         })
     }
 
@@ -432,7 +350,7 @@ pub fn reference() -> String {
     );
     let command = Settings::command();
     for argument in command.get_arguments() {
-        let Some(name) = argument.get_env() else { continue };
+        let Some(name) = argument.get_env().filter(|_| !argument.is_hide_set()) else { continue };
         let default: Vec<_> =
             argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         let default = default.join(",");

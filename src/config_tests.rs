@@ -43,6 +43,50 @@ fn a_wrong_value_is_one_sentence_that_names_the_setting() {
     }
 }
 
+#[test]
+fn what_is_wrong_with_a_setting_of_recordings_is_said_too() {
+    let bucket = ["--storage-type", "S3", "--s3-access-key-id", "a", "--s3-secret-access-key", "b"];
+    for (arguments, setting) in [
+        (&["--max-recording-duration", "soon"][..], "MAX_RECORDING_DURATION cannot be \"soon\": "),
+        (&["--recording-retention=-1d"], "RECORDING_RETENTION cannot be \"-1d\": "),
+        (&["--partial-retention", "1 fortnight"], "PARTIAL_RETENTION cannot be \"1 fortnight\": "),
+        (&["--max-recording-bytes", "1GiB"], "MAX_RECORDING_BYTES cannot be \"1GiB\": "),
+        (&["--max-owner-bytes=-1"], "MAX_OWNER_BYTES cannot be \"-1\": "),
+        (&["--max-owner-recordings", "4294967296"], "MAX_OWNER_RECORDINGS cannot be \"4294967296\": "),
+        (&["--min-free-bytes", "half"], "MIN_FREE_BYTES cannot be \"half\": "),
+        (&["--reopen-secs", "99999999"], "REOPEN_SECS cannot be \"99999999\": "),
+        (&["--merge-jobs", "0"], "MERGE_JOBS cannot be \"0\": "),
+        (&["--storage-type", "tape"], "STORAGE_TYPE cannot be \"tape\": it is one of LOCAL, S3."),
+        (&["--chunk-store", "redis"], "CHUNK_STORE is REDIS, but CLUSTER_MODE is not true."),
+        (&["--chunk-store", "S3"], "S3_BUCKET is not set, but something is to be stored in S3."),
+        (&bucket, "S3_BUCKET is not set, but something is to be stored in S3."),
+        (&["--database-url", "mysql://root:secret@host/x"], "DATABASE_URL is not like "),
+        (&["--webhook-url", "https://app.example/hook"], "WEBHOOK_URL is set, but WEBHOOK_SECRET is not."),
+        (&["--webhook-secret", "s"], "WEBHOOK_SECRET is set, but WEBHOOK_URL is not."),
+        (&["--webhook-url", "app.example", "--webhook-secret", "s"], "WEBHOOK_URL is not like "),
+        (&["--api-base-url", "rooms.example"], "API_BASE_URL is \"rooms.example\", which is not like "),
+    ] {
+        let sentence = config(arguments).expect_err(setting);
+        assert!(sentence.starts_with(setting), "{sentence}");
+        assert!(!sentence.contains('\n') && sentence.ends_with('.'), "{sentence}");
+        assert!(!sentence.contains("secret"), "{sentence}");
+    }
+}
+
+#[test]
+fn a_limit_of_recordings_that_is_0_is_none_and_times_have_units() {
+    let unlimited = config(&[]).expect("defaults").recording;
+    assert_eq!((unlimited.bytes_max, unlimited.duration_max), (u64::MAX, Duration::MAX));
+    assert_eq!((unlimited.rules.owner_bytes_max, unlimited.rules.owner_recordings_max), (None, u32::MAX));
+    assert_eq!((unlimited.retention.finished, unlimited.retention.partial), (None, None));
+    for (written, secs) in [("90", 90), ("90s", 90), ("4h", 14_400), ("30d", 2_592_000)] {
+        let settings = config(&["--max-recording-duration", written, "--recording-retention", written]);
+        let settings = settings.expect(written).recording;
+        let span = Duration::from_secs(secs);
+        assert_eq!((settings.duration_max, settings.retention.finished), (span, Some(span)), "{written}");
+    }
+}
+
 fn cluster(arguments: &[&str]) -> Result<ClusterSettings, String> {
     let arguments = [&["--cluster-mode", "true"], arguments].concat();
     config(&arguments).map(|config| config.cluster.expect("one of a cluster"))
@@ -119,7 +163,9 @@ fn lists_are_separated_by_commas() {
 #[test]
 fn help_lists_every_setting() {
     let Ok(Request::Print(help)) = parse(["greenroom", "--help"]) else { panic!("no help") };
-    for argument in Settings::command().get_arguments().filter_map(clap::Arg::get_env) {
+    let command = Settings::command();
+    let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    for argument in shown.filter_map(clap::Arg::get_env) {
         assert!(help.contains(&*argument.to_string_lossy()), "{argument:?}");
     }
 }

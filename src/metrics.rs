@@ -132,7 +132,14 @@ metrics! {
     cleanups: Counter ["outcome"] "greenroom_cleanups_total", "Recordings whose chunks were taken away: `merged`, `forgotten` (nobody came back), `aborted`, `deleted`, `failed`.";
     unmerged_bytes: Gauge [] "greenroom_unmerged_bytes", "Bytes of chunks that are kept and in no video, of failed and incomplete recordings. Above 0: look at the library.";
     free_bytes: Gauge [] "greenroom_storage_free_bytes", "Space left where recordings are stored.";
+    catalog_waiting: Gauge [] "greenroom_catalog_waiting_rows", "Rows that the catalog has still to be told, because it was away or is slow.";
     storage_errors: Counter ["store", "operation"] "greenroom_storage_errors_total", "Operations of stores that failed, by store (`chunks`, `videos`, `catalog`, `ledger`) and operation.";
+    sweeps: Counter ["outcome"] "greenroom_housekeeping_sweeps_total", "Looks for what may go, by outcome: `done`, or `put_off` (the catalog, the ledger or a store did not answer; nothing goes because of it). In a cluster one node does it.";
+    swept: Counter ["reason"] "greenroom_housekeeping_deleted_total", "What housekeeping has taken away, by reason: `retention` and `partial` (recordings, or the chunks of one, kept for as long as is set), `orphaned_chunks` (of recordings), `orphaned_video` (videos and posters), `half_written` (files).";
+    swept_bytes: Counter ["reason"] "greenroom_housekeeping_deleted_bytes_total", "Bytes of what housekeeping has taken away, by reason.";
+    webhook_deliveries: Counter ["outcome"] "greenroom_webhook_deliveries_total", "Tries to tell the application of recordings, by outcome: `taken`, `refused` (an answer other than 2xx; it is tried again), `unreachable` (none in time; the same), `given_up` (answered with 410, or not taken for three days).";
+    webhook_waiting: Gauge [] "greenroom_webhook_waiting_events", "Events that wait for the application, on the node that tells it; 0 on the others.";
+    webhook_oldest: Gauge [] "greenroom_webhook_oldest_waiting_seconds", "How long ago the oldest event that waits for the application happened, on the node that tells it. Rising: the application does not take it.";
     cluster_mode: Gauge ["mode"] "greenroom_cluster_mode", "1 for the mode the node is in, 0 for the others: `local`, `starting`, `cluster`, `isolated` (cut off from Redis).";
     cluster_lease_left: Gauge [] "greenroom_cluster_lease_left_seconds", "What is left of this node's lease, in whole seconds. 0 for long: it is isolated.";
     cluster_nodes: Gauge ["state"] "greenroom_cluster_nodes", "Nodes that this one knows, itself included, by state: `live`, `draining`, `dead` (being cleared away).";

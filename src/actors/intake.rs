@@ -4,8 +4,13 @@
 //!  indexed   place? ─► stage ─► commit ─► note ─► ack          refused, duplicate, taken by other bytes: told at once
 //!  raw       admit? ─► stage ─► number ─► commit ─► note ─► ack
 //! ```
+//! While the ledger is away, chunks that bring their place go on being taken: the store keeps their order, and the ledger
+//! follows (`away`). Those that need a number cannot be.
+//!
 //! It is no actor: many chunks are on their way at once, each in its own task, and none of them holds anything but its
 //! bytes. Those are bounded over the whole node; what comes then waits in its socket (Q-1).
+
+mod away;
 
 use std::{sync::Arc, time::Instant};
 
@@ -13,14 +18,19 @@ use actix::Recipient;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 
+use self::away::Heads;
 use super::{
+    accounts::Accounts,
     chunk_gate::ChunkGates,
     mailbox::{Mailbox, post},
-    messages::RecordingWentOn,
+    messages::{ChunksUnnoted, RecordingWentOn},
 };
 use crate::{
-    adapters::ports::{
-        ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, StagedChunk, StoreError,
+    adapters::{
+        crash,
+        ports::{
+            ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, StagedChunk, StoreError,
+        },
     },
     domain::recording::{Noted, Placed},
     metrics::{Metrics, gauge},
@@ -39,10 +49,21 @@ const COMMIT_TRIES: u32 = 3;
 pub struct Intake {
     chunks: Arc<dyn ChunkStore>,
     ledger: Arc<dyn Ledger>,
+    accounts: Accounts,
     gates: ChunkGates,
-    went_on: Recipient<RecordingWentOn>,
+    tell: IntakeLinks,
+    heads: Heads,
     budget: Arc<Semaphore>,
     metrics: Metrics,
+}
+
+/// Who is told of chunks that change how a recording stands.
+#[derive(Clone)]
+pub struct IntakeLinks {
+    /// One came after its recording was claimed.
+    pub went_on: Recipient<RecordingWentOn>,
+    /// Some are stored and the ledger does not know.
+    pub unnoted: Recipient<ChunksUnnoted>,
 }
 
 enum Outcome {
@@ -55,16 +76,19 @@ impl Intake {
     #[must_use]
     pub fn new(
         ports: &RecordingPorts,
+        accounts: Accounts,
         gates: ChunkGates,
-        went_on: Recipient<RecordingWentOn>,
+        tell: IntakeLinks,
         metrics: Metrics,
     ) -> Self {
         let (chunks, ledger) = (ports.chunks.clone(), ports.ledger.clone());
         Self {
             chunks,
             ledger,
+            accounts,
             gates,
-            went_on,
+            tell,
+            heads: Heads::default(),
             budget: Arc::new(Semaphore::new(limits::INTAKE_BYTES_MAX)),
             metrics,
         }
@@ -75,7 +99,11 @@ impl Intake {
     /// # Errors
     /// [`Code::RecordingUnknown`], [`Code::Unauthorised`].
     pub async fn authorise(&self, token: &UploadToken) -> Result<(), Refusal> {
-        self.ledger_said("authorise", self.ledger.authorise(token.clone()).await)?
+        let asked = self.accounts.ask(token.record_id(), |ledger| ledger.authorise(token.clone()));
+        match asked.await {
+            Ok(answer) => answer,
+            Err(_) => self.authorise_away(token).await.map(drop),
+        }
     }
 
     /// Whether a chunk of this size could be stored at once. Where it could not, whoever reads chunks from a socket reads
@@ -175,18 +203,29 @@ impl Intake {
         let id = token.record_id();
         let mark = chunk.mark;
         let may_begin = chunk.check_first().is_ok();
-        let placed = self.ledger.place(token.clone(), index, mark, may_begin).await;
-        if self.ledger_said("place", placed)?? == Placed::Duplicate {
+        let asked = self.accounts.ask(id, |ledger| ledger.place(token.clone(), index, mark, may_begin));
+        let placed = match asked.await {
+            Ok(placed) => placed?,
+            Err(_) => return self.take_away(token, index, chunk).await,
+        };
+        if placed == Placed::Duplicate {
             return Ok(Outcome::Duplicate(index));
         }
+        crash::point("chunk.placed");
         let staged = self.stage(id, &chunk).await?;
+        crash::point("chunk.staged");
         let outcome = match self.store_said("commit", staged.commit(index, mark).await)? {
             Committed::Stored => Outcome::Stored(index),
             // Another connection brought the same chunk at the same time.
             Committed::Taken(stored) if stored.same_bytes(&mark) => Outcome::Duplicate(index),
             Committed::Taken(_) => return Err(Code::Conflict.into()),
         };
-        self.note(id, index, mark, patience).await?;
+        crash::point("chunk.committed");
+        // It is durable in a place of its own: the account can follow.
+        if self.note(id, index, mark, patience).await.is_err() {
+            self.tell_unnoted(id)?;
+        }
+        crash::point("chunk.noted");
         Ok(outcome)
     }
 
@@ -198,13 +237,19 @@ impl Intake {
     ) -> Result<Outcome, Refusal> {
         let id = token.record_id();
         let may_begin = chunk.check_first().is_ok();
-        self.ledger_said("admit", self.ledger.admit(token.clone(), may_begin).await)??;
+        let length = chunk.mark.length;
+        let asked = self.accounts.ask(id, |ledger| ledger.admit(token.clone(), length, may_begin));
+        self.ledger_said("admit", asked.await)??;
         let staged = self.stage(id, &chunk).await?;
         loop {
-            let index = self.ledger_said("number", self.ledger.number(token.clone(), may_begin).await)??;
+            let asked = self.accounts.ask(id, |ledger| ledger.number(token.clone(), length, may_begin));
+            let index = self.ledger_said("number", asked.await)??;
+            crash::point("chunk.numbered");
             match self.commit_numbered(&*staged, id, index, &chunk).await? {
                 Committed::Stored => {
+                    crash::point("chunk.number_stored");
                     self.note(id, index, chunk.mark, patience).await?;
+                    crash::point("chunk.number_noted");
                     return Ok(Outcome::Stored(index));
                 }
                 // It is there: an earlier try has got as far as that, and was not acknowledged.
@@ -251,13 +296,26 @@ impl Intake {
         mark: ChunkMark,
         patience: Patience,
     ) -> Result<(), Refusal> {
-        let noted = self.ledger.note(id.clone(), index, mark, patience).await;
-        if self.ledger_said("note", noted)? == Noted::Outdated {
-            let message = RecordingWentOn { id: id.clone() };
-            // Should it not be told: the account has it, and a new life of the node finds it by counting.
-            let _ = post(&self.went_on, Mailbox::Supervisor, &self.metrics, message);
+        let asked = self.accounts.find(id, |ledger| ledger.note(id.clone(), index, mark, patience));
+        match self.ledger_said("note", asked.await)? {
+            None => Err(Code::RecordingUnknown.into()),
+            Some(Noted::InTime) => Ok(()),
+            Some(Noted::Outdated) => {
+                self.save_reopened(id).await;
+                let message = RecordingWentOn { id: id.clone() };
+                // Should it not be told: the account has it, and whoever has the claim hears that it no longer holds.
+                let _ = post(&self.tell.went_on, Mailbox::Supervisor, &self.metrics, message);
+                Ok(())
+            }
         }
-        Ok(())
+    }
+
+    /// Before the chunk is acknowledged: should the node die now, its next life must know that there was a video without it.
+    /// Where this fails the chunk is in the video all the same.
+    async fn save_reopened(&self, id: &RecordId) {
+        if let Ok(Some(view)) = self.ledger_said("show", self.ledger.show(id).await) {
+            let _ = self.store_said("manifest", self.chunks.save_manifest(view.manifest).await);
+        }
     }
 
     fn store_said<T>(&self, operation: &str, said: Result<T, StoreError>) -> Result<T, Refusal> {
@@ -276,3 +334,6 @@ impl Intake {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,10 +20,17 @@ use super::{
     messages::{CancelMerge, MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
 };
 use crate::{
-    adapters::ports::{FileProof, MergeJob, Merged, RecordingPorts, StoreError, VideoFacts},
-    domain::recording::Manifest,
+    adapters::{
+        crash,
+        ports::{FileProof, MergeJob, Merged, RecordingPorts, StoreError},
+    },
+    domain::recording::{Manifest, VideoFacts},
     metrics::{Metrics, gauge},
-    protocol::{Fence, RecordId, limits, recorder::VideoKey, tokens},
+    protocol::{
+        Fence, RecordId, limits,
+        recorder::{RecordingState, VideoKey},
+        tokens,
+    },
 };
 
 /// How often a result that the supervisor had no room for is told again.
@@ -178,9 +185,15 @@ impl Making {
         let id = &self.manifest.record_id;
         let store = |error: StoreError| MergeFault::Store(error.to_string());
         let chunks = self.ports.chunks.list(id).await.map_err(store)?;
-        if chunks.is_empty() {
-            return Err(MergeFault::Empty);
+        let count = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        match self.done_before(count).await {
+            Ok(Some(done)) => return Ok(done),
+            // Its chunks may be gone because its video is there: that must be known before anything is said of it.
+            Err(fault) if chunks.is_empty() && self.expected > 0 => return Err(fault),
+            Ok(None) | Err(_) if chunks.is_empty() => return Err(MergeFault::Empty),
+            Ok(None) | Err(_) => {}
         }
+        crash::point("merge.planned");
         let job = MergeJob {
             id: id.clone(),
             chunks,
@@ -190,7 +203,28 @@ impl Making {
             progress: self.progress(),
         };
         let merged = self.ports.merger.merge(job).await.map_err(MergeFault::Merge)?;
-        self.store(merged).await
+        crash::point("merge.made");
+        self.store(merged, count).await
+    }
+
+    /// What somebody has made of these chunks before, and did not get to the end with; or what a ledger that has lost its
+    /// last changes has forgotten of. Its row says that it was complete, and nothing has come since.
+    ///
+    /// # Errors
+    /// The catalog or the video store gives no answer.
+    async fn done_before(&self, chunks: u32) -> Result<Option<MergedVideo>, MergeFault> {
+        let row = self.ports.catalog.get(&self.manifest.record_id).await;
+        let row = row.map_err(|error| MergeFault::Store(error.to_string()))?;
+        let Some(row) = row else { return Ok(None) };
+        let is_same = (row.started_ms, row.version) == (self.manifest.started_ms, self.manifest.version);
+        let facts = row.video.filter(|video| {
+            is_same && row.state == RecordingState::Ready && video.complete && row.chunks >= chunks
+        });
+        let Some(facts) = facts else { return Ok(None) };
+        let found = self.ports.videos.find(&facts.key).await;
+        let is_there = found.map_err(|error| MergeFault::Store(error.to_string()))?.is_some();
+        let (mime_type, missing, chunks) = (row.mime_type, row.missing, row.chunks);
+        Ok(is_there.then_some(MergedVideo { facts, mime_type, missing, chunks }))
     }
 
     fn progress(&self) -> Box<dyn Fn(u8) + Send + Sync> {
@@ -205,14 +239,14 @@ impl Making {
 
     /// Stores what was made, if it is still wanted. In a task of its own, which passes the recording's gate: who cancels
     /// this merge to take the recording away finds everything that it will ever store.
-    async fn store(&self, merged: Merged) -> Result<MergedVideo, MergeFault> {
+    async fn store(&self, merged: Merged, chunks: u32) -> Result<MergedVideo, MergeFault> {
         let storing = Storing {
             ports: self.ports.clone(),
             gates: self.gates.clone(),
             manifest: self.manifest.clone(),
             _folder: self.folder.clone(),
         };
-        let stored = tokio::spawn(storing.run(merged)).await;
+        let stored = tokio::spawn(storing.run(merged, chunks)).await;
         stored.unwrap_or_else(|_| Err(MergeFault::Store("the work was interrupted".to_owned())))
     }
 }
@@ -227,18 +261,20 @@ struct Storing {
 }
 
 impl Storing {
-    async fn run(self, merged: Merged) -> Result<MergedVideo, MergeFault> {
-        let (id, fence, version) = (&self.manifest.record_id, self.manifest.fence, self.manifest.version);
+    async fn run(self, merged: Merged, chunks: u32) -> Result<MergedVideo, MergeFault> {
+        let (id, fence) = (&self.manifest.record_id, self.manifest.fence);
         let _passing = self.gates.pass(id).await;
-        // Whoever was overtaken must not put its file in the place of a newer one.
-        if !self.ports.ledger.holds(id.clone(), fence).await.unwrap_or(false) {
+        // Whoever was overtaken need not store anything. Should it be overtaken while it does: the name is its own, and
+        // nobody is told of it.
+        if matches!(self.ports.ledger.holds(id.clone(), fence).await, Ok(false)) {
             return Err(MergeFault::Overtaken);
         }
-        let key = VideoKey::new(id, version, merged.extension);
+        let key = VideoKey::new(id, fence, merged.extension);
         let put = self.ports.videos.put(&key, &merged.file, merged.proof).await;
         put.map_err(|error| MergeFault::Store(error.to_string()))?;
+        crash::point("put.stored");
         let poster = match &merged.poster {
-            Some(file) => self.store_poster(VideoKey::new(id, version, "jpg"), file).await,
+            Some(file) => self.store_poster(VideoKey::new(id, fence, "jpg"), file).await,
             None => None,
         };
         let complete = merged.missing.is_empty() && merged.gaps.is_empty();
@@ -253,7 +289,7 @@ impl Storing {
             gaps: merged.gaps,
             work: merged.work,
         };
-        Ok(MergedVideo { facts, mime_type: merged.mime_type, missing: merged.missing })
+        Ok(MergedVideo { facts, mime_type: merged.mime_type, missing: merged.missing, chunks })
     }
 
     /// A recording without its poster is still a recording.

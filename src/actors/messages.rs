@@ -12,11 +12,11 @@ use serde::Serialize;
 use socket2::Socket;
 
 use crate::{
-    adapters::ports::{CatalogRow, LedgerView, MergeError, StoreState, VideoFacts},
+    adapters::ports::{CatalogRow, LedgerView, MergeError, StoreState},
     domain::{
         cluster::{ClusterView, Mode},
         membership::{RoomPicture, Row},
-        recording::{Manifest, StopRefused, StopTaken},
+        recording::{Manifest, StopRefused, StopTaken, VideoFacts},
         rooms::{Census, Room, RoomInput},
     },
     protocol::{
@@ -283,6 +283,14 @@ pub struct RecordingWentOn {
     pub id: RecordId,
 }
 
+/// To the recording supervisor: chunks of a recording were stored and acknowledged while the ledger was away.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ChunksUnnoted {
+    /// Which.
+    pub id: RecordId,
+}
+
 /// To the recording supervisor: how many are there?
 #[derive(Debug, Message)]
 #[rtype(result = "RecordingCensus")]
@@ -299,23 +307,23 @@ pub struct RecordingCensus {
 
 /// To the recording supervisor: how do recordings stand that are not over?
 #[derive(Debug, Message)]
-#[rtype(result = "Vec<LiveRecording>")]
+#[rtype(result = "Result<Vec<LiveRecording>, Refusal>")]
 pub struct ShowRecordings {
     /// Which; those that are over are left out.
     pub ids: Vec<RecordId>,
+    /// Whether an account that the ledger has lost is put back for it; the ledger then must answer.
+    pub thoroughly: bool,
 }
 
 /// A recording that is not over.
 #[derive(Debug, Clone)]
 pub struct LiveRecording {
-    /// Its row, newer than the catalog's.
+    /// Its row, as new as the catalog's or newer.
     pub row: CatalogRow,
     /// What its account says.
     pub view: Option<LedgerView>,
     /// While it runs: the indices that are expected and not stored.
     pub missing: Vec<u32>,
-    /// How far its merge is.
-    pub percent: Option<u8>,
 }
 
 /// To the merge worker: make a recording's video.
@@ -369,6 +377,8 @@ pub struct MergedVideo {
     pub mime_type: String,
     /// Chunks that are not in it.
     pub missing: Vec<u32>,
+    /// How many there were.
+    pub chunks: u32,
 }
 
 /// Why there is no video.

@@ -9,15 +9,18 @@
 //! to the domain and performs each effect; it never blocks, awaits or serialises for a crowd. Every mailbox has a
 //! bound, and [`mailbox`] says what happens at it.
 
+pub mod accounts;
 pub mod chunk_gate;
 pub mod cluster_bridge;
 pub mod frame_guard;
 pub mod intake;
+pub mod keeper;
 pub mod mailbox;
 pub mod merge_worker;
 pub mod messages;
 pub mod peer_session;
 pub mod recorder_session;
+pub mod recording_events;
 pub mod recording_supervisor;
 pub mod room_manager;
 pub mod secret;

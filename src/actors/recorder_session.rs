@@ -23,6 +23,7 @@ use super::{
     socket::{Endpoint, Socket, Timer},
 };
 use crate::{
+    adapters::crash,
     adapters::ports::Patience,
     domain::recording::{StopRefused, StopTaken},
     metrics::Metrics,
@@ -324,6 +325,7 @@ impl RecorderSession {
             Ok(index) => {
                 let ack = RecorderEvent::ChunkAck { record_id, index, status: Success::Success };
                 self.send(&ack, socket);
+                crash::point("chunk.acked");
             }
             Err(refusal) => self.refuse_chunk(Some(record_id), asked, &refusal, socket),
         }

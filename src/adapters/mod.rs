@@ -5,12 +5,16 @@
 
 pub mod breaker;
 pub mod catalog;
+mod chance;
 pub mod chunk_store;
 pub mod clock;
+pub mod crash;
 mod disk;
 pub mod ffmpeg;
 pub mod memory;
 pub mod memory_ledger;
 pub mod ports;
 pub mod redis;
+pub mod s3;
 pub mod video_store;
+pub mod webhook;

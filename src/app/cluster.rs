@@ -34,31 +34,34 @@ const OTHERS_TOLD: Duration = Duration::from_secs(1);
 
 impl Ports {
     /// Puts what nodes share in the place of what a node has for itself.
-    ///
-    /// # Errors
-    /// The shared store answers and is not one that can be used.
-    pub async fn join(
-        &mut self,
-        node: &NodeId,
-        settings: &ClusterSettings,
-        clock: Clock,
-    ) -> anyhow::Result<()> {
-        let store = RedisStore::new(settings.redis.clone(), clock, self.metrics.clone());
-        let store = store.map_err(|error| anyhow!("{} cannot be used: {error}.", settings.redis_from))?;
-        match store.check().await {
-            Ok(()) => {}
-            Err(CheckError::Unsuitable(why)) => return Err(anyhow!("{why}.")),
-            Err(CheckError::Unknown(why)) => warn!(why, "it is not known whether this Redis can be used"),
-        }
+    pub fn join(&mut self, node: &NodeId, store: &Arc<RedisStore>) {
         let registry = Arc::new(RedisRegistry::new(store.clone(), node.clone()));
         self.registry = registry.clone();
         self.cluster = Some(ClusterPorts {
             leases: Arc::new(RedisLeases::new(store.clone())),
-            bus: Arc::new(RedisBus::new(store)),
+            bus: Arc::new(RedisBus::new(store.clone())),
             registry,
         });
-        Ok(())
     }
+}
+
+/// The Redis that the nodes of a cluster share.
+///
+/// # Errors
+/// It answers and is not one that can be used.
+pub(super) async fn open_store(
+    settings: &ClusterSettings,
+    clock: Clock,
+    metrics: &Metrics,
+) -> anyhow::Result<Arc<RedisStore>> {
+    let store = RedisStore::new(settings.redis.clone(), clock, metrics.clone());
+    let store = store.map_err(|error| anyhow!("{} cannot be used: {error}.", settings.redis_from))?;
+    match store.check().await {
+        Ok(()) => {}
+        Err(CheckError::Unsuitable(why)) => return Err(anyhow!("{why}.")),
+        Err(CheckError::Unknown(why)) => warn!(why, "it is not known whether this Redis can be used"),
+    }
+    Ok(store)
 }
 
 /// A node that is about to join its cluster: the bridge has an address, and is not built yet.

@@ -1,4 +1,5 @@
-//! `GET /recordings/download/{key}`: a video or its poster, with ranges (RFC 9110 §14).
+//! `GET /recordings/download/{key}`: a video or its poster, with ranges (RFC 9110 §14); where they are in a
+//! bucket, the way there.
 
 use actix_files::NamedFile;
 use actix_web::{
@@ -7,7 +8,7 @@ use actix_web::{
         StatusCode,
         header::{
             CACHE_CONTROL, CONTENT_RANGE, Charset, ContentDisposition, DispositionParam, DispositionType,
-            ExtendedValue,
+            ExtendedValue, LOCATION,
         },
     },
     web::{Data, Path},
@@ -20,7 +21,10 @@ use super::{
 };
 use crate::{
     actors::messages::ShowRecordings,
-    adapters::ports::CatalogRow,
+    adapters::{
+        ports::{CatalogRow, VideoSource},
+        video_store::media_type,
+    },
     protocol::{Code, recorder::VideoKey},
 };
 
@@ -32,8 +36,11 @@ pub async fn video(
 ) -> Result<HttpResponse, Problem> {
     // Only names that a video can have are looked for, so there is no path to escape from.
     let key = VideoKey::parse(&key).ok_or(Code::NotFound)?;
-    let path = state.videos.path(&key).await.map_err(|error| Problem::from(error.refusal()))?;
-    let path = path.ok_or(Code::NotFound)?;
+    let source = state.videos.find(&key).await.map_err(|error| Problem::from(error.refusal()))?;
+    let path = match source.ok_or(Code::NotFound)? {
+        VideoSource::File(path) => path,
+        VideoSource::Link(link) => return Ok(elsewhere(link)),
+    };
     let row = row_of(&key, &state).await;
     let opened = tokio::task::spawn_blocking(move || NamedFile::open(path)).await;
     let file = opened.map_err(|_| Code::Internal)?.map_err(|error| {
@@ -41,8 +48,7 @@ pub async fn video(
         Problem::from(Code::NotFound)
     })?;
     let size = file.metadata().len();
-    let kind = mime_guess::from_path(key.as_str()).first_or_octet_stream();
-    let kind = if key.extension() == "mkv" { "video/x-matroska".parse().unwrap_or(kind) } else { kind };
+    let kind = media_type(&key).parse().unwrap_or(mime_guess::mime::APPLICATION_OCTET_STREAM);
     let response = file
         .set_content_type(kind)
         .set_content_disposition(disposition(&key, row.as_ref()))
@@ -57,12 +63,23 @@ pub async fn video(
     Ok(response)
 }
 
+/// It is in a store that serves it itself, for a while: the link is for this once.
+fn elsewhere(link: String) -> HttpResponse {
+    HttpResponse::TemporaryRedirect()
+        .insert_header((LOCATION, link))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .finish()
+}
+
 /// The row of a video. The supervisor has it a moment before the catalog does; while neither answers, the video is served
 /// all the same, under a plainer name.
 async fn row_of(key: &VideoKey, state: &HttpState) -> Option<CatalogRow> {
     let id = key.record_id()?;
-    let live = ask(&state.recordings, ShowRecordings { ids: vec![id.clone()] }).await.unwrap_or_default();
-    if let Some(live) = live.into_iter().next() {
+    let show = ShowRecordings { ids: vec![id.clone()], thoroughly: false };
+    let live = ask(&state.recordings, show).await;
+    if let Ok(Ok(live)) = live
+        && let Some(live) = live.into_iter().next()
+    {
         return Some(live.row);
     }
     state.catalog.get(&id).await.unwrap_or_else(|error| {

@@ -43,7 +43,7 @@ pub async fn list(wanted: Query<Wanted>, state: Data<HttpState>) -> Result<HttpR
     let filter = filter(&wanted)?;
     let page = state.catalog.page(filter).await.map_err(|error| unreachable(&error))?;
     let ids = page.rows.iter().map(|row| row.record_id.clone()).collect();
-    let live = ask(&state.recordings, ShowRecordings { ids }).await?;
+    let live = ask(&state.recordings, ShowRecordings { ids, thoroughly: false }).await??;
     let mut live: HashMap<RecordId, LiveRecording> =
         live.into_iter().map(|live| (live.row.record_id.clone(), live)).collect();
     let views = page.rows.into_iter().map(|row| match live.remove(&row.record_id) {
@@ -59,13 +59,25 @@ pub async fn list(wanted: Query<Wanted>, state: Data<HttpState>) -> Result<HttpR
 /// One recording; 404 when there is none.
 pub async fn status(id: Path<String>, state: Data<HttpState>) -> Result<HttpResponse, Problem> {
     let id = uploads::record_id(&id)?;
-    let live = ask(&state.recordings, ShowRecordings { ids: vec![id.clone()] }).await?;
-    if let Some(live) = live.first() {
-        return Ok(HttpResponse::Ok().json(View::live(live, &state)));
+    if let Some(live) = live(&id, false, &state).await? {
+        return Ok(HttpResponse::Ok().json(View::live(&live, &state)));
     }
-    let row = state.catalog.get(&id).await.map_err(|error| unreachable(&error))?;
-    let row = row.ok_or(Code::RecordingUnknown)?;
-    Ok(HttpResponse::Ok().json(View::of(&row, &state)))
+    let row = state.catalog.get(&id).await;
+    if let Ok(Some(row)) = &row {
+        return Ok(HttpResponse::Ok().json(View::of(row, &state)));
+    }
+    // It may have begun a moment before the ledger lost it, or the catalog went away.
+    if let Some(live) = live(&id, true, &state).await? {
+        return Ok(HttpResponse::Ok().json(View::live(&live, &state)));
+    }
+    row.map_err(|error| unreachable(&error))?;
+    Err(Code::RecordingUnknown.into())
+}
+
+/// A recording as its account has it.
+async fn live(id: &RecordId, thoroughly: bool, state: &HttpState) -> Result<Option<LiveRecording>, Problem> {
+    let show = ShowRecordings { ids: vec![id.clone()], thoroughly };
+    Ok(ask(&state.recordings, show).await??.into_iter().next())
 }
 
 /// 204 when it is gone. One that still runs needs its token.
@@ -178,7 +190,8 @@ impl View {
     fn live(live: &LiveRecording, state: &HttpState) -> Self {
         let mut view = Self::of(&live.row, state);
         let finalising = view.state == RecordingState::Finalising;
-        view.percent = finalising.then(|| live.percent.unwrap_or(0));
+        let percent = live.view.as_ref().and_then(|account| account.percent);
+        view.percent = finalising.then(|| percent.unwrap_or(0));
         let runs = finalising || view.state == RecordingState::Recording;
         if let Some(account) = live.view.as_ref().filter(|_| runs) {
             view.chunks = account.chunks;

@@ -1,27 +1,36 @@
-//! Recorders that come, go on, stop, and think better of it.
+//! Recorders that come, go on, and stop.
 
-use std::{ops::RangeInclusive, time::Duration};
-
-use actix::{ActorFuture, ActorFutureExt as _, Message, ResponseActFuture, WrapFuture as _};
+use actix::{ActorFutureExt as _, Message, ResponseActFuture, WrapFuture as _};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{Attachment, RecordingSupervisor, at_once};
+use super::{RecordingConfig, RecordingSupervisor, at_once, presence::Attachment, row_of};
 use crate::{
     actors::{
+        accounts::Accounts,
         mailbox::{Mailbox, post},
-        messages::{AbortRecording, BeginRecording, Begun, CancelMerge, DeleteRecording, StopRecording},
+        messages::{BeginRecording, Begun, CancelMerge, StopRecording},
         secret,
     },
-    adapters::ports::{CatalogError, RecordingPorts, StoreError},
+    adapters::{
+        crash,
+        ports::{CatalogError, RecordingPorts, StoreError},
+    },
     domain::recording::{Attached, Manifest, StopRefused, StopTaken},
     protocol::{
         Code, Fence, RecordId, Refusal, UploadToken, limits,
-        recorder::{Merging, RecorderEvent, RecorderLimits, RecordingState, Start, Started, VideoKey},
+        recorder::{Merging, RecorderEvent, RecorderLimits, RecordingState, Start, Started},
     },
 };
 
-type Answer<M> = ResponseActFuture<RecordingSupervisor, <M as Message>::Result>;
+pub(super) type Answer<M> = ResponseActFuture<RecordingSupervisor, <M as Message>::Result>;
+
+/// What a recording's beginning needs.
+struct Beginning {
+    ports: RecordingPorts,
+    accounts: Accounts,
+    config: RecordingConfig,
+}
 
 impl RecordingSupervisor {
     pub(super) fn begin(&mut self, message: BeginRecording) -> Answer<BeginRecording> {
@@ -29,22 +38,30 @@ impl RecordingSupervisor {
         if self.draining {
             return at_once(Err(Code::Draining.into()));
         }
-        let ports = self.ports.clone();
-        let started_ms = self.clock.now().wall_ms;
+        let beginning = Beginning {
+            ports: self.ports.clone(),
+            accounts: self.links.accounts.clone(),
+            config: self.config.clone(),
+        };
         let goes_on = start.upload_token.is_some();
         // The catalog may not know of it yet.
         let taken = start.record_id.as_ref().is_some_and(|id| self.rows.get(id).is_some());
+        let (on_socket, came) = (socket.is_some(), self.clock.now().mono);
         let attached = async move {
-            match &start.upload_token {
+            let (token, attached) = match &start.upload_token {
                 Some(sent) => {
                     let own = sent.0.clone().filter(|token| names_its_own(token, &start));
                     let token = own.ok_or(Code::Unauthorised)?;
-                    let attached = ports.go_on(&token).await?;
-                    Ok((token, attached))
+                    let attached = beginning.go_on(&token).await?;
+                    (token, attached)
                 }
-                None if taken => Err(Code::RecordIdTaken.into()),
-                None => ports.open(&start, started_ms).await,
+                None if taken => return Err(Code::RecordIdTaken.into()),
+                None => beginning.open(&start).await?,
+            };
+            if on_socket {
+                beginning.expect_socket(token.record_id(), attached.generation).await;
             }
+            Ok((token, attached))
         };
         Box::pin(attached.into_actor(self).map(move |attached, supervisor, _| {
             supervisor.count_begin(goes_on, attached.as_ref().map(|(_, attached)| attached));
@@ -53,11 +70,8 @@ impl RecordingSupervisor {
             if let Some((connection, door)) = socket
                 && attached.manifest.state != RecordingState::Ready
             {
-                let generation = attached.generation;
-                supervisor.attach(token.record_id(), Attachment { connection, door, generation });
-            }
-            if !goes_on {
-                supervisor.open_row(&attached.manifest);
+                let attachment = Attachment::new((connection, door), token.clone(), &attached, came);
+                supervisor.attach(token.record_id(), attachment);
             }
             Ok(supervisor.begun(token, attached))
         }))
@@ -74,21 +88,6 @@ impl RecordingSupervisor {
         counter.with_label_values(&[result]).inc();
     }
 
-    /// Makes this the recording's recorder; whoever was before is told, and ended. Answers may have come in another
-    /// order than their recorders: the newest stays.
-    fn attach(&mut self, id: &RecordId, attachment: Attachment) {
-        let newer = |present: &Attachment| present.generation > attachment.generation;
-        if self.attached.get(id).is_some_and(newer) {
-            return self.close_door(&attachment, Code::Replaced);
-        }
-        let Some(outdated) = self.attached.insert(id.clone(), attachment) else { return };
-        let busy = |present: &Attachment| present.connection == outdated.connection;
-        // It may be recording something else by now.
-        if !self.attached.values().any(busy) {
-            self.close_door(&outdated, Code::Replaced);
-        }
-    }
-
     fn begun(&mut self, token: UploadToken, attached: Attached) -> Begun {
         let manifest = &attached.manifest;
         info!(recording = %manifest.record_id, reopened = attached.reopened, "a recorder is there");
@@ -96,9 +95,9 @@ impl RecordingSupervisor {
             self.take_back_merge(&manifest.record_id, manifest.fence);
         }
         if manifest.state == RecordingState::Recording {
-            self.row_of(manifest, |row| row.error = None);
+            self.row_changed(manifest, attached.chunks());
         }
-        let outcome = self.outcome(manifest);
+        let outcome = self.outcome(&attached);
         let started = Started {
             record_id: manifest.record_id.clone(),
             upload_token: token.to_text(),
@@ -116,15 +115,15 @@ impl RecordingSupervisor {
     }
 
     /// What somebody who comes late is told of how it stands.
-    fn outcome(&self, manifest: &Manifest) -> Option<RecorderEvent> {
-        let row = self.rows.get(&manifest.record_id)?;
+    fn outcome(&self, attached: &Attached) -> Option<RecorderEvent> {
+        let (manifest, chunks) = (&attached.manifest, attached.chunks());
         let record_id = manifest.record_id.clone();
         match manifest.state {
             RecordingState::Recording => None,
-            RecordingState::Finalising => Some(RecorderEvent::Finished { record_id, chunks: row.chunks }),
-            RecordingState::Ready => {
-                self.ready(row).map(|ready| RecorderEvent::RecordingReady(Box::new(ready)))
-            }
+            RecordingState::Finalising => Some(RecorderEvent::Finished { record_id, chunks }),
+            RecordingState::Ready => self
+                .ready(&row_of(manifest, chunks))
+                .map(|ready| RecorderEvent::RecordingReady(Box::new(ready))),
             RecordingState::Failed => {
                 Some(RecorderEvent::refused(Some(record_id), &Code::MergeFailed.into()))
             }
@@ -133,39 +132,47 @@ impl RecordingSupervisor {
 
     /// Merges under claims before this one are for nothing: there is more to come, or nothing at all.
     pub(super) fn take_back_merge(&mut self, id: &RecordId, below: Fence) {
-        self.merging.remove(id);
+        if self.claims.get(id).is_some_and(|held| held.fence() < below) {
+            self.claims.remove(id);
+        }
         let cancel = CancelMerge { id: id.clone(), below };
         // Should its mailbox be full: its result will be found outdated.
         let _ = post(&self.links.cancel, Mailbox::MergeWorker, &self.metrics, cancel);
     }
 
     pub(super) fn stop(&mut self, message: StopRecording) -> Answer<StopRecording> {
-        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
+        let (ports, links) = (self.ports.clone(), self.links.clone());
         let StopRecording { token, made } = message;
         let stopped = async move {
             // A merge of nothing may be over first: it takes the folder away once what was learnt is in it.
-            let _passing = gates.pass(token.record_id()).await;
-            let answer = ports.ledger.stop(token, made).await.map_err(|error| error.refusal())?;
+            let _passing = links.gates.pass(token.record_id()).await;
+            let ask = || links.accounts.ask(token.record_id(), |ledger| ledger.stop(token.clone(), made));
+            let mut answer = ask().await.map_err(|error| error.refusal())?;
+            if answer.as_ref().is_err_and(lacks_chunks) {
+                // The account may not have heard of them: they were acknowledged while the ledger was away, or it has
+                // forgotten them. Nobody is asked for what is stored.
+                let caught_up = links.accounts.catch_up(token.record_id()).await;
+                caught_up.map_err(|failure| failure.refusal())?;
+                answer = ask().await.map_err(|error| error.refusal())?;
+            }
+            crash::point("stop.taken");
             let learnt = match &answer {
                 Ok(taken) => Some(&taken.manifest),
                 Err(refused) => refused.manifest.as_deref(),
             };
             if let Some(manifest) = learnt.filter(|manifest| !is_finished(manifest)) {
-                // A new life of the node must know it too.
+                // Whoever has nothing but the chunk store must know it too.
                 let saved = ports.chunks.save_manifest(manifest.clone()).await;
                 saved.map_err(|error| error.refusal())?;
+                crash::point("stop.saved");
             }
             answer
         };
         Box::pin(stopped.into_actor(self).map(
             move |answer: Result<StopTaken, StopRefused>, supervisor, ctx| {
                 if let Ok(taken) = &answer {
-                    let now = supervisor.clock.now().wall_ms;
                     if !is_finished(&taken.manifest) {
-                        supervisor.row_of(&taken.manifest, |row| {
-                            row.chunks = taken.chunks;
-                            row.ended_ms = row.ended_ms.or(Some(now));
-                        });
+                        supervisor.row_changed(&taken.manifest, taken.chunks);
                     }
                     supervisor.sweep(ctx);
                 }
@@ -173,91 +180,7 @@ impl RecordingSupervisor {
             },
         ))
     }
-
-    pub(super) fn abort(&mut self, token: UploadToken) -> Answer<AbortRecording> {
-        let id = token.record_id().clone();
-        Box::pin(self.remove(id, Some(token)).then(|removed, supervisor, ctx| {
-            let id = match removed {
-                Ok(id) => id,
-                Err(refusal) => return at_once(Err(refusal)),
-            };
-            supervisor.metrics.recordings_ended.with_label_values(&["aborted", "discarded"]).inc();
-            supervisor.forget(&id, "aborted", ctx)
-        }))
-    }
-
-    pub(super) fn delete(&mut self, message: DeleteRecording) -> Answer<DeleteRecording> {
-        let DeleteRecording { id, token } = message;
-        let state = self.rows.get(&id).map(|row| row.state);
-        let runs = matches!(state, Some(RecordingState::Recording | RecordingState::Finalising));
-        // What is over anybody may delete; then a token says no more than no token.
-        let token = if runs { token } else { None };
-        match token {
-            None if runs => at_once(Err(Code::RecordingActive.into())),
-            Some(token) if *token.record_id() != id => at_once(Err(Code::Unauthorised.into())),
-            token => Box::pin(self.remove(id, token).then(|removed, supervisor, ctx| {
-                let id = match removed {
-                    Ok(id) => id,
-                    Err(refusal) => return at_once(Err(refusal)),
-                };
-                supervisor.tell_refused(&id, &Code::RecordingUnknown.into());
-                supervisor.forget(&id, "deleted", ctx)
-            })),
-        }
-    }
-
-    /// Takes away a recording's account, chunks and videos, in this order: nothing can be added to it any more.
-    fn remove(
-        &self,
-        id: RecordId,
-        token: Option<UploadToken>,
-    ) -> impl ActorFuture<Self, Output = Result<RecordId, Refusal>> + use<> {
-        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
-        let known = self.rows.get(&id).cloned();
-        let removed = async move {
-            if let Some(token) = &token {
-                ports.authorise(token).await?;
-            }
-            let row = match known {
-                Some(row) => Some(row),
-                None => ports.catalog.get(&id).await.map_err(|error| unreachable_catalog(&error))?,
-            };
-            let row = row.ok_or(Code::RecordingUnknown)?;
-            // The account first, so that nothing is added any more; then whoever is on its way, then what is there.
-            ports.ledger.close(&id).await.map_err(|error| error.refusal())?;
-            let _alone = gates.close(&id).await;
-            ports.chunks.delete(&id).await.map_err(|error| error.refusal())?;
-            ports.delete_versions(&id, 1..=row.version).await.map_err(|error| error.refusal())?;
-            Ok(id)
-        };
-        removed.into_actor(self)
-    }
-
-    /// Nothing of it is left: its room is told, its recorder's socket is free for another, and its row goes. Done when
-    /// the catalog has forgotten it, or does not answer: then it follows.
-    fn forget(
-        &mut self,
-        id: &RecordId,
-        why: &'static str,
-        ctx: &mut actix::Context<Self>,
-    ) -> Answer<AbortRecording> {
-        info!(recording = %id, why, "a recording is gone");
-        self.metrics.cleanups.with_label_values(&[why]).inc();
-        self.take_back_merge(id, Fence(u64::MAX));
-        self.attached.remove(id);
-        self.faults.remove(id);
-        if let Some(room) = self.recorded_rooms.remove(id) {
-            self.tell_room(&room);
-        }
-        let written = self.rows.delete(id);
-        self.write_rows(ctx);
-        let told = tokio::time::timeout(CATALOG_PATIENCE, written);
-        Box::pin(told.into_actor(self).map(|_, _, _| Ok(())))
-    }
 }
-
-/// How long whoever deletes waits for the catalog.
-const CATALOG_PATIENCE: Duration = Duration::from_secs(3);
 
 fn fresh_manifest(start: &Start, token: &UploadToken, started_ms: u64) -> Manifest {
     Manifest {
@@ -269,15 +192,24 @@ fn fresh_manifest(start: &Start, token: &UploadToken, started_ms: u64) -> Manife
         title: start.title.clone(),
         owner: start.owner.clone(),
         started_ms,
+        ended_ms: None,
         state: RecordingState::Recording,
         stopped: false,
         announced: None,
         version: 1,
-        fence: Fence(0),
+        // Above those of any other recording that ever had this name.
+        fence: Fence(started_ms),
         keep_until_ms: None,
         merged_chunks: None,
+        fault: None,
+        finished: None,
         revision: 0,
     }
+}
+
+/// Whether a stop was refused because not everything has come.
+fn lacks_chunks(refused: &StopRefused) -> bool {
+    refused.missing.is_some() || matches!(refused.refusal.code, Code::BytesDiffer | Code::IndexOutOfRange)
 }
 
 /// Whether its video is there, so that a stop says nothing new.
@@ -289,14 +221,16 @@ fn names_its_own(token: &UploadToken, start: &Start) -> bool {
     start.record_id.as_ref().is_none_or(|id| id == token.record_id())
 }
 
-fn unreachable_catalog(error: &CatalogError) -> Refusal {
+pub(super) fn unreachable_catalog(error: &CatalogError) -> Refusal {
     warn!(%error, "the catalog gave no answer");
     Refusal::because(Code::StorageFailed, "the catalog gives no answer")
 }
 
-impl RecordingPorts {
+impl Beginning {
     /// Opens a recording: durable, and known to the ledger, before anybody is told.
-    async fn open(&self, start: &Start, started_ms: u64) -> Result<(UploadToken, Attached), Refusal> {
+    async fn open(&self, start: &Start) -> Result<(UploadToken, Attached), Refusal> {
+        self.check_space().await?;
+        self.check_owner(start).await?;
         // A name that was drawn at random is nobody's; one that was chosen may be, also while the catalog is away.
         let id = match &start.record_id {
             Some(id) if self.is_taken(id).await? => return Err(Code::RecordIdTaken.into()),
@@ -304,58 +238,76 @@ impl RecordingPorts {
             None => spare_record_id(),
         };
         let token = UploadToken::new(id.clone(), secret::draw());
+        let started_ms = self.ports.ledger.now_ms().await.map_err(|error| error.refusal())?;
         let manifest = fresh_manifest(start, &token, started_ms);
-        if !self.chunks.create(manifest.clone()).await.map_err(|error| error.refusal())? {
+        if !self.ports.chunks.create(manifest.clone()).await.map_err(|error| error.refusal())? {
             return Err(Code::RecordIdTaken.into());
         }
-        let attached = self.ledger.open(manifest).await.map_err(|error| error.refusal()).flatten();
+        crash::point("open.created");
+        let opened = self.ports.ledger.open(manifest, self.config.owner_recordings_max).await;
+        let attached = opened.map_err(|error| error.refusal()).flatten();
         if attached.is_err() {
             // What this call has made, nobody has been told of.
-            let _: Result<(), StoreError> = self.chunks.delete(&id).await;
+            let _: Result<(), StoreError> = self.ports.chunks.delete(&id, Some(token.digest())).await;
         }
+        crash::point("open.opened");
         attached.map(|attached| (token, attached))
+    }
+
+    /// A store that fills up refuses the next recording, rather than breaking those that run.
+    async fn check_space(&self) -> Result<(), Refusal> {
+        let least = self.config.min_free_bytes;
+        for free in [self.ports.chunks.free_bytes().await, self.ports.videos.free_bytes().await] {
+            if free.map_err(|error| error.refusal())?.is_some_and(|free| free < least) {
+                return Err(Refusal::because(Code::StorageFull, "too little is left for another recording"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_owner(&self, start: &Start) -> Result<(), Refusal> {
+        let (Some(owner), Some(most)) = (&start.owner, self.config.owner_bytes_max) else { return Ok(()) };
+        match self.ports.catalog.owner_bytes(owner).await {
+            Ok(bytes) if bytes >= most => Err(Code::QuotaExceeded.into()),
+            Ok(_) => Ok(()),
+            // Recording goes on while the catalog is away.
+            Err(error) => {
+                warn!(%error, "nobody knows how much an owner has");
+                Ok(())
+            }
+        }
     }
 
     /// Goes on with a recording.
     async fn go_on(&self, token: &UploadToken) -> Result<Attached, Refusal> {
-        let answer = self.ledger.attach(token.clone()).await.map_err(|error| error.refusal())?;
-        match answer {
+        let asked = self.accounts.ask(token.record_id(), |ledger| ledger.attach(token.clone()));
+        match asked.await.map_err(|error| error.refusal())? {
             Ok(attached) => {
                 if attached.reopened {
-                    let saved = self.chunks.save_manifest(attached.manifest.clone()).await;
+                    let saved = self.ports.chunks.save_manifest(attached.manifest.clone()).await;
                     saved.map_err(|error| error.refusal())?;
                 }
                 Ok(attached)
             }
             Err(refusal) if refusal.code == Code::RecordingUnknown => {
-                let known = matches!(self.catalog.get(token.record_id()).await, Ok(Some(_)));
+                let known = matches!(self.ports.catalog.get(token.record_id()).await, Ok(Some(_)));
                 Err(if known { Code::RecordingOver.into() } else { refusal })
             }
             Err(refusal) => Err(refusal),
         }
     }
 
-    async fn authorise(&self, token: &UploadToken) -> Result<(), Refusal> {
-        self.ledger.authorise(token.clone()).await.map_err(|error| error.refusal())?
-    }
-
-    /// Takes away the videos and posters of these versions, whatever they end with.
-    pub(super) async fn delete_versions(
-        &self,
-        id: &RecordId,
-        versions: RangeInclusive<u32>,
-    ) -> Result<(), StoreError> {
-        for version in versions {
-            for extension in VideoKey::EXTENSIONS {
-                self.videos.delete(&VideoKey::new(id, version, extension)).await?;
-            }
+    /// From now on this recorder's node says that it is there. Should the node die before it first does, the recording is
+    /// due after the grace, and not after the longer time that requests without a socket have.
+    async fn expect_socket(&self, id: &RecordId, generation: u64) {
+        if let Err(error) = self.ports.ledger.keep(id.clone(), generation).await {
+            warn!(recording = %id, %error, "its recorder is kept later");
         }
-        Ok(())
     }
 
     /// Whether anything stands under this name, as far as can be told.
     async fn is_taken(&self, id: &RecordId) -> Result<bool, Refusal> {
-        let row = self.catalog.get(id).await.map_err(|error| unreachable_catalog(&error))?;
+        let row = self.ports.catalog.get(id).await.map_err(|error| unreachable_catalog(&error))?;
         Ok(row.is_some())
     }
 }

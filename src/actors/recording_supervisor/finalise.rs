@@ -1,150 +1,293 @@
 //! What is due, and what became of it.
 //!
-//! The order at the end is the one thing that must never change: the video is in its store and proven, then its row is
-//! in the catalog, and only then its chunks go (M-4). Whatever fails on the way, the chunks stay (M-5).
+//! ```text
+//!  claim ─► merge, put ─► published (everybody may know) ─► row in the catalog ─► chunks go ─► settled
+//! ```
+//! The order is the one thing that must never change (M-4). Whatever fails on the way, the chunks stay (M-5). A claim is
+//! kept until its end; a node that dies on the way is followed by another, from where it was.
 
 use std::time::Duration;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use tracing::{error, info, warn};
 
-use super::RecordingSupervisor;
+use super::{RecordingSupervisor, SWEEP};
 use crate::{
     actors::{
         mailbox::{Mailbox, post},
         messages::{MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
     },
-    adapters::ports::{CatalogRow, ClaimEnd, LedgerError, MergeError},
-    domain::recording::{Claim, ClaimedWork, Manifest},
-    protocol::{
-        Code, RecordId, Refusal,
-        recorder::{RecorderEvent, RecordingState},
+    adapters::{
+        crash,
+        ports::{ClaimEnd, LedgerError, MergeError},
     },
+    domain::recording::{Claim, ClaimedWork, Fault, Finished, Manifest},
+    protocol::{Code, Fence, RecordId, Refusal, recorder::RecordingState},
 };
 
 /// Merges that are cut off, by a signal, their time limit or a full disk, before a person must look: over half an hour.
 const TRIES: u32 = 12;
 /// The pause before the second try; it doubles with each, up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How often it is looked whether ffmpeg is there now.
 const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(10);
-/// The chunks of an incomplete recording stay until somebody deletes it: a hundred years.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// Claims that a node takes at once beside its merges, and merges that it lets wait: the rest is for other nodes.
+const CLAIMS_BESIDE: usize = 64;
+/// After the ledger was away, nobody is taken for gone for a grace, but at least and at most so long: whoever is there
+/// says so at once, and what was stopped waits all the while.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
+
+/// A claim under which this node works.
+pub(super) struct Held {
+    /// The recording as it stands under the claim.
+    pub(super) manifest: Manifest,
+    /// How far its merge is.
+    percent: Option<u8>,
+    /// Whether its video is still being made.
+    merging: bool,
+}
+
+impl Held {
+    pub(super) fn fence(&self) -> Fence {
+        self.manifest.fence
+    }
+}
 
 impl RecordingSupervisor {
-    /// Claims what is due.
+    /// Claims what is due, and follows what others have changed.
     pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
+        self.rooms_follow(ctx);
         if std::mem::replace(&mut self.sweeping, true) {
             return;
         }
-        let claimed = self.ports.ledger.claim_due();
-        ctx.spawn(claimed.into_actor(self).map(|claimed, supervisor, ctx| {
+        let (ledger, limit) = (self.ports.ledger.clone(), self.claims_wanted());
+        let due = async move {
+            // Before the first claim: a ledger that is not whole says nothing of what it lacks.
+            let is_whole = ledger.is_whole().await?;
+            let claims = if is_whole { ledger.claim_due(limit).await? } else { Vec::new() };
+            Ok::<_, LedgerError>((is_whole, claims))
+        };
+        ctx.spawn(due.into_actor(self).map(|due, supervisor, ctx| {
             supervisor.sweeping = false;
-            match claimed {
-                Ok(claims) => claims.iter().for_each(|claim| supervisor.take_up(claim, ctx)),
-                Err(error) => supervisor.ledger_failed("claim_due", &error),
+            match due {
+                Ok((is_whole, claims)) => {
+                    supervisor.ledger_answers();
+                    if !is_whole {
+                        supervisor.recover_lost(ctx);
+                    }
+                    supervisor.note_late(ctx);
+                    claims.iter().for_each(|claim| supervisor.take_up(claim, ctx));
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut supervisor.ledger_away, true) {
+                        supervisor.ledger_failed("claim_due", &error);
+                    }
+                }
             }
         }));
+    }
+
+    /// As many as there is room for. None for a while after the ledger was away: those who are there must first have said
+    /// so again.
+    fn claims_wanted(&self) -> usize {
+        if self.draining || self.ledger_away || self.clock.now().mono < self.claims_from {
+            return 0;
+        }
+        let merging = self.claims.values().filter(|held| held.merging).count();
+        let beside = CLAIMS_BESIDE.saturating_sub(self.claims.len() - merging);
+        // As many again as can be made at once, so that a merge waits for the next place.
+        (self.config.merge_jobs * 2).saturating_sub(merging).min(beside)
+    }
+
+    fn ledger_answers(&mut self) {
+        if std::mem::replace(&mut self.ledger_away, false) {
+            info!("the ledger is back");
+            let [least, most] = PATIENCE;
+            self.claims_from = self.clock.now().mono + self.config.grace.clamp(least, most);
+        }
     }
 
     fn take_up(&mut self, claim: &Claim, ctx: &mut Context<Self>) {
+        let manifest = &claim.manifest;
+        let id = manifest.record_id.clone();
+        let merging = matches!(claim.work, ClaimedWork::Finalise { .. });
+        info!(recording = %id, fence = manifest.fence.0, work = ?claim.work, "claimed");
+        crash::point(match claim.work {
+            ClaimedWork::Finalise { .. } => "claim.finalise",
+            ClaimedWork::Publish { .. } => "claim.publish",
+            ClaimedWork::Forget => "claim.forget",
+        });
+        self.claims.insert(id, Held { manifest: manifest.clone(), percent: None, merging });
         match claim.work {
             ClaimedWork::Finalise { expected, chunks } => {
-                let now = self.clock.now().wall_ms;
-                self.row_of(&claim.manifest, |row| {
-                    row.chunks = chunks;
-                    row.ended_ms = row.ended_ms.or(Some(now));
-                });
-                self.merge(&claim.manifest, expected, ctx);
+                self.merge_unless_deleted(manifest.clone(), (expected, chunks), ctx);
             }
-            ClaimedWork::Forget => self.forget_finished(&claim.manifest, ctx),
+            // Whoever made it did not get to the end.
+            ClaimedWork::Publish { chunks } => {
+                self.row_changed(manifest, chunks);
+                self.account_changed(manifest, chunks);
+                self.write_rows(ctx);
+            }
+            ClaimedWork::Forget => self.forget_finished(manifest, ctx),
         }
     }
 
-    fn merge(&self, manifest: &Manifest, expected: u32, ctx: &mut Context<Self>) {
-        info!(recording = %manifest.record_id, fence = manifest.fence.0, stopped = manifest.stopped, "finalising");
-        self.save_manifest(manifest.clone(), ctx);
-        let message = MergeRecording { manifest: manifest.clone(), expected };
-        if post(&self.links.merge, Mailbox::MergeWorker, &self.metrics, message).is_err() {
-            self.put_off(manifest, ClaimEnd::TryAgain(FIRST_PAUSE), ctx);
-        }
-    }
-
-    /// Gives a claim back, so that what was due is due again a little later.
-    fn put_off(&self, manifest: &Manifest, end: ClaimEnd, ctx: &mut Context<Self>) {
-        let settled = self.ports.ledger.settle(manifest.record_id.clone(), manifest.fence, end);
-        ctx.spawn(settled.into_actor(self).map(|settled, supervisor, _| {
-            if let Err(error) = settled {
-                supervisor.ledger_failed("settle", &error);
+    /// A ledger that has gone back in time has the accounts of recordings that were deleted since, or finished and cleared.
+    /// The row of the latter says what has become of them, and must stand until that was read.
+    fn merge_unless_deleted(
+        &self,
+        manifest: Manifest,
+        (expected, chunks): (u32, u32),
+        ctx: &mut Context<Self>,
+    ) {
+        let (ports, id) = (self.ports.clone(), manifest.record_id.clone());
+        let looked = async move {
+            let has_chunks = !matches!(ports.chunks.manifest(&id).await, Ok(None));
+            let is_nowhere = !has_chunks && matches!(ports.catalog.get(&id).await, Ok(None));
+            (has_chunks, is_nowhere)
+        };
+        ctx.spawn(looked.into_actor(self).map(move |(has_chunks, is_nowhere), supervisor, ctx| {
+            let id = &manifest.record_id;
+            if supervisor.claims.get(id).is_none_or(|held| held.fence() != manifest.fence) {
+                return;
             }
+            if is_nowhere && supervisor.rows.get(id).is_none() {
+                return supervisor.forget_deleted(&manifest, ctx);
+            }
+            if has_chunks {
+                supervisor.row_changed(&manifest, chunks);
+            }
+            supervisor.account_changed(&manifest, chunks);
+            supervisor.merge(&manifest, expected, ctx);
         }));
     }
 
-    /// A new life of the node should know it; should it not, it finds the same things due again.
-    fn save_manifest(&self, manifest: Manifest, ctx: &mut Context<Self>) {
+    fn merge(&mut self, manifest: &Manifest, expected: u32, ctx: &mut Context<Self>) {
+        self.save_manifest(manifest.clone(), ctx);
+        let message = MergeRecording { manifest: manifest.clone(), expected };
+        if post(&self.links.merge, Mailbox::MergeWorker, &self.metrics, message).is_err() {
+            self.settle(manifest, ClaimEnd::TryAgain { pause: FIRST_PAUSE, fault: None }, ctx);
+        }
+    }
+
+    /// The ledger is told that this node is still at its claims, and how far. Those that no longer hold are dropped.
+    pub(super) fn keep_claims(&mut self, ctx: &mut Context<Self>) {
+        for (id, held) in &self.claims {
+            let (id, fence) = (id.clone(), held.fence());
+            let kept = self.ports.ledger.keep_claim(id.clone(), fence, held.percent);
+            ctx.spawn(kept.into_actor(self).map(move |kept, supervisor, _| match kept {
+                Ok(true) => {}
+                Ok(false) => supervisor.lost_claim(&id, fence),
+                Err(error) => supervisor.ledger_failed("keep_claim", &error),
+            }));
+        }
+    }
+
+    fn lost_claim(&mut self, id: &RecordId, fence: Fence) {
+        if self.claims.get(id).is_some_and(|held| held.fence() == fence) {
+            info!(recording = %id, fence = fence.0, "a claim no longer holds");
+            self.take_back_merge(id, Fence(fence.0 + 1));
+        }
+    }
+
+    /// Whoever has nothing but the chunk store should know it; should they not, they find the same things due again.
+    pub(super) fn save_manifest(&self, manifest: Manifest, ctx: &mut Context<Self>) {
         let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
+        let id = manifest.record_id.clone();
         let saved = async move {
             let _passing = gates.pass(&manifest.record_id).await;
             ports.chunks.save_manifest(manifest).await
         };
-        ctx.spawn(saved.into_actor(self).map(|saved, supervisor, _| {
+        ctx.spawn(saved.into_actor(self).map(move |saved, supervisor, _| {
             if let Err(error) = saved {
-                warn!(%error, "what is known of a recording could not be saved");
+                warn!(recording = %id, %error, "what is known of a recording could not be saved");
                 supervisor.metrics.storage_errors.with_label_values(&["chunks", "manifest"]).inc();
             }
         }));
     }
 
     pub(super) fn merge_progressed(&mut self, message: &MergeProgressed) {
-        let current = self.rows.get(&message.id).is_some_and(|row| row.fence == message.fence);
-        if !current {
-            return;
-        }
-        let before = self.merging.insert(message.id.clone(), message.percent);
-        if before.is_none_or(|before| before < message.percent) {
-            let record_id = message.id.clone();
-            self.tell(&message.id, RecorderEvent::MergeProgress { record_id, percent: message.percent });
+        let held = self.claims.get_mut(&message.id).filter(|held| held.fence() == message.fence);
+        if let Some(held) = held {
+            held.percent = held.percent.max(Some(message.percent));
+            self.tell_progress(&message.id, message.percent);
         }
     }
 
     pub(super) fn merge_ended(&mut self, message: MergeEnded, ctx: &mut Context<Self>) {
         let MergeEnded { manifest, outcome } = message;
-        let id = manifest.record_id.clone();
-        match &outcome {
-            Err(MergeFault::Empty) => return self.nothing_came(&manifest, ctx),
-            Err(MergeFault::Overtaken) => return self.overtaken(&manifest),
-            _ => {}
-        }
-        let end = match &outcome {
-            Ok(video) => {
-                let keep = if video.facts.complete { self.config.reopen } else { FOR_EVER };
-                ClaimEnd::Ready { keep }
+        match outcome {
+            Ok(video) => self.publish(manifest, video, ctx),
+            Err(MergeFault::Overtaken) => self.overtaken(&manifest),
+            Err(MergeFault::Empty) => self.nothing_came(&manifest, ctx),
+            Err(fault) => {
+                let end = self.after_fault(&manifest.record_id, &fault);
+                self.note_fault(&manifest, &fault, &end);
+                self.settle(&manifest, end, ctx);
             }
-            Err(fault) => self.after_fault(&id, fault),
+        }
+    }
+
+    fn overtaken(&mut self, manifest: &Manifest) {
+        info!(recording = %manifest.record_id, "a merge was overtaken");
+        self.metrics.merges.with_label_values(&["outdated", "none"]).inc();
+        self.lost_claim(&manifest.record_id, manifest.fence);
+    }
+
+    fn publish(&mut self, manifest: Manifest, video: MergedVideo, ctx: &mut Context<Self>) {
+        let finished = Finished {
+            video: video.facts.clone(),
+            mime_type: video.mime_type.clone(),
+            missing: video.missing.clone(),
+            chunks: video.chunks,
+            ready_ms: 0,
         };
-        let settled = self.ports.ledger.settle(id, manifest.fence, end.clone());
-        ctx.spawn(settled.into_actor(self).map(move |settled, supervisor, ctx| match settled {
-            Ok(Some(manifest)) => supervisor.settled(&manifest, outcome, &end, ctx),
+        crash::point("publish.before");
+        let published = self.ports.ledger.publish(manifest.record_id.clone(), manifest.fence, finished);
+        ctx.spawn(published.into_actor(self).map(move |published, supervisor, ctx| match published {
+            Ok(Some(manifest)) => supervisor.published(&manifest, &video, ctx),
             Ok(None) => supervisor.overtaken(&manifest),
             Err(error) => {
-                supervisor.ledger_failed("settle", &error);
-                let again = MergeEnded { manifest, outcome };
-                ctx.run_later(FIRST_PAUSE, move |supervisor, ctx| supervisor.merge_ended(again, ctx));
+                supervisor.ledger_failed("publish", &error);
+                ctx.run_later(FIRST_PAUSE, move |supervisor, ctx| supervisor.publish(manifest, video, ctx));
             }
         }));
     }
 
-    fn overtaken(&self, manifest: &Manifest) {
-        info!(recording = %manifest.record_id, "a merge was overtaken by more chunks");
-        self.metrics.merges.with_label_values(&["outdated", "none"]).inc();
+    fn published(&mut self, manifest: &Manifest, video: &MergedVideo, ctx: &mut Context<Self>) {
+        crash::point("publish.after");
+        let id = &manifest.record_id;
+        let facts = &video.facts;
+        let outcome = if facts.complete { "complete" } else { "incomplete" };
+        info!(recording = %id, key = facts.key.as_str(), outcome, duration_ms = facts.duration_ms, "ready");
+        self.faults.remove(id);
+        self.merging_works = true;
+        self.metrics.merges.with_label_values(&["ready", facts.path()]).inc();
+        self.metrics.recordings_ended.with_label_values(&[how(manifest), outcome]).inc();
+        let unsigned = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        self.metrics.chunks_missing.with_label_values::<&str>(&[]).inc_by(unsigned(video.missing.len()));
+        self.metrics.gaps.with_label_values::<&str>(&[]).inc_by(unsigned(facts.gaps.len()));
+        if let Some(held) = self.claims.get_mut(id).filter(|held| held.fence() == manifest.fence) {
+            held.manifest = manifest.clone();
+            held.merging = false;
+        }
+        if !self.will_clear(manifest) {
+            // Otherwise its folder goes in a moment; whoever comes before that finds the row.
+            self.save_manifest(manifest.clone(), ctx);
+        }
+        self.row_changed(manifest, video.chunks);
+        self.account_changed(manifest, video.chunks);
+        self.write_rows(ctx);
     }
 
     /// What a merge that came to nothing means for the next one.
     fn after_fault(&mut self, id: &RecordId, fault: &MergeFault) -> ClaimEnd {
+        let why = Fault::from(&told(fault).0);
         let tries = match fault {
             MergeFault::Merge(MergeError::Unavailable(_)) => {
-                return ClaimEnd::TryAgain(UNAVAILABLE_PAUSE);
+                self.let_others_try(UNAVAILABLE_PAUSE);
+                return ClaimEnd::TryAgain { pause: UNAVAILABLE_PAUSE, fault: Some(why) };
             }
             // A disk that is full or away says nothing against the recording.
             MergeFault::Store(_) => u32::MAX,
@@ -154,168 +297,69 @@ impl RecordingSupervisor {
         let faults = self.faults.entry(id.clone()).or_default();
         *faults += 1;
         if *faults >= tries {
-            return ClaimEnd::Failed;
+            return ClaimEnd::Failed(why);
         }
         let pause = FIRST_PAUSE.saturating_mul(1 << (*faults - 1).min(16));
-        ClaimEnd::TryAgain(pause.min(LONGEST_PAUSE))
-    }
-
-    fn settled(
-        &mut self,
-        manifest: &Manifest,
-        outcome: Result<MergedVideo, MergeFault>,
-        end: &ClaimEnd,
-        ctx: &mut Context<Self>,
-    ) {
-        self.merging.remove(&manifest.record_id);
-        let complete = outcome.as_ref().is_ok_and(|video| video.facts.complete);
-        if !(complete && manifest.stopped && self.config.cleanup_chunks) {
-            // Otherwise its folder goes in a moment; a node that dies before that makes the same video once more.
-            self.save_manifest(manifest.clone(), ctx);
+        if *faults == 1 {
+            self.let_others_try(pause);
         }
-        match outcome {
-            Ok(video) => self.video_is_there(manifest, video),
-            Err(fault) => self.video_is_not_there(manifest, &fault, end),
+        ClaimEnd::TryAgain { pause: pause.min(LONGEST_PAUSE), fault: Some(why) }
+    }
+
+    /// What has failed may be this node's own, such as a full disk: whatever is due after this pause is for others first,
+    /// where there are any.
+    fn let_others_try(&mut self, pause: Duration) {
+        if self.config.clustered {
+            self.claims_from = self.claims_from.max(self.clock.now().mono + pause + 4 * SWEEP);
         }
-        self.write_rows(ctx);
     }
 
-    /// Not one chunk was ever stored: there is nothing to keep, and nothing to wait for.
-    fn nothing_came(&self, manifest: &Manifest, ctx: &mut Context<Self>) {
-        self.release(manifest, ctx, |supervisor, manifest| {
-            let failed = Manifest { state: RecordingState::Failed, ..manifest };
-            supervisor.merging.remove(&failed.record_id);
-            supervisor.video_is_not_there(&failed, &MergeFault::Empty, &ClaimEnd::Failed);
-        });
-    }
-
-    fn video_is_there(&mut self, manifest: &Manifest, video: MergedVideo) {
-        let id = &manifest.record_id;
-        let MergedVideo { facts, mime_type, missing } = video;
-        let outcome = if facts.complete { "complete" } else { "incomplete" };
-        info!(recording = %id, key = facts.key.as_str(), outcome, duration_ms = facts.duration_ms, "ready");
-        self.faults.remove(id);
-        self.merging_works = true;
-        self.metrics.merges.with_label_values(&["ready", facts.path()]).inc();
-        self.metrics.recordings_ended.with_label_values(&[how(manifest), outcome]).inc();
-        let unsigned = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        self.metrics.chunks_missing.with_label_values::<&str>(&[]).inc_by(unsigned(missing.len()));
-        self.metrics.gaps.with_label_values::<&str>(&[]).inc_by(unsigned(facts.gaps.len()));
-        let now = self.clock.now().wall_ms;
-        self.row_of(manifest, |row| {
-            row.ready_ms = Some(now);
-            row.mime_type = mime_type;
-            row.missing = missing;
-            row.error = None;
-            row.video = Some(facts);
-        });
-        if let Some(ready) = self.rows.get(id).and_then(|row| self.ready(row)) {
-            self.tell(id, RecorderEvent::RecordingReady(Box::new(ready)));
-        }
-        // Its socket is free for another.
-        self.attached.remove(id);
-    }
-
-    fn video_is_not_there(&mut self, manifest: &Manifest, fault: &MergeFault, end: &ClaimEnd) {
+    /// Counts and logs a merge that came to nothing.
+    fn note_fault(&mut self, manifest: &Manifest, fault: &MergeFault, end: &ClaimEnd) {
         let id = &manifest.record_id;
         let (refusal, outcome) = told(fault);
         self.metrics.merges.with_label_values(&[outcome, "none"]).inc();
-        if matches!(end, ClaimEnd::Failed) {
+        if matches!(end, ClaimEnd::Failed(_)) {
             error!(recording = %id, why = %refusal.message(), "no video could be made; the chunks are kept");
             self.metrics.recordings_ended.with_label_values(&[how(manifest), "failed"]).inc();
         } else {
             warn!(recording = %id, why = %refusal.message(), "a merge came to nothing, and is tried again");
         }
         self.merging_works &= refusal.code != Code::MergingUnavailable;
-        let words = (refusal.code.name().to_owned(), refusal.message().into_owned());
-        // The recorder is told of the first in a row, and of the last.
-        let known = self.rows.get(id).is_some_and(|row| row.error.is_some());
-        self.row_of(manifest, |row| row.error = Some(words));
-        if !known || matches!(end, ClaimEnd::Failed) {
-            self.tell_refused(id, &refusal);
-        }
-        if matches!(end, ClaimEnd::Failed) {
-            // Its socket is free for another.
-            self.attached.remove(id);
-        }
     }
 
-    /// After the row of a finished recording is in the catalog.
-    pub(super) fn clean_up(&mut self, row: &CatalogRow, ctx: &mut Context<Self>) {
-        if !self.config.cleanup_chunks || row.video.as_ref().is_none_or(|video| !video.complete) {
-            return;
-        }
-        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
-        let (id, fence, version) = (row.record_id.clone(), row.fence, row.version);
-        let cleaned = async move {
-            let _alone = gates.close(&id).await;
-            let view = ports.ledger.show(&id).await.ok().flatten();
-            let over = |manifest: &Manifest| {
-                manifest.stopped && (manifest.fence, manifest.version) == (fence, version)
-            };
-            // Its recorder may still be back where it never said stop.
-            if !view.is_some_and(|view| over(&view.manifest) && view.chunks > 0) {
-                return None;
-            }
-            let deleted = ports.chunks.delete(&id).await;
-            if deleted.is_ok() {
-                let _ = ports.ledger.forget_chunks(&id).await;
-            }
-            Some(deleted)
+    /// Ends a claim. It stands until the ledger has heard of it.
+    pub(super) fn settle(&mut self, manifest: &Manifest, end: ClaimEnd, ctx: &mut Context<Self>) {
+        let (ledger, manifest) = (self.ports.ledger.clone(), manifest.clone());
+        let (id, fence, again) = (manifest.record_id.clone(), manifest.fence, end.clone());
+        crash::point("settle.before");
+        let settled = async move {
+            let settled = ledger.settle(id.clone(), fence, end).await?;
+            let chunks = ledger.show(&id).await?.map_or(0, |view| view.chunks);
+            Ok::<_, LedgerError>(settled.map(|manifest| (manifest, chunks)))
         };
-        ctx.spawn(cleaned.into_actor(self).map(|cleaned, supervisor, _| match cleaned {
-            None => {}
-            Some(Ok(())) => supervisor.metrics.cleanups.with_label_values(&["merged"]).inc(),
-            Some(Err(error)) => {
-                warn!(%error, "chunks of a finished recording stay behind");
-                supervisor.metrics.cleanups.with_label_values(&["failed"]).inc();
+        ctx.spawn(settled.into_actor(self).map(move |settled, supervisor, ctx| match settled {
+            Ok(Some((manifest, chunks))) => supervisor.settled(&manifest, chunks, ctx),
+            Ok(None) => supervisor.lost_claim(&manifest.record_id, manifest.fence),
+            Err(error) => {
+                supervisor.ledger_failed("settle", &error);
+                ctx.run_later(FIRST_PAUSE, move |supervisor, ctx| supervisor.settle(&manifest, again, ctx));
             }
         }));
     }
 
-    /// A finished recording whose recorder did not come back: once its row is in the catalog, the rest goes (M-4).
-    fn forget_finished(&mut self, manifest: &Manifest, ctx: &mut Context<Self>) {
-        if self.rows.is_written(&manifest.record_id) {
-            return self.release(manifest, ctx, |_, _| {});
+    fn settled(&mut self, manifest: &Manifest, chunks: u32, ctx: &mut Context<Self>) {
+        crash::point("settle.after");
+        let id = &manifest.record_id;
+        if self.claims.get(id).is_some_and(|held| held.fence() == manifest.fence) {
+            self.claims.remove(id);
         }
-        self.put_off(manifest, ClaimEnd::Ready { keep: FIRST_PAUSE }, ctx);
-    }
-
-    /// Closes the account of a claim, and takes its chunks away unless the operator keeps them. The account first, in one
-    /// step with the fence: a recorder that comes back now either keeps everything or is told that it is over.
-    /// `last`: what is said of the recording as it last stood, unless the claim no longer held.
-    fn release(
-        &self,
-        manifest: &Manifest,
-        ctx: &mut Context<Self>,
-        last: impl FnOnce(&mut Self, Manifest) + 'static,
-    ) {
-        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
-        let (id, fence) = (manifest.record_id.clone(), manifest.fence);
-        let takes_away = self.config.cleanup_chunks || manifest.state != RecordingState::Ready;
-        let asked = id.clone();
-        let released = async move {
-            let _alone = gates.close(&asked).await;
-            let Some(manifest) = ports.ledger.release(asked.clone(), fence).await? else { return Ok(None) };
-            let deleted = if takes_away { ports.chunks.delete(&asked).await } else { Ok(()) };
-            Ok::<_, LedgerError>(Some((manifest, deleted)))
-        };
-        ctx.spawn(released.into_actor(self).map(move |released, supervisor, ctx| {
-            let (manifest, deleted) = match released {
-                Ok(Some(released)) => released,
-                Ok(None) => return,
-                Err(error) => return supervisor.ledger_failed("release", &error),
-            };
-            if let Err(error) = &deleted {
-                warn!(recording = %id, %error, "chunks stay behind until the node starts again");
-            }
-            let outcome = if deleted.is_ok() { "forgotten" } else { "failed" };
-            supervisor.metrics.cleanups.with_label_values(&[outcome]).inc();
-            supervisor.faults.remove(&id);
-            last(supervisor, manifest);
-            supervisor.rows.release(&id);
-            supervisor.write_rows(ctx);
-        }));
+        if manifest.state != RecordingState::Ready || !self.will_clear(manifest) {
+            self.save_manifest(manifest.clone(), ctx);
+        }
+        self.row_changed(manifest, chunks);
+        self.account_changed(manifest, chunks);
+        self.write_rows(ctx);
     }
 
     /// A chunk came after a claim: the recording goes on.
@@ -326,15 +370,31 @@ impl RecordingSupervisor {
                 // A claim that was made since may be at it: that one knows of the chunk.
                 supervisor.take_back_merge(&view.manifest.record_id, view.manifest.fence);
                 supervisor.save_manifest(view.manifest.clone(), ctx);
-                supervisor.row_of(&view.manifest, |row| row.error = None);
+                supervisor.row_changed(&view.manifest, view.chunks);
+                supervisor.account_changed(&view.manifest, view.chunks);
             }
             Ok(None) => {}
             Err(error) => supervisor.ledger_failed("show", &error),
         }));
     }
+
+    /// The node is going away: recorders go on elsewhere, and what is due is for other nodes.
+    pub(super) fn drain(&mut self, ctx: &mut Context<Self>) {
+        self.draining = true;
+        self.close_doors(Code::Draining);
+        if !self.config.clustered {
+            return;
+        }
+        let merging: Vec<_> =
+            self.claims.values().filter(|held| held.merging).map(|held| held.manifest.clone()).collect();
+        for manifest in merging {
+            self.take_back_merge(&manifest.record_id, Fence(manifest.fence.0 + 1));
+            self.settle(&manifest, ClaimEnd::TryAgain { pause: Duration::ZERO, fault: None }, ctx);
+        }
+    }
 }
 
-fn how(manifest: &Manifest) -> &'static str {
+pub(super) fn how(manifest: &Manifest) -> &'static str {
     if manifest.stopped { "stopped" } else { "auto" }
 }
 

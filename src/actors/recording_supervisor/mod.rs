@@ -1,60 +1,70 @@
-//! The recording supervisor: who records what, what is due, and what became of it.
+//! The recording supervisor: who records here, what is due, and what became of it.
 //!
 //! ```text
 //!  RecorderSession ─ BeginRecording, StopRecording ─► RecordingSupervisor ─ MergeRecording ─► MergeWorker
 //!        ▲ ToRecorder                                  │ Ledger · ChunkStore · Catalog          │
 //!        └─────────────────────────────────────────────┘ ◄──── MergeProgressed, MergeEnded ─────┘
 //! ```
-//! The truth is in the chunk store and the ledger (ports); what is held here is who listens and which rows the catalog
-//! has still to be told. It waits for nobody: answers of ports come back as steps. Coming and going: `begin`; what is
-//! due and what became of it: `finalise`; the catalog: `rows`; a new life of the node: `recover`.
+//! The truth is in the chunk store and the ledger (ports), which nodes may share; what is held here is who listens, under
+//! which claims this node works, and which rows the catalog has still to be told. So what becomes of a recording is seen
+//! in its account, by the node that has its recorder's socket as by the one that makes its video. It waits for nobody:
+//! answers of ports come back as steps. Coming and going: `begin`, `removal`; who is there: `presence`; what is due and
+//! what became of it: `finalise`, `clearing`; the catalog: `rows`; accounts that were lost: `recover`; figures: `figures`.
 
 mod begin;
+mod clearing;
+mod events;
+mod figures;
 mod finalise;
+mod presence;
 mod recover;
+mod removal;
 mod rows;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
 use actix::{
-    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, MessageResult, Recipient,
-    ResponseActFuture, WrapFuture as _, fut,
+    Actor, AsyncContext as _, Context, Handler, MessageResult, Recipient, ResponseActFuture, WrapFuture as _,
+    fut,
 };
+use futures_util::{StreamExt as _, stream};
 use tracing::warn;
 
-pub use self::recover::{Recovered, recover};
-use self::rows::Rows;
+use self::{figures::Attended, finalise::Held, presence::Attachment, rows::Rows};
+pub use self::{
+    recover::{Recovered, recover},
+    rows::row_of,
+};
 use super::{
+    accounts::Accounts,
     chunk_gate::ChunkGates,
-    mailbox::{Mailbox, post},
     messages::{
-        AbortRecording, BeginRecording, CancelMerge, CountRecordings, DeleteRecording, Door, DrainRecordings,
-        LiveRecording, MergeEnded, MergeProgressed, MergeRecording, RecorderGone, RecordingCensus,
-        RecordingWentOn, ShowRecordings, StopRecording, TellRecording, ToRecorder,
+        AbortRecording, BeginRecording, CancelMerge, ChunksUnnoted, CountRecordings, DeleteRecording,
+        DrainRecordings, LiveRecording, MergeEnded, MergeProgressed, MergeRecording, RecorderGone,
+        RecordingCensus, RecordingWentOn, ShowRecordings, StopRecording, TellRecording,
     },
 };
 use crate::{
     adapters::{
         clock::Clock,
-        ports::{LedgerError, RecordingPorts, VideoFacts},
+        ports::{LedgerError, LedgerView, RecordingPorts},
     },
-    domain::recording::Manifest,
-    metrics::{Metrics, gauge},
-    protocol::{
-        Code, ConnectionId, RecordId, Refusal, RoomName, limits,
-        recorder::{RecorderEvent, RecordingState},
-    },
+    metrics::Metrics,
+    protocol::{RecordId, Refusal, RoomName, limits, recorder::RecordingState},
 };
 
 /// How often what is due is looked for.
 const SWEEP: Duration = Duration::from_millis(250);
-/// How often the ledger is told that recorders are still there.
+/// How often the ledger is told that recorders and claims are still there.
 const KEEP: Duration = Duration::from_millis(500);
 /// How often space and kept bytes are measured.
 const MEASURE: Duration = Duration::from_secs(10);
+/// Recordings looked up at one time for one question.
+const SIDE_BY_SIDE: usize = 16;
 
 /// What an operator has set.
 #[derive(Debug, Clone)]
@@ -67,6 +77,18 @@ pub struct RecordingConfig {
     pub cleanup_chunks: bool,
     /// In front of every link, such as `https://rooms.example.org`; empty: links begin with `/`.
     pub api_base_url: String,
+    /// Merges at once.
+    pub merge_jobs: usize,
+    /// Whether other nodes share the ledger.
+    pub clustered: bool,
+    /// No recording begins with less space than this. Unit: bytes.
+    pub min_free_bytes: u64,
+    /// Most bytes of finished recordings of one owner; `None`: any number.
+    pub owner_bytes_max: Option<u64>,
+    /// Most recordings that one owner makes at one time.
+    pub owner_recordings_max: u32,
+    /// Whether an application is told of what happens.
+    pub webhook: bool,
 }
 
 /// Whom the supervisor talks to.
@@ -80,16 +102,11 @@ pub struct SupervisorLinks {
     pub cancel: Recipient<CancelMerge>,
     /// Keeps chunks on their way apart from what takes them away.
     pub gates: ChunkGates,
+    /// Accounts of the ledger, and how lost ones are put back.
+    pub accounts: Accounts,
 }
 
-/// The present recorder of a recording.
-struct Attachment {
-    connection: ConnectionId,
-    door: Door<ToRecorder>,
-    generation: u64,
-}
-
-/// Owns the recordings of this node.
+/// Attends to recordings on this node.
 pub struct RecordingSupervisor {
     ports: RecordingPorts,
     config: RecordingConfig,
@@ -97,16 +114,23 @@ pub struct RecordingSupervisor {
     clock: Clock,
     metrics: Metrics,
     attached: HashMap<RecordId, Attachment>,
+    claims: HashMap<RecordId, Held>,
     rows: Rows,
-    /// How far each merge is.
-    merging: HashMap<RecordId, u8>,
+    attended: HashMap<RecordId, Attended>,
     /// Merges of a recording that came to nothing, one after the other.
     faults: HashMap<RecordId, u32>,
-    recorded_rooms: BTreeMap<RecordId, RoomName>,
-    /// Rooms that could not be told what has become of them: they are told with the next keeping.
+    recorded_rooms: Arc<BTreeSet<RoomName>>,
+    /// Rooms that could not be told what has become of them: they are told with the next sweep.
     untold_rooms: BTreeSet<RoomName>,
+    /// Recordings with chunks that are stored and that the ledger does not know of.
+    unnoted: BTreeSet<RecordId>,
+    /// From when this node claims anything: after the ledger was away nobody's silence proves anything for a while, and
+    /// after a merge that failed others try first. By the monotonic clock.
+    claims_from: Duration,
+    ledger_away: bool,
     merging_works: bool,
     sweeping: bool,
+    recovering: bool,
     draining: bool,
 }
 
@@ -121,151 +145,35 @@ impl RecordingSupervisor {
         metrics: Metrics,
         recovered: Recovered,
     ) -> Self {
-        Self {
+        let Recovered { found, merging_works } = recovered;
+        let mut new = Self {
             ports,
             config,
             links,
             clock,
             metrics,
             attached: HashMap::new(),
-            rows: Rows::new(recovered.rows, recovered.unwritten),
-            merging: HashMap::new(),
+            claims: HashMap::new(),
+            rows: Rows::default(),
+            attended: HashMap::new(),
             faults: HashMap::new(),
-            recorded_rooms: BTreeMap::new(),
+            recorded_rooms: Arc::default(),
             untold_rooms: BTreeSet::new(),
-            merging_works: recovered.merging_works,
+            unnoted: BTreeSet::new(),
+            claims_from: Duration::ZERO,
+            ledger_away: false,
+            merging_works,
             sweeping: false,
+            recovering: false,
             draining: false,
-        }
-    }
-
-    /// Tells a recording's recorder, where it has a socket here.
-    fn tell(&mut self, id: &RecordId, event: RecorderEvent) {
-        let Some(attachment) = self.attached.get(id) else { return };
-        if post(&attachment.door.outbox, Mailbox::Recorder, &self.metrics, ToRecorder::Event(event)).is_err()
-        {
-            // It takes nothing any more; what it missed it is told when it comes back.
-            attachment.door.kill();
-        }
-    }
-
-    /// Tells a recording's recorder that something was not done, and why.
-    fn tell_refused(&mut self, id: &RecordId, refusal: &Refusal) {
-        self.tell(id, RecorderEvent::refused(Some(id.clone()), refusal));
-    }
-
-    /// Ends a recorder's socket.
-    fn close_door(&self, attachment: &Attachment, code: Code) {
-        if post(&attachment.door.outbox, Mailbox::Recorder, &self.metrics, ToRecorder::Close(code)).is_err() {
-            attachment.door.kill();
-        }
-    }
-
-    /// Keeps the room that is recorded informed.
-    fn room_follows(&mut self, manifest: &Manifest) {
-        let id = &manifest.record_id;
-        let now = match (&manifest.room, manifest.state) {
-            (Some(room), RecordingState::Recording) => Some(room.clone()),
-            _ => None,
         };
-        let before = match &now {
-            Some(room) => self.recorded_rooms.insert(id.clone(), room.clone()),
-            None => self.recorded_rooms.remove(id),
-        };
-        for room in before.iter().chain(&now) {
-            self.tell_room(room);
-        }
-    }
-
-    fn tell_room(&mut self, room: &RoomName) {
-        let recording = self.recorded_rooms.values().any(|recorded| recorded == room);
-        let message = TellRecording { room: room.clone(), recording };
-        if post(&self.links.rooms, Mailbox::RoomManager, &self.metrics, message).is_err() {
-            warn!(%room, "a room is told later whether it is recorded");
-            self.untold_rooms.insert(room.clone());
-        }
+        new.take_back(&found);
+        new
     }
 
     fn ledger_failed(&self, operation: &'static str, error: &LedgerError) {
         warn!(operation, %error, "the ledger failed");
         self.metrics.storage_errors.with_label_values(&["ledger", operation]).inc();
-    }
-
-    /// Pushes the deadlines of recorders that are there, and begins the grace of those that are gone.
-    fn keep(&mut self, ctx: &mut Context<Self>) {
-        let gone = |attachment: &Attachment| !attachment.door.is_open();
-        let lost: Vec<_> = self
-            .attached
-            .values()
-            .filter(|attachment| gone(attachment))
-            .map(|lost| lost.connection)
-            .collect();
-        for connection in lost {
-            self.recorder_gone(connection, ctx);
-        }
-        for (id, attachment) in &self.attached {
-            let kept = self.ports.ledger.keep(id.clone(), attachment.generation);
-            ctx.spawn(kept.into_actor(self).map(|kept, supervisor, _| {
-                if let Err(error) = kept {
-                    supervisor.ledger_failed("keep", &error);
-                }
-            }));
-        }
-        for room in std::mem::take(&mut self.untold_rooms) {
-            self.tell_room(&room);
-        }
-        self.metrics.recorders.with_label_values::<&str>(&[]).set(gauge(self.attached.len()));
-        for state in RecordingState::ALL {
-            let count = self.rows.live().filter(|row| row.state == state).count();
-            self.metrics.recordings.with_label_values(&[state.name()]).set(gauge(count));
-        }
-    }
-
-    fn recorder_gone(&mut self, connection: ConnectionId, ctx: &mut Context<Self>) {
-        let gone = self.attached.extract_if(|_, attachment| attachment.connection == connection);
-        for (id, attachment) in gone.collect::<Vec<_>>() {
-            let detached = self.ports.ledger.detach(id, attachment.generation);
-            ctx.spawn(detached.into_actor(self).map(|detached, supervisor, _| {
-                if let Err(error) = detached {
-                    supervisor.ledger_failed("detach", &error);
-                }
-            }));
-        }
-    }
-
-    fn measure(&mut self, ctx: &mut Context<Self>) {
-        let free = self.ports.videos.free_bytes();
-        ctx.spawn(free.into_actor(self).map(|free, supervisor, _| match free {
-            Ok(bytes) => {
-                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-                supervisor.metrics.free_bytes.with_label_values::<&str>(&[]).set(bytes);
-            }
-            Err(error) => warn!(%error, "the space that is left cannot be told"),
-        }));
-        self.measure_unmerged(ctx);
-    }
-
-    /// Bytes that are in no video, and are kept because of that.
-    fn measure_unmerged(&mut self, ctx: &mut Context<Self>) {
-        let incomplete = |video: &VideoFacts| !video.complete;
-        let unmerged = self.rows.live().filter(|row| match row.state {
-            RecordingState::Failed => true,
-            RecordingState::Ready => row.video.as_ref().is_some_and(incomplete),
-            RecordingState::Recording | RecordingState::Finalising => false,
-        });
-        let ids: Vec<_> = unmerged.map(|row| row.record_id.clone()).collect();
-        let ledger = self.ports.ledger.clone();
-        let sum = async move {
-            let mut bytes = 0;
-            for id in &ids {
-                bytes += ledger.show(id).await.ok().flatten().map_or(0, |view| view.bytes);
-            }
-            bytes
-        };
-        ctx.spawn(sum.into_actor(self).map(|bytes, supervisor, _| {
-            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-            supervisor.metrics.unmerged_bytes.with_label_values::<&str>(&[]).set(bytes);
-        }));
     }
 }
 
@@ -278,17 +186,12 @@ impl Actor for RecordingSupervisor {
             supervisor.sweep(ctx);
             supervisor.write_rows(ctx);
         });
-        ctx.run_interval(KEEP, Self::keep);
+        ctx.run_interval(KEEP, |supervisor, ctx| {
+            supervisor.keep(ctx);
+            supervisor.keep_claims(ctx);
+        });
         ctx.run_interval(MEASURE, Self::measure);
         self.measure(ctx);
-        let recording: Vec<_> =
-            self.rows.live().filter(|row| row.state == RecordingState::Recording).cloned().collect();
-        for row in recording {
-            if let Some(room) = row.room {
-                self.recorded_rooms.insert(row.record_id, room.clone());
-                self.tell_room(&room);
-            }
-        }
     }
 }
 
@@ -340,6 +243,14 @@ impl Handler<RecordingWentOn> for RecordingSupervisor {
     }
 }
 
+impl Handler<ChunksUnnoted> for RecordingSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: ChunksUnnoted, _: &mut Self::Context) {
+        self.unnoted.insert(message.id);
+    }
+}
+
 impl Handler<MergeProgressed> for RecordingSupervisor {
     type Result = ();
 
@@ -359,11 +270,8 @@ impl Handler<MergeEnded> for RecordingSupervisor {
 impl Handler<DrainRecordings> for RecordingSupervisor {
     type Result = ();
 
-    fn handle(&mut self, _: DrainRecordings, _: &mut Self::Context) {
-        self.draining = true;
-        for attachment in self.attached.values() {
-            self.close_door(attachment, Code::Draining);
-        }
+    fn handle(&mut self, _: DrainRecordings, ctx: &mut Self::Context) {
+        self.drain(ctx);
     }
 }
 
@@ -377,25 +285,41 @@ impl Handler<CountRecordings> for RecordingSupervisor {
 }
 
 impl Handler<ShowRecordings> for RecordingSupervisor {
-    type Result = ResponseActFuture<Self, Vec<LiveRecording>>;
+    type Result = ResponseActFuture<Self, <ShowRecordings as actix::Message>::Result>;
 
     fn handle(&mut self, message: ShowRecordings, _: &mut Self::Context) -> Self::Result {
-        let rows: Vec<_> = message.ids.iter().filter_map(|id| self.rows.get(id)).cloned().collect();
-        let merging = self.merging.clone();
-        let ledger = self.ports.ledger.clone();
+        let ShowRecordings { ids, thoroughly } = message;
+        let asked: Vec<_> = ids.into_iter().map(|id| (self.rows.get(&id).cloned(), id)).collect();
+        let (ledger, accounts) = (self.ports.ledger.clone(), self.links.accounts.clone());
         let shown = async move {
-            let mut shown = Vec::new();
-            for row in rows {
-                let view = ledger.show(&row.record_id).await.ok().flatten();
-                let runs = matches!(row.state, RecordingState::Recording | RecordingState::Finalising);
-                let missing = if runs { ledger.missing(&row.record_id).await.ok() } else { None };
-                let percent = merging.get(&row.record_id).copied();
-                shown.push(LiveRecording { row, view, missing: missing.unwrap_or_default(), percent });
-            }
-            shown
+            let shown = stream::iter(asked).map(|(row, id)| {
+                let (ledger, accounts) = (ledger.clone(), accounts.clone());
+                async move {
+                    let view = if thoroughly {
+                        let found = accounts.find(&id, |ledger| ledger.show(&id)).await;
+                        found.map_err(|error| error.refusal())?
+                    } else {
+                        ledger.show(&id).await.ok().flatten()
+                    };
+                    let missing = match &view {
+                        Some(view) if runs(view) => ledger.missing(&id).await.unwrap_or_default(),
+                        _ => Vec::new(),
+                    };
+                    let row = view.as_ref().map(|view| row_of(&view.manifest, view.chunks)).or(row);
+                    Ok(row.map(|row| LiveRecording { row, view, missing }))
+                }
+            });
+            let shown: Vec<Result<Option<LiveRecording>, Refusal>> =
+                shown.buffered(SIDE_BY_SIDE).collect().await;
+            shown.into_iter().filter_map(Result::transpose).collect()
         };
         Box::pin(shown.into_actor(self))
     }
+}
+
+/// Whether chunks may still be missing.
+fn runs(view: &LedgerView) -> bool {
+    matches!(view.manifest.state, RecordingState::Recording | RecordingState::Finalising)
 }
 
 /// An answer that needs no port.

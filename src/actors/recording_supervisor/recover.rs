@@ -1,59 +1,51 @@
-//! A new life of the node: what was going on in the last one goes on.
+//! Accounts that the ledger has lost: a new life of a node that is alone, or a Redis without its data.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use futures_util::{StreamExt as _, future, stream};
+use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use futures_util::{StreamExt as _, stream};
 use tracing::{error, info, warn};
 
-use super::rows::{LiveRow, fresh_row};
+use super::{RecordingSupervisor, SIDE_BY_SIDE};
 use crate::{
-    adapters::ports::{CatalogFilter, CatalogRow, RecordingPorts, StoreError, StoredChunk},
-    domain::recording::Manifest,
+    actors::accounts::{Accounts, NotPutBack},
+    adapters::ports::{CatalogFilter, LedgerView, RecordingPorts},
     protocol::{Code, RecordId, Refusal, recorder::RecordingState},
 };
 
+/// So long every node with a recorder has to say so again, after the ledger has lost its data. Each does twice a second.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Rows looked at in one go.
 const PAGE: u32 = 200;
-
-/// Folders looked into at one time.
-const SIDE_BY_SIDE: usize = 16;
 
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// The rows of recordings that are not over.
-    pub rows: Vec<LiveRow>,
-    /// Those of them that the catalog has otherwise, or not at all.
-    pub unwritten: Vec<CatalogRow>,
+    /// The recordings whose accounts were put back.
+    pub found: Vec<LedgerView>,
     /// Whether ffmpeg is there.
     pub merging_works: bool,
 }
 
-/// A recording of an earlier life.
-struct Found {
-    manifest: Manifest,
-    chunks: Vec<StoredChunk>,
-    known: Option<CatalogRow>,
-}
-
-/// Puts back the accounts of every recording that has chunks (L-4), before anybody is let in.
+/// Puts back the accounts of every recording that has chunks (L-4), before anybody is let in, unless the ledger has them.
 ///
 /// # Errors
-/// The chunk store cannot be read: a node that does not know what it has promised must not start.
-pub async fn recover(ports: &RecordingPorts) -> Result<Recovered, StoreError> {
-    let ids = ports.chunks.recordings().await?;
-    let looked = stream::iter(ids).map(|id| look(ports, id)).buffer_unordered(SIDE_BY_SIDE);
-    let found: Vec<_> = looked.filter_map(future::ready).collect().await;
-    let mut recovered = Recovered { merging_works: merging_works(ports).await, ..Recovered::default() };
-    // All at once and at the end, so that each recorder has its whole grace to come back in.
-    for found in found {
-        put_back(ports, found, &mut recovered).await;
+/// The chunk store cannot be read: a node that does not know what it has promised must not start. Where others share the
+/// ledger (`clustered`), they know, and this node does so later.
+pub async fn recover(
+    ports: &RecordingPorts,
+    accounts: &Accounts,
+    clustered: bool,
+) -> Result<Recovered, NotPutBack> {
+    let merging_works = merging_works(ports).await;
+    match put_back(ports, accounts, Duration::ZERO).await {
+        Ok(found) => Ok(Recovered { found, merging_works }),
+        Err(failure) if clustered => {
+            warn!(%failure, "recordings of before are looked for later");
+            Ok(Recovered { merging_works, ..Recovered::default() })
+        }
+        Err(failure) => Err(failure),
     }
-    bury_the_lost(ports, &recovered.rows).await;
-    if !recovered.rows.is_empty() {
-        info!(recordings = recovered.rows.len(), "recordings of an earlier life go on");
-    }
-    Ok(recovered)
 }
 
 async fn merging_works(ports: &RecordingPorts) -> bool {
@@ -69,57 +61,32 @@ async fn merging_works(ports: &RecordingPorts) -> bool {
     }
 }
 
-/// Looks into one recording's folder. One that cannot be read harms no other.
-async fn look(ports: &RecordingPorts, id: RecordId) -> Option<Found> {
-    let (chunks, manifest) = match (ports.chunks.list(&id).await, ports.chunks.manifest(&id).await) {
-        (Ok(chunks), Ok(Some(manifest))) if manifest.record_id == id => (chunks, manifest),
-        (Ok(_), Ok(_)) => {
-            error!(recording = %id, "chunks without a manifest of their own; they are left alone");
-            return None;
-        }
-        (Err(failure), _) | (_, Err(failure)) => {
-            error!(recording = %id, %failure, "a recording that cannot be read; it is left alone");
-            return None;
-        }
-    };
-    let known = ports.catalog.get(&id).await.unwrap_or_else(|failure| {
-        warn!(recording = %id, %failure, "the catalog did not answer");
-        None
-    });
-    Some(Found { manifest, chunks, known })
-}
-
-async fn put_back(ports: &RecordingPorts, found: Found, recovered: &mut Recovered) {
-    let Found { mut manifest, chunks, known } = found;
-    let mut row = known.clone().unwrap_or_else(|| fresh_row(&manifest));
-    // The last claim may have reached the catalog and not the manifest: what comes now must be newer than both.
-    if row.version >= manifest.version {
-        manifest.fence = manifest.fence.max(row.fence);
+/// Nobody claims anything before the ledger is whole, so for this `patience` recorders are waited for whose deadlines it has
+/// forgotten.
+async fn put_back(
+    ports: &RecordingPorts,
+    accounts: &Accounts,
+    patience: Duration,
+) -> Result<Vec<LedgerView>, NotPutBack> {
+    if ports.ledger.is_whole().await? {
+        return Ok(Vec::new());
     }
-    manifest.version = manifest.version.max(row.version);
-    let id = manifest.record_id.clone();
-    let mut stands = manifest.clone();
-    row.chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-    if let Err(failure) = ports.ledger.restore(manifest, chunks).await {
-        return warn!(recording = %id, %failure, "the ledger did not take back an account");
+    let (ids, failed) = accounts.put_back_all().await?;
+    tokio::time::sleep(patience).await;
+    ports.ledger.set_whole().await?;
+    let ledger = &ports.ledger;
+    let views = stream::iter(&ids).map(|id| async move { ledger.show(id).await.ok().flatten() });
+    let found: Vec<_> = views.buffered(SIDE_BY_SIDE).filter_map(std::future::ready).collect().await;
+    bury_the_lost(ports, &ids.into_iter().collect()).await;
+    if !found.is_empty() || failed > 0 {
+        info!(recordings = found.len(), failed, "recordings go on from the chunk store");
     }
-    // How it goes on is for the account to say: what failed, for one, is tried again.
-    if let Ok(Some(view)) = ports.ledger.show(&id).await {
-        stands = view.manifest;
-        row.state = stands.state;
-        row.version = stands.version;
-        row.fence = stands.fence;
-    }
-    if known.as_ref() != Some(&row) {
-        recovered.unwritten.push(row.clone());
-    }
-    recovered.rows.push(LiveRow::new(row, &stands));
+    Ok(found)
 }
 
 /// Rows of recordings that the catalog believes to be under way, but of which nothing is left: they never end by
 /// themselves.
-async fn bury_the_lost(ports: &RecordingPorts, found: &[LiveRow]) {
-    let known: BTreeSet<_> = found.iter().map(|live| &live.row().record_id).collect();
+async fn bury_the_lost(ports: &RecordingPorts, found: &BTreeSet<RecordId>) {
     for state in [RecordingState::Recording, RecordingState::Finalising] {
         let mut filter = CatalogFilter { state: Some(state), limit: PAGE, ..CatalogFilter::default() };
         loop {
@@ -127,17 +94,67 @@ async fn bury_the_lost(ports: &RecordingPorts, found: &[LiveRow]) {
                 Ok(page) => page,
                 Err(failure) => return warn!(%failure, "the catalog was not looked through"),
             };
-            for mut row in page.rows.into_iter().filter(|row| !known.contains(&row.record_id)) {
+            for mut row in page.rows.into_iter().filter(|row| !found.contains(&row.record_id)) {
+                // One that has just begun, on another node, or that cannot be read at the moment, is not lost.
+                let is_gone = matches!(ports.chunks.manifest(&row.record_id).await, Ok(None))
+                    && matches!(ports.ledger.show(&row.record_id).await, Ok(None));
+                if !is_gone {
+                    continue;
+                }
                 warn!(recording = %row.record_id, "a recording of which nothing is left");
                 let refusal = Refusal::from(Code::EmptyRecording);
                 row.state = RecordingState::Failed;
                 row.error = Some((refusal.code.name().to_owned(), refusal.message().into_owned()));
-                if let Err(failure) = ports.catalog.put(row).await {
+                if let Err(failure) = ports.catalog.put(row, Vec::new()).await {
                     warn!(%failure, "the catalog was not told");
                 }
             }
             let Some(next) = page.next else { break };
             filter.after = Some(next);
+        }
+    }
+}
+
+impl RecordingSupervisor {
+    /// Rows follow what was found.
+    pub(super) fn take_back(&mut self, found: &[LedgerView]) {
+        for view in found {
+            self.row_changed(&view.manifest, view.chunks);
+        }
+    }
+
+    /// The ledger has lost its data: everything in the chunk store is put back. Several nodes may do so at once.
+    pub(super) fn recover_lost(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.recovering, true) {
+            return;
+        }
+        warn!("the ledger has lost its accounts; they are put back from the chunk store");
+        let (ports, accounts) = (self.ports.clone(), self.links.accounts.clone());
+        let found = async move { put_back(&ports, &accounts, PATIENCE).await };
+        ctx.spawn(found.into_actor(self).map(|found, supervisor, _| {
+            supervisor.recovering = false;
+            match found {
+                Ok(found) => supervisor.take_back(&found),
+                Err(failure) => warn!(%failure, "accounts are put back later"),
+            }
+        }));
+    }
+
+    /// Chunks that were acknowledged while the ledger was away get into their accounts.
+    pub(super) fn note_late(&mut self, ctx: &mut Context<Self>) {
+        while let Some(id) = self.unnoted.pop_first() {
+            let accounts = self.links.accounts.clone();
+            let noted = async move {
+                let noted = accounts.catch_up(&id).await;
+                (id, noted)
+            };
+            ctx.spawn(noted.into_actor(self).map(|(id, noted), supervisor, ctx| match noted {
+                Ok(_) => supervisor.went_on(&id, ctx),
+                Err(failure) => {
+                    warn!(recording = %id, %failure, "chunks are noted later");
+                    supervisor.unnoted.insert(id);
+                }
+            }));
         }
     }
 }

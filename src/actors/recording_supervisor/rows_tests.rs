@@ -1,131 +1,217 @@
 use super::*;
-use crate::protocol::{
-    Fence, UploadToken,
-    recorder::{Framing, MimeType},
+use crate::{
+    domain::recording::{Fault, Finished, VideoFacts},
+    protocol::{
+        Code, Fence, Refusal, UploadToken,
+        recorder::{Framing, MimeType, VideoKey},
+    },
 };
 
-fn id() -> RecordId {
-    RecordId::parse("tuesday").expect("valid")
+fn id(name: &str) -> RecordId {
+    RecordId::parse(name).expect("valid")
 }
 
 /// A recording as it stood at this revision.
-fn manifest(revision: u64, state: RecordingState) -> Manifest {
+fn manifest(name: &str, revision: u64, state: RecordingState) -> Manifest {
     Manifest {
-        record_id: id(),
-        token: UploadToken::new(id(), [7; 32]).digest(),
+        record_id: id(name),
+        token: UploadToken::new(id(name), [7; 32]).digest(),
         mime_type: MimeType::parse("video/webm").expect("valid"),
         framing: Framing::Indexed,
         room: None,
         title: None,
         owner: None,
         started_ms: 1_700_000_000_000,
+        ended_ms: None,
         state,
         stopped: false,
         announced: None,
         version: 1,
-        fence: Fence(revision),
+        fence: Fence(5),
         keep_until_ms: None,
         merged_chunks: None,
+        fault: None,
+        finished: None,
         revision,
     }
 }
 
-/// Rows of which one is open and written.
-fn written() -> Rows {
-    let mut rows = Rows::default();
-    rows.open(&manifest(0, RecordingState::Recording));
-    write(&mut rows, true);
-    rows
+fn row(name: &str, revision: u64) -> CatalogRow {
+    row_of(&manifest(name, revision, RecordingState::Recording), 1)
 }
 
-/// Lets the catalog answer what is written next, which it is given back.
-fn write(rows: &mut Rows, taken: bool) -> CatalogRow {
+/// What stands of a recording in the queue: its revision.
+fn revision(rows: &Rows, name: &str) -> Option<u64> {
+    rows.get(&id(name)).map(|row| row.revision)
+}
+
+/// What a catalog that answers is asked for, until nothing is left.
+fn written(rows: &mut Rows) -> Vec<String> {
+    let mut done = Vec::new();
+    while let Some((id, pending)) = rows.next() {
+        let Pending { delete, put } = pending;
+        let deletes = delete.is_some();
+        done.push(match &put {
+            _ if deletes => format!("delete {}", id.as_str()),
+            Some(row) => format!("put {} {}", id.as_str(), row.revision),
+            None => format!("nothing {}", id.as_str()),
+        });
+        match put {
+            Some(_) if deletes => rows.again(&id, Pending { delete: None, put }),
+            _ => rows.answered(),
+        }
+    }
+    done
+}
+
+/// The catalog does not answer what is written next.
+fn away(rows: &mut Rows) {
     let (id, pending) = rows.next().expect("something to write");
-    rows.answered(&id, taken);
-    *pending.put.expect("a row")
+    rows.again(&id, pending);
 }
 
-fn state(rows: &Rows) -> Option<RecordingState> {
-    rows.get(&id()).map(|row| row.state)
+#[test]
+fn rows_are_written_in_the_order_in_which_they_first_changed_and_as_they_are_by_then() {
+    let mut rows = Rows::default();
+    for (name, revision) in [("one", 1), ("two", 1), ("one", 2), ("three", 1), ("two", 2)] {
+        rows.put(row(name, revision));
+    }
+    assert_eq!(rows.waiting(), 3);
+    assert_eq!(written(&mut rows), ["put one 2", "put two 2", "put three 1"]);
+    assert_eq!(rows.waiting(), 0);
+    assert_eq!(revision(&rows, "one"), None, "the catalog has it");
 }
 
 #[test]
 fn an_answer_that_was_overtaken_changes_nothing() {
-    let mut rows = written();
-    assert!(rows.change(&manifest(3, RecordingState::Ready), |row| row.chunks = 5));
-    for late in [0, 1, 2] {
-        assert!(!rows.change(&manifest(late, RecordingState::Finalising), |row| row.chunks = 1));
+    let mut rows = Rows::default();
+    let newest = CatalogRow { version: 2, fence: Fence(9), ..row("talk", 4) };
+    rows.put(newest.clone());
+    for late in [
+        CatalogRow { revision: 3, ..newest.clone() },
+        CatalogRow { fence: Fence(8), revision: 7, ..newest.clone() },
+        CatalogRow { version: 1, fence: Fence(10), revision: 7, ..newest.clone() },
+    ] {
+        rows.put(late);
+        assert_eq!(rows.get(&id("talk")), Some(&newest));
     }
-    let row = write(&mut rows, true);
-    assert_eq!((row.state, row.fence, row.chunks), (RecordingState::Ready, Fence(3), 5));
-    assert!(rows.is_written(&id()));
-    // The same state may be learnt twice, and a later one goes on from it.
-    assert!(rows.change(&manifest(3, RecordingState::Ready), |row| row.chunks = 6));
-    assert!(rows.change(&manifest(4, RecordingState::Recording), |_| {}));
-    let row = write(&mut rows, true);
-    assert_eq!((row.state, row.chunks), (RecordingState::Recording, 6));
+    // The same may be learnt twice, and goes on from there.
+    rows.put(CatalogRow { chunks: 6, ..newest.clone() });
+    assert_eq!(rows.get(&id("talk")).map(|row| row.chunks), Some(6));
+    rows.put(CatalogRow { fence: Fence(10), revision: 1, ..newest });
+    assert_eq!(written(&mut rows), ["put talk 1"]);
 }
 
 #[test]
-fn an_answer_of_an_earlier_recording_of_the_name_changes_nothing() {
-    let mut rows = written();
-    drop(rows.delete(&id()));
-    assert!(!rows.change(&manifest(9, RecordingState::Ready), |_| {}), "it does not come back");
-    assert_eq!(state(&rows), None);
-    let second = Manifest {
-        token: UploadToken::new(id(), [8; 32]).digest(),
-        ..manifest(0, RecordingState::Recording)
+fn while_the_catalog_is_away_nothing_is_lost_and_the_newest_stands() {
+    let mut rows = Rows::default();
+    rows.put(row("one", 1));
+    rows.put(row("two", 1));
+    for _ in 0..5 {
+        away(&mut rows);
+        assert_eq!((revision(&rows, "one"), revision(&rows, "two")), (Some(1), Some(1)));
+    }
+    // What comes while one is being written stands, whether or not that one gets through.
+    let (id, undone) = rows.next().expect("a row");
+    assert_eq!(id.as_str(), "two", "those that wait get their turn");
+    assert_eq!(revision(&rows, "two"), Some(1), "it is found while it is being written");
+    rows.put(row("two", 2));
+    assert_eq!(revision(&rows, "two"), Some(2));
+    rows.again(&id, undone);
+    assert_eq!(revision(&rows, "two"), Some(2), "not the one that was put back");
+    assert_eq!(written(&mut rows), ["put one 1", "put two 2"]);
+}
+
+#[tokio::test]
+async fn what_was_deleted_goes_and_whoever_waits_is_told_then() {
+    let mut rows = Rows::default();
+    rows.put(row("talk", 1));
+    let first = rows.delete(&id("talk"));
+    assert_eq!(revision(&rows, "talk"), None);
+    away(&mut rows);
+    let mut second = rows.delete(&id("talk"));
+    assert!(second.try_recv().is_err(), "the catalog has not answered");
+    let (_, pending) = rows.next().expect("a row that goes");
+    assert!(pending.put.is_none());
+    for told in pending.delete.expect("it goes") {
+        told.send(()).expect("somebody waits");
+    }
+    rows.answered();
+    first.await.expect("it is gone");
+    second.await.expect("for both");
+    assert_eq!(rows.waiting(), 0);
+}
+
+#[test]
+fn a_recording_of_a_name_that_was_deleted_comes_after_the_row_before_it_is_gone() {
+    let mut rows = Rows::default();
+    let _told = rows.delete(&id("talk"));
+    rows.put(row("talk", 1));
+    rows.put(row("other", 1));
+    assert_eq!(revision(&rows, "talk"), Some(1));
+    away(&mut rows);
+    assert_eq!(revision(&rows, "talk"), Some(1));
+    assert_eq!(written(&mut rows), ["put other 1", "delete talk", "put talk 1"]);
+}
+
+#[test]
+fn a_row_that_is_being_written_when_its_recording_is_deleted_does_not_come_back() {
+    let mut rows = Rows::default();
+    rows.put(row("talk", 1));
+    let (talk, undone) = rows.next().expect("a row");
+    let _told = rows.delete(&talk);
+    assert_eq!(revision(&rows, "talk"), None, "nobody finds it any more");
+    rows.again(&talk, undone);
+    assert_eq!(revision(&rows, "talk"), None);
+    assert_eq!(written(&mut rows), ["delete talk"]);
+}
+
+/// The catalog was away while one recording was deleted, the next of its name began, and was deleted too.
+#[test]
+fn neither_does_one_that_waited_for_the_row_before_it_to_go() {
+    let mut rows = Rows::default();
+    let _told = rows.delete(&id("talk"));
+    rows.put(row("talk", 1));
+    let (talk, undone) = rows.next().expect("both");
+    let _told = rows.delete(&talk);
+    rows.again(&talk, undone);
+    assert_eq!(revision(&rows, "talk"), None);
+    assert_eq!(written(&mut rows), ["delete talk"]);
+}
+
+#[test]
+fn a_row_says_what_is_known_of_the_recording() {
+    let begun = row_of(&manifest("talk", 0, RecordingState::Recording), 0);
+    assert_eq!((begun.mime_type.as_str(), &begun.video, begun.ready_ms), ("video/webm", &None, None));
+
+    let why = Refusal::from(Code::MergeFailed);
+    let fault = Some(Fault::from(&why));
+    let failed = row_of(&Manifest { fault, ..manifest("talk", 1, RecordingState::Failed) }, 3);
+    assert_eq!(failed.error, Some(("merge_failed".to_owned(), why.message().into_owned())));
+
+    let video = VideoFacts {
+        key: VideoKey::new(&id("talk"), Fence(5), "webm"),
+        poster: None,
+        duration_ms: 1000,
+        size_bytes: 2000,
+        sha256: "07".repeat(32),
+        codecs: vec!["vp9".to_owned()],
+        complete: false,
+        gaps: Vec::new(),
+        work: Vec::new(),
     };
-    rows.open(&second);
-    assert!(!rows.change(&manifest(9, RecordingState::Ready), |_| {}), "another one");
-    assert_eq!(state(&rows), Some(RecordingState::Recording));
-    assert!(rows.change(&Manifest { revision: 1, state: RecordingState::Finalising, ..second }, |_| {}));
-}
-
-#[test]
-fn what_a_new_life_of_the_node_finds_is_as_new_as_its_manifest() {
-    let found = manifest(5, RecordingState::Finalising);
-    let mut rows = Rows::new(vec![LiveRow::new(fresh_row(&found), &found)], Vec::new());
-    assert!(rows.is_written(&id()));
-    assert!(!rows.change(&manifest(4, RecordingState::Recording), |_| {}));
-    assert!(rows.change(&manifest(6, RecordingState::Ready), |_| {}));
-}
-
-#[test]
-fn what_is_over_is_found_until_the_catalog_was_told() {
-    for taken in [true, false] {
-        let mut rows = written();
-        rows.change(&manifest(1, RecordingState::Failed), |_| {});
-        rows.release(&id());
-        assert_eq!(state(&rows), Some(RecordingState::Failed), "not written yet");
-        assert!(!rows.change(&manifest(2, RecordingState::Finalising), |_| {}), "and nothing changes it");
-
-        let (_, undone) = rows.next().expect("the row");
-        assert_eq!(state(&rows), Some(RecordingState::Failed), "it is being written");
-        rows.again(&id(), undone);
-        assert_eq!(state(&rows), Some(RecordingState::Failed), "the catalog was away");
-
-        assert_eq!(write(&mut rows, taken).state, RecordingState::Failed);
-        assert_eq!(state(&rows), None, "taken: {taken}");
-        assert!(rows.refused.is_empty() && rows.pending.is_empty() && rows.order.is_empty());
-    }
-}
-
-#[test]
-fn what_is_over_and_written_goes_at_once() {
-    let mut rows = written();
-    rows.release(&id());
-    assert_eq!(state(&rows), None);
-}
-
-#[test]
-fn a_row_that_the_catalog_did_not_take_is_not_written_until_it_takes_one() {
-    let mut rows = written();
-    rows.change(&manifest(1, RecordingState::Ready), |_| {});
-    write(&mut rows, false);
-    assert!(!rows.is_written(&id()));
-    rows.change(&manifest(2, RecordingState::Recording), |_| {});
-    assert!(!rows.is_written(&id()));
-    write(&mut rows, true);
-    assert!(rows.is_written(&id()));
+    let finished = Finished {
+        video: video.clone(),
+        mime_type: "video/webm;codecs=vp9".to_owned(),
+        missing: vec![2],
+        chunks: 3,
+        ready_ms: 1_700_000_009_000,
+    };
+    let finished = Some(Box::new(finished));
+    let ended_ms = Some(1_700_000_008_000);
+    let ready = row_of(&Manifest { ended_ms, finished, ..manifest("talk", 2, RecordingState::Ready) }, 3);
+    assert_eq!((ready.mime_type.as_str(), ready.chunks), ("video/webm;codecs=vp9", 3));
+    assert_eq!((ready.missing, ready.video), (vec![2], Some(video)));
+    assert_eq!((ready.ended_ms, ready.ready_ms), (ended_ms, Some(1_700_000_009_000)));
+    assert_eq!((ready.version, ready.fence, ready.revision), (1, Fence(5), 2));
 }

@@ -6,10 +6,7 @@ use super::{
     super::test_world::{GRACE, LEASE, Reach, SECOND, Store, World, all, news, node},
     *,
 };
-use crate::{
-    domain::cluster::Mine,
-    protocol::limits,
-};
+use crate::{domain::cluster::Mine, protocol::limits};
 
 #[test]
 fn while_the_store_is_away_a_node_is_isolated_and_then_puts_everything_back() {

@@ -1,0 +1,199 @@
+//! The way to a recording's account: one that the ledger has lost is put back from the chunk store first (L-4).
+//!
+//! Whoever needs it first does that, on whatever node. Twice is harmless: what is there is only ever added to.
+
+use std::{collections::HashSet, sync::Arc};
+
+use tokio::sync::Mutex;
+use tracing::{info, warn};
+
+use crate::{
+    adapters::ports::{Catalog, ChunkStore, Ledger, LedgerError, PortFuture, RecordingPorts, StoreError},
+    domain::recording::{Manifest, StopRefused},
+    protocol::{Code, RecordId, Refusal},
+};
+
+/// Accounts behind the ledger and the chunk store. Cheap to clone.
+#[derive(Clone)]
+pub struct Accounts {
+    ledger: Arc<dyn Ledger>,
+    chunks: Arc<dyn ChunkStore>,
+    catalog: Arc<dyn Catalog>,
+    /// One is put back at a time: after an outage everybody asks at once.
+    turn: Arc<Mutex<()>>,
+}
+
+/// What an account says no with.
+pub trait SaysNo {
+    /// Why.
+    fn code(&self) -> Code;
+}
+
+impl SaysNo for Refusal {
+    fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl SaysNo for StopRefused {
+    fn code(&self) -> Code {
+        self.refusal.code
+    }
+}
+
+/// Why an account was not put back.
+#[derive(Debug, thiserror::Error)]
+pub enum NotPutBack {
+    /// The chunk store says why.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger says why.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl NotPutBack {
+    /// What a recorder is told.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Store(error) => error.refusal(),
+            Self::Ledger(error) => error.refusal(),
+        }
+    }
+}
+
+impl Accounts {
+    /// Accounts of what recordings stand on.
+    #[must_use]
+    pub fn of(ports: &RecordingPorts) -> Self {
+        Self::new(ports.ledger.clone(), ports.chunks.clone(), ports.catalog.clone())
+    }
+
+    /// Accounts of this ledger and this store.
+    #[must_use]
+    pub fn new(ledger: Arc<dyn Ledger>, chunks: Arc<dyn ChunkStore>, catalog: Arc<dyn Catalog>) -> Self {
+        Self { ledger, chunks, catalog, turn: Arc::default() }
+    }
+
+    /// Asks something of an account; should the ledger not know it, again once it was put back.
+    ///
+    /// # Errors
+    /// The ledger gives no answer.
+    pub async fn ask<T, E: SaysNo>(
+        &self,
+        id: &RecordId,
+        ask: impl Fn(&dyn Ledger) -> PortFuture<Result<Result<T, E>, LedgerError>>,
+    ) -> Result<Result<T, E>, LedgerError> {
+        let answer = ask(&*self.ledger).await?;
+        if !matches!(&answer, Err(no) if no.code() == Code::RecordingUnknown) {
+            return Ok(answer);
+        }
+        if self.is_put_back(id).await? { ask(&*self.ledger).await } else { Ok(answer) }
+    }
+
+    /// The same of what says `None` where there is no account.
+    ///
+    /// # Errors
+    /// The ledger gives no answer.
+    pub async fn find<T>(
+        &self,
+        id: &RecordId,
+        ask: impl Fn(&dyn Ledger) -> PortFuture<Result<Option<T>, LedgerError>>,
+    ) -> Result<Option<T>, LedgerError> {
+        let answer = ask(&*self.ledger).await?;
+        if answer.is_some() || !self.is_put_back(id).await? {
+            return Ok(answer);
+        }
+        ask(&*self.ledger).await
+    }
+
+    async fn is_put_back(&self, id: &RecordId) -> Result<bool, LedgerError> {
+        match self.put_back_lost(id).await {
+            Ok(is_there) => Ok(is_there),
+            Err(NotPutBack::Ledger(error)) => Err(error),
+            // Whether there is such a recording cannot be told now.
+            Err(NotPutBack::Store(error)) => {
+                warn!(recording = %id, %error, "an account could not be put back");
+                Err(LedgerError::Unavailable(format!("the chunk store: {error}")))
+            }
+        }
+    }
+
+    /// Puts back an account that the ledger does not know. Whether there is one now.
+    ///
+    /// # Errors
+    /// The chunk store or the ledger fails.
+    pub async fn put_back_lost(&self, id: &RecordId) -> Result<bool, NotPutBack> {
+        let _turn = self.turn.lock().await;
+        if self.ledger.show(id).await?.is_some() {
+            return Ok(true);
+        }
+        self.catch_up(id).await
+    }
+
+    async fn catch_up_in_turn(&self, id: &RecordId) -> Result<bool, NotPutBack> {
+        let _turn = self.turn.lock().await;
+        self.catch_up(id).await
+    }
+
+    /// Tells the ledger what the chunk store has of a recording. Whether there is anything of it.
+    ///
+    /// # Errors
+    /// The chunk store or the ledger fails.
+    pub async fn catch_up(&self, id: &RecordId) -> Result<bool, NotPutBack> {
+        let Some(mut manifest) = self.chunks.manifest(id).await? else { return Ok(false) };
+        if manifest.record_id != *id || self.is_forgotten(&manifest).await? {
+            return Ok(false);
+        }
+        // The last version may have reached the catalog and not the manifest: what comes now must not be older.
+        if let Ok(Some(row)) = self.catalog.get(id).await
+            && row.started_ms == manifest.started_ms
+        {
+            manifest.version = manifest.version.max(row.version);
+        }
+        let chunks = self.chunks.list(id).await?;
+        info!(recording = %id, chunks = chunks.len(), "an account is made whole from the chunk store");
+        self.ledger.restore(manifest, chunks).await?;
+        Ok(true)
+    }
+
+    /// Chunks that an operator keeps longer than a recording can be taken up again belong to no account.
+    async fn is_forgotten(&self, manifest: &Manifest) -> Result<bool, LedgerError> {
+        match manifest.keep_until_ms {
+            Some(until) => Ok(until <= self.ledger.now_ms().await?),
+            None => Ok(false),
+        }
+    }
+
+    /// Puts back every account that the chunk store has and the ledger has lost, and tells the ledger what it does not know
+    /// of the others: it may have gone back in time. Gives those that there are now, and how many could not be put back:
+    /// these harm no other, and are looked for again.
+    ///
+    /// # Errors
+    /// The chunk store cannot be read at all, or the ledger is away.
+    pub async fn put_back_all(&self) -> Result<(Vec<RecordId>, usize), NotPutBack> {
+        let ids: HashSet<_> = self.chunks.recordings().await?.into_iter().collect();
+        let (mut back, mut failed) = (Vec::new(), 0);
+        for id in ids {
+            match self.catch_up_in_turn(&id).await {
+                Ok(true) => back.push(id),
+                Ok(false) => {}
+                Err(NotPutBack::Store(error)) => {
+                    warn!(recording = %id, %error, "a recording that cannot be read; it is left alone");
+                    failed += 1;
+                }
+                Err(error @ NotPutBack::Ledger(_)) => return Err(error),
+            }
+        }
+        Ok((back, failed))
+    }
+}
+
+#[cfg(test)]
+#[path = "accounts_kit.rs"]
+pub(super) mod kit;
+
+#[cfg(test)]
+#[path = "accounts_tests.rs"]
+mod tests;

@@ -1,0 +1,210 @@
+//! What tests of accounts and of chunks on their way stand on: real stores in a folder, and a ledger that can be away.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::Accounts;
+use crate::{
+    adapters::{
+        catalog::{SqlCatalog, sqlite_url},
+        chunk_store::FolderChunks,
+        clock::Clock,
+        memory_ledger::MemoryLedger,
+        ports::{
+            Catalog as _, CatalogRow, ChunkStore as _, ClaimEnd, Committed, Ledger, LedgerError, LedgerView,
+            Patience, PortFuture, StoredChunk,
+        },
+    },
+    domain::recording::{
+        Attached, Claim, Finished, Kept, Manifest, Noted, Placed, RecordingRules, StopRefused, StopTaken,
+    },
+    protocol::{
+        Fence, NodeId, RecordId, Refusal, RoomName, TokenDigest, UploadToken,
+        chunk::{Chunk, ChunkIndex, ChunkMark},
+        recorder::{Framing, Made, MimeType, RecordingState},
+    },
+};
+
+/// Which operations get no answer.
+type Away = Box<dyn Fn(&str) -> bool + Send>;
+
+/// A ledger in memory that does not answer what it is told not to, and counts what it is asked.
+pub struct FlakyLedger {
+    inner: MemoryLedger,
+    away: Mutex<Away>,
+    asked: Mutex<HashMap<&'static str, u32>>,
+}
+
+impl FlakyLedger {
+    fn new() -> Self {
+        let rules = RecordingRules {
+            grace: Duration::from_secs(60),
+            lease: Duration::from_secs(60),
+            bytes_max: u64::MAX,
+            duration_max: Duration::MAX,
+        };
+        let inner = MemoryLedger::new(NodeId::parse("node").expect("valid"), Clock::start(), rules);
+        Self { inner, away: Mutex::new(Box::new(|_| false)), asked: Mutex::default() }
+    }
+
+    /// From now on these operations get no answer.
+    pub fn away_for(&self, operations: impl Fn(&str) -> bool + Send + 'static) {
+        *self.away.lock().expect("whole") = Box::new(operations);
+    }
+
+    /// How often an operation was asked.
+    pub fn asked(&self, operation: &str) -> u32 {
+        self.asked.lock().expect("whole").get(operation).copied().unwrap_or(0)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        ask: impl FnOnce(&MemoryLedger) -> PortFuture<Result<T, LedgerError>>,
+    ) -> PortFuture<Result<T, LedgerError>> {
+        *self.asked.lock().expect("whole").entry(operation).or_default() += 1;
+        if self.away.lock().expect("whole")(operation) {
+            return Box::pin(std::future::ready(Err(LedgerError::Unavailable("it is away".to_owned()))));
+        }
+        ask(&self.inner)
+    }
+}
+
+/// The operations as they are, but for what is away.
+macro_rules! as_is {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        $(fn $name(&self, $($argument: $kind),*) -> PortFuture<Result<$answer, LedgerError>> {
+            self.ask(stringify!($name), |inner| inner.$name($($argument),*))
+        })*
+    };
+}
+
+impl Ledger for FlakyLedger {
+    as_is! {
+        now_ms() -> u64;
+        open(manifest: Manifest, owner_max: u32) -> Result<Attached, Refusal>;
+        attach(token: UploadToken) -> Result<Attached, Refusal>;
+        authorise(token: UploadToken) -> Result<(), Refusal>;
+        admit(token: UploadToken, length: u32, may_begin: bool) -> Result<(), Refusal>;
+        place(token: UploadToken, index: ChunkIndex, mark: ChunkMark, may_begin: bool)
+            -> Result<Placed, Refusal>;
+        number(token: UploadToken, length: u32, may_begin: bool) -> Result<ChunkIndex, Refusal>;
+        give_back(id: RecordId, index: ChunkIndex) -> ();
+        note(id: RecordId, index: ChunkIndex, mark: ChunkMark, patience: Patience) -> Option<Noted>;
+        stop(token: UploadToken, made: Made) -> Result<StopTaken, StopRefused>;
+        keep(id: RecordId, generation: u64) -> Option<Kept>;
+        detach(id: RecordId, generation: u64) -> ();
+        claim_due(limit: usize) -> Vec<Claim>;
+        keep_claim(id: RecordId, fence: Fence, percent: Option<u8>) -> bool;
+        holds(id: RecordId, fence: Fence) -> bool;
+        publish(id: RecordId, fence: Fence, finished: Finished) -> Option<Manifest>;
+        settle(id: RecordId, fence: Fence, end: ClaimEnd) -> Option<Manifest>;
+        release(id: RecordId, fence: Fence) -> Option<Manifest>;
+        restore(manifest: Manifest, chunks: Vec<StoredChunk>) -> ();
+        is_whole() -> bool;
+        set_whole() -> ();
+        missing(id: &RecordId) -> Vec<u32>;
+        show(id: &RecordId) -> Option<LedgerView>;
+        recorded_rooms() -> Arc<BTreeSet<RoomName>>;
+        forget_chunks(id: &RecordId, fence: Fence) -> bool;
+        close(id: &RecordId, which: Option<TokenDigest>) -> Option<Manifest>;
+        leads(what: &'static str, term: Duration) -> bool;
+    }
+}
+
+/// A node's stores, with nothing in them.
+pub struct Stores {
+    /// Where everything is.
+    pub folder: TempDir,
+    /// Who may do what.
+    pub ledger: Arc<FlakyLedger>,
+    /// Where chunks are.
+    pub chunks: Arc<FolderChunks>,
+    /// What people look at.
+    pub catalog: Arc<SqlCatalog>,
+}
+
+impl Stores {
+    /// Stores in a folder of their own.
+    pub async fn open() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = sqlite_url(&folder.path().join("recordings.db"));
+        Self {
+            ledger: Arc::new(FlakyLedger::new()),
+            chunks: Arc::new(FolderChunks::open(folder.path()).expect("a folder")),
+            catalog: Arc::new(SqlCatalog::open(&url).await.expect("a database")),
+            folder,
+        }
+    }
+
+    /// The way to the accounts.
+    pub fn accounts(&self) -> Accounts {
+        Accounts::new(self.ledger.clone(), self.chunks.clone(), self.catalog.clone())
+    }
+
+    /// A recording that is in the chunk store, with these chunks, and in no ledger.
+    pub async fn stored(&self, manifest: &Manifest, chunks: &[&'static [u8]]) {
+        assert!(self.chunks.create(manifest.clone()).await.expect("stored"));
+        for (index, bytes) in (0..).zip(chunks) {
+            let chunk = chunk(bytes);
+            let staged = self.chunks.stage(&manifest.record_id, chunk.payload).await.expect("staged");
+            let committed = staged.commit(place(index), chunk.mark).await.expect("stored");
+            assert_eq!(committed, Committed::Stored);
+        }
+    }
+
+    /// A row that the catalog has.
+    pub async fn put(&self, row: CatalogRow) {
+        assert!(self.catalog.put(row, Vec::new()).await.expect("written"));
+    }
+}
+
+/// The token of a recording, and so who may add to it.
+pub fn token(name: &str) -> UploadToken {
+    UploadToken::new(RecordId::parse(name).expect("valid"), [7; 32])
+}
+
+/// A place.
+pub fn place(index: u32) -> ChunkIndex {
+    ChunkIndex::new(index).expect("in range")
+}
+
+/// What a recording may begin with.
+pub const HEAD: &[u8] = b"\x1a\x45\xdf\xa3 and so on";
+
+/// A chunk of these bytes.
+pub fn chunk(bytes: &'static [u8]) -> Chunk {
+    Chunk::raw(Bytes::from_static(bytes)).expect("a chunk")
+}
+
+/// A recording under way.
+pub fn manifest(name: &str) -> Manifest {
+    let token = token(name);
+    Manifest {
+        record_id: token.record_id().clone(),
+        token: token.digest(),
+        mime_type: MimeType::parse("video/webm").expect("valid"),
+        framing: Framing::Indexed,
+        room: None,
+        title: None,
+        owner: None,
+        started_ms: 1_700_000_000_000,
+        ended_ms: None,
+        state: RecordingState::Recording,
+        stopped: false,
+        announced: None,
+        version: 1,
+        fence: Fence(1_700_000_000_000),
+        keep_until_ms: None,
+        merged_chunks: None,
+        fault: None,
+        finished: None,
+        revision: 0,
+    }
+}

@@ -1,0 +1,133 @@
+use futures_util::future::join_all;
+
+use super::{
+    kit::{HEAD, Stores, manifest, token},
+    *,
+};
+use crate::{
+    actors::recording_supervisor::row_of,
+    adapters::ports::{CatalogRow, LedgerView},
+    protocol::{UploadToken, recorder::RecordingState},
+};
+
+const CHUNKS: [&[u8]; 2] = [HEAD, b"the rest"];
+
+async fn authorise(accounts: &Accounts, token: &UploadToken) -> Result<Result<(), Refusal>, LedgerError> {
+    accounts.ask(token.record_id(), |ledger| ledger.authorise(token.clone())).await
+}
+
+async fn shown(stores: &Stores, name: &str) -> Option<LedgerView> {
+    stores.ledger.show(token(name).record_id()).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn an_account_that_was_lost_is_put_back_once_and_whoever_asks_is_answered() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &CHUNKS).await;
+    let (accounts, token) = (stores.accounts(), token("talk"));
+    // After an outage everybody asks at once.
+    let answers = join_all((0..20).map(|_| authorise(&accounts, &token))).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Ok(())))), "{answers:?}");
+    assert_eq!(stores.ledger.asked("restore"), 1);
+    assert_eq!(shown(&stores, "talk").await.map(|view| (view.chunks, view.next_index)), Some((2, 2)));
+    // Once it is there, nobody looks into the chunk store.
+    authorise(&accounts, &token).await.expect("an answer").expect("its own");
+    assert_eq!(stores.ledger.asked("restore"), 1);
+}
+
+#[tokio::test]
+async fn the_same_goes_for_what_is_none_without_an_account() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &CHUNKS).await;
+    let id = token("talk").record_id().clone();
+    let view = stores.accounts().find(&id, |ledger| ledger.show(&id)).await.expect("an answer");
+    assert_eq!(view.map(|view| view.chunks), Some(2));
+}
+
+#[tokio::test]
+async fn what_nobody_knows_stays_unknown_and_a_wrong_token_stays_wrong() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &CHUNKS).await;
+    let accounts = stores.accounts();
+    let answer = authorise(&accounts, &token("nothing")).await.expect("an answer");
+    assert_eq!(answer.map_err(|refusal| refusal.code), Err(Code::RecordingUnknown));
+    let wrong = UploadToken::new(token("talk").record_id().clone(), [8; 32]);
+    let answer = authorise(&accounts, &wrong).await.expect("an answer");
+    assert_eq!(answer.map_err(|refusal| refusal.code), Err(Code::Unauthorised));
+}
+
+#[tokio::test]
+async fn chunks_that_are_kept_after_a_recording_is_over_bring_no_account_back() {
+    let stores = Stores::open().await;
+    let over =
+        Manifest { state: RecordingState::Ready, keep_until_ms: Some(1_700_000_100_000), ..manifest("talk") };
+    stores.stored(&over, &CHUNKS).await;
+    let answer = authorise(&stores.accounts(), &token("talk")).await.expect("an answer");
+    assert_eq!(answer.map_err(|refusal| refusal.code), Err(Code::RecordingUnknown));
+    assert_eq!(stores.accounts().put_back_all().await.expect("readable").0, Vec::<RecordId>::new());
+    assert_eq!(stores.ledger.asked("restore"), 0);
+}
+
+#[tokio::test]
+async fn an_account_that_comes_back_is_not_older_than_its_row() {
+    for (started_ms, version) in [(1_700_000_000_000, 3), (1_600_000_000_000, 1)] {
+        let stores = Stores::open().await;
+        let manifest = manifest("talk");
+        stores.stored(&manifest, &CHUNKS).await;
+        // Of this recording, or of an earlier one of the name.
+        stores.put(CatalogRow { version: 3, started_ms, ..row_of(&manifest, 2) }).await;
+        authorise(&stores.accounts(), &token("talk")).await.expect("an answer").expect("its own");
+        let view = shown(&stores, "talk").await.expect("an account");
+        assert_eq!(view.manifest.version, version);
+    }
+}
+
+#[tokio::test]
+async fn without_the_ledger_or_the_chunk_store_nobody_is_told_that_there_is_no_recording() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &CHUNKS).await;
+    let (accounts, token) = (stores.accounts(), token("talk"));
+    stores.ledger.away_for(|operation| operation == "restore");
+    authorise(&accounts, &token).await.expect_err("no answer");
+    stores.ledger.away_for(|_| false);
+
+    let path = stores.folder.path().join("chunks/talk/manifest.json");
+    let whole = std::fs::read(&path).expect("readable");
+    std::fs::write(&path, "{ half a").expect("writable");
+    let error = authorise(&accounts, &token).await.expect_err("no answer");
+    assert!(error.refusal().code.row().retryable, "{error}");
+    std::fs::write(&path, whole).expect("writable");
+    authorise(&accounts, &token).await.expect("an answer").expect("its own");
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_read_keeps_no_other_from_being_put_back() {
+    let stores = Stores::open().await;
+    for name in ["a", "broken", "z"] {
+        stores.stored(&manifest(name), &CHUNKS).await;
+    }
+    let path = stores.folder.path().join("chunks/broken/manifest.json");
+    std::fs::write(path, "{ half a").expect("writable");
+    let (mut back, failed) = stores.accounts().put_back_all().await.expect("readable");
+    back.sort();
+    let names: Vec<_> = back.iter().map(RecordId::as_str).collect();
+    assert_eq!((names, failed), (vec!["a", "z"], 1));
+    assert!(shown(&stores, "z").await.is_some());
+    assert!(shown(&stores, "broken").await.is_none());
+}
+
+#[tokio::test]
+async fn an_account_learns_of_chunks_that_it_has_not_and_loses_none() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &CHUNKS[..1]).await;
+    let (accounts, id) = (stores.accounts(), token("talk").record_id().clone());
+    assert!(accounts.catch_up(&id).await.expect("readable"));
+    let noted = stores
+        .ledger
+        .note(id.clone(), kit::place(1), kit::chunk(b"two").mark, crate::adapters::ports::Patience::Socket)
+        .await;
+    assert!(matches!(noted, Ok(Some(_))));
+    assert!(accounts.catch_up(&id).await.expect("readable"));
+    assert_eq!(shown(&stores, "talk").await.map(|view| view.chunks), Some(2));
+    assert!(!accounts.catch_up(token("nothing").record_id()).await.expect("readable"));
+}

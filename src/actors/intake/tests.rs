@@ -1,0 +1,232 @@
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, ActorContext as _, Addr, Context, Handler, Message};
+
+use super::*;
+use crate::{
+    actors::accounts::kit::{HEAD, Stores, chunk, manifest, place, token},
+    adapters::{
+        ffmpeg::{FfmpegConfig, FfmpegMerger},
+        video_store::FolderVideos,
+    },
+    domain::recording::Manifest,
+    protocol::recorder::RecordingState,
+};
+
+/// Stands in the supervisor's place, and remembers of which recordings it was told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<RecordId>>>);
+
+impl Told {
+    fn unnoted(&self) -> Vec<RecordId> {
+        self.0.lock().expect("whole").clone()
+    }
+}
+
+impl Actor for Told {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChunksUnnoted> for Told {
+    type Result = ();
+
+    fn handle(&mut self, message: ChunksUnnoted, _: &mut Self::Context) {
+        self.0.lock().expect("whole").push(message.id);
+    }
+}
+
+impl Handler<RecordingWentOn> for Told {
+    type Result = ();
+
+    fn handle(&mut self, _: RecordingWentOn, _: &mut Self::Context) {}
+}
+
+/// Ends it, as a panic would.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Ends;
+
+impl Handler<Ends> for Told {
+    type Result = ();
+
+    fn handle(&mut self, _: Ends, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it never comes to that");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// An intake into these stores, and who is told.
+fn intake(stores: &Stores) -> (Intake, Told, Addr<Told>) {
+    let program = || "nothing".into();
+    let time_limit = Duration::from_secs(1);
+    let merger = FfmpegMerger::new(FfmpegConfig { ffmpeg: program(), ffprobe: program(), time_limit });
+    let ports = RecordingPorts {
+        chunks: stores.chunks.clone(),
+        videos: Arc::new(FolderVideos::open(stores.folder.path()).expect("a folder")),
+        ledger: stores.ledger.clone(),
+        catalog: stores.catalog.clone(),
+        outbox: stores.catalog.clone(),
+        merger: Arc::new(merger),
+    };
+    let told = Told::default();
+    let supervisor = told.clone().start();
+    let tell =
+        IntakeLinks { went_on: supervisor.clone().recipient(), unnoted: supervisor.clone().recipient() };
+    let metrics = Metrics::new().expect("valid");
+    let intake = Intake::new(&ports, stores.accounts(), ChunkGates::default(), tell, metrics);
+    (intake, told, supervisor)
+}
+
+/// Takes a chunk to this place, or to the next one; gives the place, or why not.
+async fn take(intake: &Intake, at: Option<u32>, bytes: &'static [u8]) -> Result<u32, Refusal> {
+    let taken = intake.take(&token("talk"), at.map(place), chunk(bytes), Patience::Socket).await;
+    taken.map(ChunkIndex::get)
+}
+
+async fn refused(intake: &Intake, at: Option<u32>, bytes: &'static [u8]) -> Code {
+    take(intake, at, bytes).await.expect_err("it may not come").code
+}
+
+async fn stored(stores: &Stores) -> Vec<u32> {
+    let chunks = stores.chunks.list(token("talk").record_id()).await.expect("readable");
+    chunks.iter().map(|chunk| chunk.index.get()).collect()
+}
+
+#[actix::test]
+async fn a_chunk_with_a_place_of_its_own_is_stored_while_the_ledger_is_away_and_its_account_follows() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, told, _supervisor) = intake(&stores);
+    stores.ledger.away_for(|_| true);
+    for (index, bytes) in [(2, &b"two"[..]), (1, b"one"), (2, b"two"), (0, HEAD)] {
+        assert_eq!(take(&intake, Some(index), bytes).await, Ok(index));
+    }
+    assert_eq!(stored(&stores).await, [0, 1, 2]);
+
+    stores.ledger.away_for(|_| false);
+    let id = token("talk").record_id().clone();
+    assert!(told.unnoted().iter().all(|unnoted| *unnoted == id) && !told.unnoted().is_empty());
+    assert!(stores.accounts().catch_up(&id).await.expect("readable"));
+    let view = stores.ledger.show(&id).await.expect("an answer").expect("an account");
+    assert_eq!((view.chunks, view.next_index), (3, 3));
+}
+
+#[actix::test]
+async fn one_that_was_stored_when_the_ledger_went_away_is_acknowledged_and_told_of() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, told, _supervisor) = intake(&stores);
+    stores.ledger.away_for(|operation| operation == "note");
+    assert_eq!(take(&intake, Some(1), b"one").await, Ok(1));
+    assert_eq!(stored(&stores).await, [0, 1]);
+    until(|| told.unnoted().len() == 1).await;
+}
+
+#[actix::test]
+async fn one_that_needs_a_number_is_not_taken_and_may_come_again() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, told, _supervisor) = intake(&stores);
+    for away in ["admit", "number"] {
+        stores.ledger.away_for(move |operation| operation == away);
+        let refusal = take(&intake, None, b"one").await.expect_err("nobody knows its number");
+        assert_eq!(refusal.code, Code::StorageFailed, "{away}");
+        assert!(refusal.code.row().retryable && refusal.retry_after_ms.is_some(), "{away}");
+    }
+    assert_eq!(stored(&stores).await, [0]);
+    stores.ledger.away_for(|_| false);
+    assert_eq!(take(&intake, None, b"one").await, Ok(1));
+    assert_eq!(told.unnoted(), []);
+}
+
+#[actix::test]
+async fn what_the_ledger_would_refuse_is_refused_without_it() {
+    let stores = Stores::open().await;
+    stores.stored(&Manifest { announced: Some(40), ..manifest("talk") }, &[HEAD]).await;
+    let (intake, told, _supervisor) = intake(&stores);
+    stores.ledger.away_for(|_| true);
+    assert_eq!(refused(&intake, Some(0), b"\x1a\x45\xdf\xa3 others").await, Code::Conflict);
+    assert_eq!(refused(&intake, Some(40), b"beyond what was announced").await, Code::IndexOutOfRange);
+    let wrong = UploadToken::new(token("talk").record_id().clone(), [8; 32]);
+    let taken = intake.take(&wrong, Some(place(1)), chunk(b"one"), Patience::Http).await;
+    assert_eq!(taken.map_err(|refusal| refusal.code), Err(Code::Unauthorised));
+    let taken = intake.take(&token("nothing"), Some(place(1)), chunk(b"one"), Patience::Http).await;
+    assert_eq!(taken.map_err(|refusal| refusal.code), Err(Code::RecordingUnknown));
+    assert_eq!((stored(&stores).await, told.unnoted()), (vec![0], vec![]));
+
+    let stopped = Manifest { stopped: true, revision: 1, ..manifest("talk") };
+    stores.chunks.save_manifest(stopped).await.expect("stored");
+    assert_eq!(refused(&intake, Some(1), b"one").await, Code::RecordingStopped);
+}
+
+#[actix::test]
+async fn a_recording_does_not_begin_with_something_else_nor_far_ahead() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[]).await;
+    let (intake, _, _supervisor) = intake(&stores);
+    stores.ledger.away_for(|_| true);
+    assert_eq!(refused(&intake, Some(0), b"no media at all").await, Code::NotMedia);
+    let last = limits::CHUNKS_MISSING_MAX;
+    assert_eq!(refused(&intake, Some(last + 1), b"far").await, Code::IndexOutOfRange);
+    assert_eq!(take(&intake, Some(last), b"just not too far").await, Ok(last));
+    // What is missing already counts too: an account must be able to bear it.
+    assert_eq!(refused(&intake, Some(last + 2), b"one hole more").await, Code::IndexOutOfRange);
+    assert_eq!(take(&intake, Some(0), HEAD).await, Ok(0));
+    assert_eq!(take(&intake, Some(last + 2), b"in its place").await, Ok(last + 2));
+}
+
+#[actix::test]
+async fn what_came_since_the_outage_before_or_by_way_of_another_node_counts() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, _, _supervisor) = intake(&stores);
+    stores.ledger.away_for(|_| true);
+    assert_eq!(take(&intake, Some(1), b"in the first").await, Ok(1));
+    for index in [2, 3, 4] {
+        let chunk = chunk(b"meanwhile");
+        let staged = stores.chunks.stage(token("talk").record_id(), chunk.payload).await.expect("staged");
+        staged.commit(place(index), chunk.mark).await.expect("stored");
+    }
+    let farthest = 5 + limits::CHUNKS_MISSING_MAX;
+    assert_eq!(take(&intake, Some(farthest), b"in the second").await, Ok(farthest));
+}
+
+/// Who could not be told of it would never have it noted.
+#[actix::test]
+async fn without_anybody_who_sees_to_its_account_a_chunk_is_not_acknowledged() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, _, supervisor) = intake(&stores);
+    stores.ledger.away_for(|_| true);
+    supervisor.send(Ends).await.expect("it was there");
+    until(|| !supervisor.connected()).await;
+    assert_eq!(refused(&intake, Some(1), b"one").await, Code::Overloaded);
+}
+
+/// The supervisor hears of it too, but the node may die before.
+#[actix::test]
+async fn a_chunk_that_comes_after_the_video_is_not_acknowledged_before_that_is_written_down() {
+    let stores = Stores::open().await;
+    let ready = Manifest {
+        state: RecordingState::Ready,
+        merged_chunks: Some(1),
+        keep_until_ms: Some(u64::MAX),
+        ..manifest("talk")
+    };
+    stores.stored(&ready, &[HEAD]).await;
+    let (intake, _, _supervisor) = intake(&stores);
+    assert_eq!(take(&intake, Some(1), b"late").await, Ok(1));
+    let known = stores.chunks.manifest(token("talk").record_id()).await.expect("readable");
+    let known = known.expect("a recording");
+    assert_eq!((known.state, known.version), (RecordingState::Recording, 2));
+}

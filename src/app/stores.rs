@@ -1,0 +1,106 @@
+//! What recordings are kept in: folders, a bucket, Redis, a database; as the settings say.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use tracing::warn;
+
+use crate::{
+    adapters::{
+        catalog::SqlCatalog,
+        chunk_store::FolderChunks,
+        clock::Clock,
+        ffmpeg::{FfmpegConfig, FfmpegMerger},
+        memory_ledger::MemoryLedger,
+        ports::{ChunkStore, Ledger, RecordingPorts, VideoStore},
+        redis::{RedisChunks, RedisLedger, RedisStore},
+        s3::{Bucket, S3Chunks, S3Videos},
+        video_store::FolderVideos,
+    },
+    config::{Config, RecordingSettings, StorePlace},
+    domain::recording::RecordingRules,
+};
+
+/// How long a claim of a node that is alone stands without a word from itself.
+const LEASE_ALONE: Duration = Duration::from_secs(60);
+
+/// Opens everything that recordings need. `redis`: what the nodes of a cluster share.
+///
+/// # Errors
+/// Something cannot be used; says which setting names it.
+pub(super) async fn open(
+    config: &Config,
+    redis: Option<&Arc<RedisStore>>,
+    clock: Clock,
+) -> anyhow::Result<RecordingPorts> {
+    let settings = &config.recording;
+    let bucket = match &settings.s3 {
+        Some(s3) => {
+            let opened = Bucket::open(s3.clone(), clock).await;
+            Some(opened.map_err(|error| anyhow!("S3_BUCKET cannot be used: {error}."))?)
+        }
+        None => None,
+    };
+    let catalog = SqlCatalog::open(&settings.database_url).await.context("DATABASE_URL cannot be opened")?;
+    let catalog = Arc::new(catalog);
+    let merger = FfmpegMerger::new(FfmpegConfig {
+        ffmpeg: settings.ffmpeg.clone(),
+        ffprobe: settings.ffprobe.clone(),
+        time_limit: settings.merge_timeout,
+    });
+    Ok(RecordingPorts {
+        chunks: chunks(settings, bucket.as_ref(), redis).await?,
+        videos: videos(settings, bucket.as_ref())?,
+        ledger: ledger(config, redis, clock),
+        outbox: catalog.clone(),
+        catalog,
+        merger: Arc::new(merger),
+    })
+}
+
+fn folder(settings: &RecordingSettings) -> String {
+    format!("STORAGE_LOCAL_PATH {} cannot be used", settings.folder.display())
+}
+
+async fn chunks(
+    settings: &RecordingSettings,
+    bucket: Option<&Arc<Bucket>>,
+    redis: Option<&Arc<RedisStore>>,
+) -> anyhow::Result<Arc<dyn ChunkStore>> {
+    Ok(match (settings.chunks, bucket, redis) {
+        (StorePlace::S3, Some(bucket), _) => {
+            let opened = S3Chunks::open(bucket.clone()).await;
+            Arc::new(opened.map_err(|error| anyhow!("S3_BUCKET cannot be used: {error}."))?)
+        }
+        (StorePlace::Redis, _, Some(redis)) => {
+            let chunks = RedisChunks::new(redis.clone(), settings.chunk_ttl);
+            if let Some(fear) = chunks.fear().await {
+                warn!("{fear}");
+            }
+            Arc::new(chunks)
+        }
+        _ => Arc::new(FolderChunks::open(&settings.folder).with_context(|| folder(settings))?),
+    })
+}
+
+fn videos(settings: &RecordingSettings, bucket: Option<&Arc<Bucket>>) -> anyhow::Result<Arc<dyn VideoStore>> {
+    Ok(match (settings.videos, bucket) {
+        (StorePlace::S3, Some(bucket)) => Arc::new(S3Videos::new(bucket.clone())),
+        _ => Arc::new(FolderVideos::open(&settings.folder).with_context(|| folder(settings))?),
+    })
+}
+
+fn ledger(config: &Config, redis: Option<&Arc<RedisStore>>, clock: Clock) -> Arc<dyn Ledger> {
+    let settings = &config.recording;
+    let rules = RecordingRules {
+        grace: settings.rules.grace,
+        lease: config.cluster.as_ref().map_or(LEASE_ALONE, |cluster| cluster.lease),
+        bytes_max: settings.bytes_max,
+        duration_max: settings.duration_max,
+    };
+    let node = config.node_id.clone();
+    match redis {
+        Some(redis) => Arc::new(RedisLedger::new(redis.clone(), node, rules)),
+        None => Arc::new(MemoryLedger::new(node, clock, rules)),
+    }
+}
