@@ -1,7 +1,7 @@
 //! One example of every message of `/recording`, as it is on the wire.
 
 use greenroom::protocol::{
-    Code, RecordId, Refusal,
+    Code, Fence, RecordId, Refusal,
     chunk::ChunkIndex,
     limits,
     recorder::{
@@ -81,8 +81,9 @@ fn started(record_id: RecordId) -> Started {
 }
 
 fn ready(record_id: RecordId) -> Ready {
-    let key = VideoKey::new(&record_id, 1, "webm");
-    let poster = VideoKey::new(&record_id, 1, "jpg");
+    let fence = Fence(1_700_000_036_214);
+    let key = VideoKey::new(&record_id, fence, "webm");
+    let poster = VideoKey::new(&record_id, fence, "jpg");
     Ready {
         record_id,
         download_url: key.link(""),

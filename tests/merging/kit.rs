@@ -15,12 +15,12 @@ use greenroom::{
         ffmpeg::{FfmpegConfig, FfmpegMerger},
         ports::{
             ChunkStore, MergeError, MergeJob, Merged, Merger, PortFuture, StagedChunk, StoreError,
-            StoredChunk,
+            StoredChunk, Swept,
         },
     },
     domain::recording::Manifest,
     protocol::{
-        RecordId,
+        RecordId, TokenDigest,
         chunk::{Chunk, ChunkIndex},
     },
 };
@@ -159,7 +159,16 @@ impl ChunkStore for Shelf {
     fn list(&self, _: &RecordId) -> PortFuture<Result<Vec<StoredChunk>, StoreError>> {
         unused()
     }
-    fn delete(&self, _: &RecordId) -> PortFuture<Result<(), StoreError>> {
+    fn delete(&self, _: &RecordId, _: Option<TokenDigest>) -> PortFuture<Result<(), StoreError>> {
+        unused()
+    }
+    fn age(&self, _: &RecordId) -> PortFuture<Result<Option<Duration>, StoreError>> {
+        unused()
+    }
+    fn free_bytes(&self) -> PortFuture<Result<Option<u64>, StoreError>> {
+        unused()
+    }
+    fn sweep(&self) -> PortFuture<Result<Swept, StoreError>> {
         unused()
     }
     fn read(&self, _: &RecordId, index: ChunkIndex) -> PortFuture<Result<Bytes, StoreError>> {

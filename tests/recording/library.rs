@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Node, Recorder, Upload, cut, get, ready, send, webm};
+use crate::{
+    link,
+    support::{Node, Recorder, Upload, cut, get, ready, send, webm},
+};
 
 fn ids(list: &Value) -> Vec<&str> {
     let rows = list["recordings"].as_array().expect("a list");
@@ -108,11 +111,10 @@ async fn deleting_takes_the_video_and_the_row() {
     let delete = async || send(node.address(), "DELETE /recordings/talk", &[], b"").await;
     recorder.store_all(0, &chunks).await;
     assert_eq!(delete().await.refusal(), (409, "recording_active".into()));
-    recorder.stop_and_wait(&chunks).await;
+    let told = recorder.stop_and_wait(&chunks).await;
     let deleted = delete().await;
     assert_eq!((deleted.status, deleted.body.len()), (204, 0));
-    for path in ["/recordings/talk/status", "/recordings/download/talk.webm", "/recordings/download/talk.jpg"]
-    {
+    for path in ["/recordings/talk/status", link(&told, "downloadUrl"), link(&told, "posterUrl")] {
         assert_eq!(get(node.address(), path).await.status, 404, "{path}");
     }
     crate::support::eventually("the list is empty", async || {

@@ -12,6 +12,7 @@ mod comings;
 mod downloads;
 mod late;
 mod library;
+mod limits;
 mod rooms;
 mod stops;
 mod watching;
@@ -36,6 +37,18 @@ fn chunk_folder(node: &Node, id: &str) -> PathBuf {
 /// The stored bytes of a chunk.
 fn stored(node: &Node, id: &str, index: u32) -> Option<Vec<u8>> {
     std::fs::read(chunk_folder(node, id).join(format!("chunk_{index:08}"))).ok()
+}
+
+/// A name in the store of videos, such as that under `key`, if it is one of this recording's with this ending: it was made
+/// under some claim.
+fn is_key(name: &Value, id: &str, extension: &str) -> bool {
+    let parts: Vec<_> = name.as_str().unwrap_or_default().split('.').collect();
+    matches!(parts[..], [of, fence, end] if of == id && end == extension && fence.parse::<u64>().is_ok())
+}
+
+/// A link to the video or the poster, as it was told.
+fn link<'a>(told: &'a Value, field: &str) -> &'a str {
+    told[field].as_str().unwrap_or_else(|| panic!("no {field}: {told}"))
 }
 
 /// Names of files and folders that no recording should leave behind.

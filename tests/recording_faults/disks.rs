@@ -1,55 +1,23 @@
 //! A disk that is full. Needs the right to mount.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path};
 
 use serde_json::json;
 
 use crate::{
     check_video, stored,
-    support::{Process, Recorder, Upload, cut, get, setting, status, webm},
+    support::{Process, Recorder, SmallDisk, Upload, cut, fill, get, status, webm},
 };
 
-/// A file system in memory; gone when this is dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, with a word about it, where the test may not mount. Where tools are required and the user may everything,
-    /// that is a failure.
-    #[expect(clippy::print_stdout, reason = "who reads the test's output learns why it did nothing")]
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        fs::create_dir(at).unwrap();
-        let options = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
-        let why = match mounted {
-            Ok(done) if done.status.success() => return Some(Self(at.to_owned())),
-            Ok(done) => String::from_utf8_lossy(&done.stderr).into_owned(),
-            Err(error) => error.to_string(),
-        };
-        let required = setting("GREENROOM_REQUIRE_TOOLS").is_some_and(|value| !value.is_empty());
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let root = status.lines().any(|line| line.starts_with("Uid:\t0\t0"));
-        assert!(!(required && root), "cannot mount a small disk: {why}");
-        println!("skipped: cannot mount a small disk: {}", why.trim());
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
+/// Otherwise nothing begins on a disk as small as those of these tests.
+const ANY_SPACE: &str = "--min-free-bytes=0";
 
 #[tokio::test]
 async fn a_full_disk_is_told_and_when_there_is_space_again_it_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("disk");
     let Some(_disk) = SmallDisk::mount(&at, "6m") else { return };
-    let node = Process::start_on(&at, &[]);
+    let node = Process::start_on(&at, &[ANY_SPACE]);
     let chunks = cut(webm(), 3, 130);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store(0, &chunks[0]).await;
@@ -80,29 +48,20 @@ async fn a_full_disk_is_told_and_when_there_is_space_again_it_goes_on() {
     check_video(&node, &told, webm()).await;
 }
 
-/// Leaves not one block.
-fn fill(path: &Path) {
-    use std::io::Write as _;
-    let mut file = fs::File::create(path).unwrap();
-    for block in [64 * 1024, 4096, 1] {
-        while file.write_all(&vec![1; block]).is_ok() {}
-    }
-}
-
 #[tokio::test]
 async fn a_node_on_a_full_disk_starts_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("disk");
     let Some(_disk) = SmallDisk::mount(&at, "6m") else { return };
     let chunks = cut(webm(), 2, 131);
-    let node = Process::start_on(&at, &[]);
+    let node = Process::start_on(&at, &[ANY_SPACE]);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
     node.kill();
     let filler = at.join("filler");
     fill(&filler);
     // A merge without room for its video fails, keeps everything, and is done when there is room.
-    let node = Process::start_on(&at, &["--recording-grace-secs=600"]);
+    let node = Process::start_on(&at, &[ANY_SPACE, "--recording-grace-secs=600"]);
     let mut again = Recorder::go_on(node.address(), &recorder.token()).await;
     assert_eq!(again.started["nextIndex"], 2);
     let mut other = Recorder::connect(node.address()).await;
@@ -121,7 +80,7 @@ async fn a_merge_that_finds_no_room_keeps_everything_and_is_tried_again() {
     let at = folder.path().join("disk");
     let Some(_disk) = SmallDisk::mount(&at, "6m") else { return };
     let chunks = cut(webm(), 2, 132);
-    let node = Process::start_on(&at, &[]);
+    let node = Process::start_on(&at, &[ANY_SPACE]);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
     // Room for what is noted, none for a video.

@@ -15,6 +15,8 @@ pub struct Cluster {
     proxies: Vec<Proxy>,
     nodes: Vec<Slot>,
     flags: Vec<String>,
+    /// Whether all nodes keep their recordings in one folder.
+    shared: bool,
     folder: TempDir,
 }
 
@@ -33,27 +35,45 @@ impl Cluster {
 
     /// The same with these flags for every node.
     pub async fn start_with(nodes: usize, flags: &[&str]) -> Self {
-        Self::start_all(nodes, flags, Some(Redis::start()), Vec::new()).await
+        Self::start_all(nodes, flags, Some(Redis::start()), Vec::new(), false).await
+    }
+
+    /// The same, all of them on one folder and, unless a flag says otherwise, one catalog.
+    pub async fn sharing(nodes: usize, flags: &[&str]) -> Self {
+        Self::start_all(nodes, flags, Some(Redis::start()), Vec::new(), true).await
+    }
+
+    /// The same, each with a proxy between itself and Redis.
+    pub async fn sharing_behind_proxies(nodes: usize, flags: &[&str]) -> Self {
+        let redis = Redis::start();
+        let proxies = (0..nodes).map(|_| Proxy::start(redis.address())).collect();
+        Self::start_all(nodes, flags, Some(redis), proxies, true).await
     }
 
     /// The same, each node with a proxy between itself and Redis.
     pub async fn behind_proxies(nodes: usize, flags: &[&str]) -> Self {
         let redis = Redis::start();
         let proxies = (0..nodes).map(|_| Proxy::start(redis.address())).collect();
-        Self::start_all(nodes, flags, Some(redis), proxies).await
+        Self::start_all(nodes, flags, Some(redis), proxies, false).await
     }
 
     /// Starts so many nodes that know nothing of each other.
     pub async fn apart(nodes: usize, flags: &[&str]) -> Self {
-        Self::start_all(nodes, flags, None, Vec::new()).await
+        Self::start_all(nodes, flags, None, Vec::new(), false).await
     }
 
-    async fn start_all(nodes: usize, flags: &[&str], redis: Option<Redis>, proxies: Vec<Proxy>) -> Self {
+    async fn start_all(
+        nodes: usize,
+        flags: &[&str],
+        redis: Option<Redis>,
+        proxies: Vec<Proxy>,
+        shared: bool,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let mut cluster = Self { redis, proxies, nodes: Vec::new(), flags, folder };
+        let mut cluster = Self { redis, proxies, nodes: Vec::new(), flags, shared, folder };
         for node in 0..nodes {
-            let process = cluster.run(node, 0);
+            let process = cluster.run(node, 0, &[], &[]);
             cluster.nodes.push(Slot { address: process.address(), process: Some(process) });
         }
         for node in 0..nodes {
@@ -63,14 +83,16 @@ impl Cluster {
     }
 
     /// Starts the process of a node on this port; 0: a free one.
-    fn run(&self, node: usize, port: u16) -> Process {
+    fn run(&self, node: usize, port: u16, flags: &[&str], environment: &[(&str, String)]) -> Process {
         let own = tempfile::tempdir().expect("a folder");
         let mut command = greenroom(own.path());
         command
             .args([format!("--port={port}"), "--host=127.0.0.1".to_owned()])
             .args([format!("--node-id={}", Self::name(node)), "--drain-deadline-secs=5".to_owned()])
             .arg(format!("--storage-local-path={}", self.storage(node).display()))
-            .args(&self.flags);
+            .args(&self.flags)
+            .args(flags)
+            .envs(environment.iter().cloned());
         if let Some(redis) = &self.redis {
             let url = match self.proxies.get(node) {
                 Some(proxy) => redis.url_at(proxy.address()),
@@ -79,6 +101,15 @@ impl Cluster {
             command.args(["--cluster-mode=true".to_owned(), format!("--redis-url={url}")]);
         }
         Process::run(command, own)
+    }
+
+    /// Starts one more node, with these flags beside those of all nodes. Waits until it serves.
+    pub async fn add(&mut self, flags: &[&str]) -> usize {
+        let node = self.len();
+        let process = self.run(node, 0, flags, &[]);
+        self.nodes.push(Slot { address: process.address(), process: Some(process) });
+        self.serves(node).await;
+        node
     }
 
     /// How many nodes there are, running or not.
@@ -99,7 +130,8 @@ impl Cluster {
 
     /// Where a node keeps its recordings.
     pub fn storage(&self, node: usize) -> PathBuf {
-        self.folder.path().join(Self::name(node))
+        let name = if self.shared { "shared".to_owned() } else { Self::name(node) };
+        self.folder.path().join(name)
     }
 
     /// Where a node listens, or will again.
@@ -138,6 +170,11 @@ impl Cluster {
         self.nodes[node].process.take().expect("the node runs").kill();
     }
 
+    /// Waits until a node has ended by itself.
+    pub async fn ended(&mut self, node: usize) -> ExitStatus {
+        self.nodes[node].process.take().expect("the node runs").ended().await
+    }
+
     /// Asks a node to stop and waits until it has.
     pub async fn stop(&mut self, node: usize) -> ExitStatus {
         let mut process = self.nodes[node].process.take().expect("the node runs");
@@ -157,8 +194,18 @@ impl Cluster {
 
     /// Starts a node that is down: a new life under the same name, on the same port. Waits until it serves.
     pub async fn restart(&mut self, node: usize) {
+        self.restart_with(node, &[]).await;
+    }
+
+    /// The same with these flags beside those of all nodes, of which the last one counts.
+    pub async fn restart_with(&mut self, node: usize, flags: &[&str]) {
+        self.restart_in(node, flags, &[]).await;
+    }
+
+    /// The same in this environment.
+    pub async fn restart_in(&mut self, node: usize, flags: &[&str], environment: &[(&str, String)]) {
         assert!(self.nodes[node].process.is_none(), "the node runs");
-        let process = self.run(node, self.address(node).port());
+        let process = self.run(node, self.address(node).port(), flags, environment);
         self.nodes[node].process = Some(process);
         self.serves(node).await;
     }

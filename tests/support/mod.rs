@@ -12,36 +12,42 @@
 
 mod chance;
 mod cluster;
+mod disk;
 mod fuzz;
 mod http;
 mod media;
 mod nginx;
 mod node;
 mod peer;
+mod postgres;
 mod process;
 mod proxy;
 mod raw;
 mod recorder;
 mod redis;
 mod servers;
+mod webhook;
 
 use std::time::{Duration, Instant};
 
 pub use self::{
     chance::Chance,
     cluster::Cluster,
+    disk::{SmallDisk, fill},
     fuzz::{FIRST_SEED, fuzz},
     http::{Answer, Download, get, metric, request, roster, send, try_download, try_request},
     media::{cut, cut_at, mp4, packets, probe, sha256, webm},
     nginx::{CONFIGURATIONS, Nginx},
     node::Node,
     peer::{Closed, Heard, Peer, resume},
+    postgres::Postgres,
     process::{Process, greenroom, signal},
     proxy::Proxy,
     raw::{Raw, frame, header, knock, masked},
     recorder::{Recorder, Upload, chunk_frame, frame_of, ready, status, video},
     redis::{Redis, command, free_port},
     servers::{Sentinel, cluster_agrees, master_of, start_cluster, start_replica},
+    webhook::{Call, Receiver, Reply, SECRET},
 };
 
 /// Longest that anything awaited here may take. Generous: two loaded processors run these tests in the dev profile.

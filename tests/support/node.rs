@@ -42,7 +42,7 @@ impl Node {
         let thread = thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let clock = Clock::start();
-                let mut ports = Ports::local(&config, clock).await.expect("ports");
+                let mut ports = Ports::open(&config, clock).await.expect("ports");
                 if let Some(registry) = registry {
                     ports.registry = registry;
                 }

@@ -81,6 +81,25 @@ impl Recorder {
         within("a message is taken", self.socket.send(message)).await.expect("the socket is open");
     }
 
+    /// Sends a chunk with its place to a node that may be gone; its socket then ends.
+    pub async fn try_chunk(&mut self, index: u32, bytes: &[u8]) {
+        self.try_bytes(chunk_frame(index, bytes)).await;
+    }
+
+    /// The same with bytes as they are.
+    pub async fn try_bytes(&mut self, bytes: Vec<u8>) {
+        let _ = within("a message is taken", self.socket.send(Message::binary(bytes))).await;
+    }
+
+    /// Says how much was recorded, to a node that may be gone.
+    pub async fn try_stop(&mut self, made: Value) {
+        let mut stop = json!({ "type": "stop", "recordId": self.id() });
+        for (name, value) in made.as_object().expect("fields") {
+            stop[name] = value.clone();
+        }
+        let _ = within("a message is taken", self.socket.send(Message::text(stop.to_string()))).await;
+    }
+
     /// Sends bytes as they are, as a chunk of raw framing or a frame made elsewhere.
     pub async fn send_bytes(&mut self, bytes: Vec<u8>) {
         self.send_frame(Message::binary(bytes)).await;

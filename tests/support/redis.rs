@@ -23,7 +23,8 @@ const PORTS_TRIED: usize = 5;
 const POLL: Duration = Duration::from_millis(5);
 
 /// What nodes may do: nothing that searches the keys, empties the server or changes it.
-const NODE_USER: &str = "user greenroom on >node-secret ~rooms:* ~servers:* ~cluster:* &cluster:* \
+const NODE_USER: &str = "user greenroom on >node-secret ~rooms:* ~servers:* ~cluster:* ~recording:* \
+                         ~recordings:* &cluster:* \
                          +@all -@admin -@dangerous -scan +info +cluster|slots +cluster|shards +cluster|nodes";
 
 /// A `redis-server` as a process; killed by its id when dropped. It keeps nothing on disk: started again, it is empty.

@@ -1,0 +1,74 @@
+//! A node is killed at each named point of a recording's life (`crash::point`), and another takes over: what was
+//! acknowledged is in the video, there is one ready recording, and nothing is left behind.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod story;
+
+use self::story::{Framing, die_at};
+
+/// A test for each point: `name: "point"`, or `"point:n"` for the n-th time that a node comes to it.
+macro_rules! points {
+    ($framing:expr; $( $name:ident: $point:literal, )*) => {
+        $( #[tokio::test]
+        async fn $name() {
+            die_at($point, $framing).await;
+        } )*
+    };
+}
+
+mod indexed {
+    use super::{Framing, die_at};
+
+    points! { Framing::Indexed;
+        after_its_folder_was_made: "open.created",
+        after_its_account_was_opened: "open.opened",
+        before_a_chunk_is_staged: "chunk.placed:3",
+        before_the_bytes_of_a_chunk_are_synced: "file.written:4",
+        after_the_bytes_of_a_chunk_are_synced: "file.synced:4",
+        after_a_chunk_was_staged: "chunk.staged:2",
+        after_a_chunk_was_marked: "place.noted:2",
+        after_a_chunk_has_its_name: "place.linked:2",
+        after_a_chunk_was_committed: "chunk.committed:3",
+        after_a_chunk_was_noted: "chunk.noted:3",
+        after_a_chunk_was_acknowledged: "chunk.acked:2",
+        after_a_manifest_was_renamed: "file.renamed:2",
+        after_a_stop_was_taken: "stop.taken",
+        after_a_stop_was_saved: "stop.saved",
+        after_it_was_claimed: "claim.finalise",
+        after_its_merge_was_planned: "merge.planned",
+        while_ffmpeg_runs: "ffmpeg.begun:4",
+        after_its_video_was_made: "merge.made",
+        after_its_video_was_proven: "video.proven",
+        after_its_video_has_its_name: "video.renamed",
+        after_its_video_was_stored: "put.stored",
+        before_it_is_published: "publish.before",
+        after_it_was_published: "publish.after",
+        before_its_recorder_is_told: "notify",
+        before_its_row_is_written: "row.before",
+        after_its_row_was_written: "row.after",
+        before_its_chunks_go: "delete.before",
+        after_its_chunks_are_gone: "delete.after",
+        after_its_account_has_heard_of_it: "delete.forgotten",
+        before_its_claim_ends: "settle.before",
+        after_its_claim_has_ended: "settle.after",
+        before_it_is_forgotten: "claim.forget",
+        after_its_account_was_closed: "release.closed",
+    }
+}
+
+mod raw {
+    use super::{Framing, die_at};
+
+    points! { Framing::Raw;
+        before_a_chunk_is_staged: "file.written:4",
+        after_a_chunk_was_staged: "file.synced:4",
+        after_a_chunk_got_its_number: "chunk.numbered:3",
+        after_a_chunk_was_stored: "chunk.number_stored:3",
+        after_a_chunk_was_noted: "chunk.number_noted:3",
+        after_a_chunk_was_acknowledged: "chunk.acked:3",
+    }
+}

@@ -1,0 +1,186 @@
+//! A recording from its beginning to the time when it is forgotten, over two nodes of which the first dies.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, FileTimes},
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{Cluster, Heard, Recorder, Redis, cut, get, packets, ready, sha256, soon, video, webm};
+
+/// Chunks of the recording.
+const CHUNKS: u32 = 5;
+/// Nothing is too young to be cleared away any more after so long.
+const DAYS: Duration = Duration::from_secs(2 * 86_400);
+/// A recording of which nobody was told, and which has no chunk, is waited for as one over HTTP is: half a minute.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
+/// What nodes are told: leases and graces as short as they can be, and a recording is forgotten soon.
+const FLAGS: [&str; 4] =
+    ["--lease-secs=2", "--recording-grace-secs=3", "--reopen-secs=1", "--housekeeping-secs=1"];
+
+/// How its chunks come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// With their places.
+    Indexed,
+    /// In order, and one by one.
+    Raw,
+}
+
+/// A recorder as a page is: it has its chunks until they are acknowledged.
+struct Story {
+    cluster: Cluster,
+    framing: Framing,
+    chunks: Vec<Vec<u8>>,
+    token: Option<String>,
+    acked: BTreeSet<u32>,
+    /// `recordingReady`, once it came.
+    told: Option<Value>,
+}
+
+/// The first node dies at this point, whenever it comes to it.
+pub async fn die_at(point: &str, framing: Framing) {
+    if !Redis::is_here() {
+        return;
+    }
+    let mut cluster = Cluster::sharing(0, &FLAGS).await;
+    cluster.add(&[&format!("--crash-at={point}")]).await;
+    let chunks = cut(webm(), CHUNKS as usize, 400);
+    let mut story = Story { cluster, framing, chunks, token: None, acked: BTreeSet::new(), told: None };
+    story.record(0).await;
+    story.cluster.ended(0).await;
+    story.cluster.add(&[]).await;
+    if story.told.is_none() {
+        story.record(1).await;
+    }
+    story.check().await;
+}
+
+impl Story {
+    /// Records by way of this node until the video is there, or the node is not.
+    async fn record(&mut self, node: usize) {
+        let mut recorder = Recorder::connect(self.cluster.address(node)).await;
+        recorder.ask_to_begin(self.start()).await;
+        let Some(started) = self.hear(&mut recorder, "started").await else { return };
+        self.token = started["uploadToken"].as_str().map(str::to_owned);
+        recorder.started = started;
+        // It may be past taking chunks: then it says what has become of it.
+        if recorder.started["state"] == "recording" && self.send(&mut recorder).await.is_none() {
+            return;
+        }
+        self.told = self.hear(&mut recorder, "recordingReady").await;
+    }
+
+    fn start(&self) -> Value {
+        let framing = if self.framing == Framing::Raw { "raw" } else { "indexed" };
+        match &self.token {
+            Some(token) => json!({ "uploadToken": token, "framing": framing }),
+            // Nobody was told of a recording whose beginning was cut off; its name may be taken.
+            None if self.cluster.len() > 1 => json!({ "recordId": "again", "framing": framing }),
+            None => json!({ "recordId": "talk", "framing": framing }),
+        }
+    }
+
+    /// Sends what is not acknowledged, one after the other, and says stop. `None`: the node is gone.
+    async fn send(&mut self, recorder: &mut Recorder) -> Option<()> {
+        let stored = recorder.started["nextIndex"].as_u64().expect("a number");
+        for index in 0..CHUNKS {
+            let chunk = self.chunks[index as usize].clone();
+            match self.framing {
+                Framing::Indexed if self.acked.contains(&index) => continue,
+                // What is stored has a number, acknowledged or not.
+                Framing::Raw if u64::from(index) < stored => continue,
+                Framing::Indexed => recorder.try_chunk(index, &chunk).await,
+                Framing::Raw => recorder.try_bytes(chunk).await,
+            }
+            let ack = self.hear(recorder, "chunkAck").await?;
+            assert_eq!(ack["index"], index, "{ack}");
+            self.acked.insert(index);
+        }
+        recorder.try_stop(json!({ "chunks": CHUNKS, "bytes": webm().len() })).await;
+        self.hear(recorder, "finished").await.map(drop)
+    }
+
+    /// Waits for an event of this type; what is refused, is told. `None`: the socket has ended.
+    async fn hear(&mut self, recorder: &mut Recorder, kind: &str) -> Option<Value> {
+        loop {
+            match recorder.hear().await {
+                Heard::Closed(_) => return None,
+                Heard::Message(event) if event["type"] == kind => return Some(event),
+                Heard::Message(event) if ["mergeProgress", "finished"].contains(&type_of(&event)) => {}
+                Heard::Message(event) => panic!("{kind} is awaited: {event}"),
+            }
+        }
+    }
+
+    /// Everything, as it is at the end.
+    async fn check(mut self) {
+        let node = self.cluster.address(1);
+        let token = self.token.take().expect("it was begun");
+        let (id, _) = token.split_once('.').expect("a token");
+        let row = ready(node, id).await;
+        assert_eq!((&row["complete"], &row["version"]), (&json!(true), &json!(1)), "{row}");
+        if let Some(told) = &self.told {
+            assert_eq!(told["sha256"], row["sha256"], "what was told is what there is");
+        }
+        let bytes = video(node, &row).await;
+        assert_eq!(row["sha256"], sha256(&bytes));
+        let hashes = |media: &[u8]| {
+            packets(media).map(|packets| packets.into_iter().map(|packet| packet.1).collect::<Vec<_>>())
+        };
+        assert_eq!(hashes(webm()), hashes(&bytes), "each chunk once");
+        self.only_left(&row).await;
+        let list = get(node, "/recordings?state=ready").await.json();
+        assert_eq!(list["recordings"].as_array().map(Vec::len), Some(1), "{list}");
+    }
+
+    /// Waits until nothing is left but the video: in no folder, however young it was, and not in Redis.
+    async fn only_left(&mut self, row: &Value) {
+        // The dead node's next life clears up after it.
+        self.cluster.restart(0).await;
+        let storage = self.cluster.storage(1);
+        let name = |url: &Value| url.as_str().expect("a link").rsplit_once('/').expect("a link").1.to_owned();
+        let kept = BTreeSet::from([name(&row["downloadUrl"]), name(&row["posterUrl"])]);
+        soon(FORGOTTEN_WITHIN, "nothing but the video is left", async || {
+            age(&storage);
+            let merges = names(&storage.join("tmp")).into_iter();
+            let merges: usize = merges.map(|node| names(&storage.join("tmp").join(node)).len()).sum();
+            let (chunks, videos) = (names(&storage.join("chunks")), names(&storage.join("recordings")));
+            (chunks.is_empty() && merges == 0 && videos == kept).then_some(())
+        })
+        .await;
+        let redis = self.cluster.redis();
+        soon(FORGOTTEN_WITHIN, "Redis has forgotten it", async || {
+            let left = redis.keys().into_iter().filter(|key| key.starts_with("recording:")).count();
+            let due: u64 = redis.run(&["ZCARD", "recordings:active"]);
+            (left == 0 && due == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+fn type_of(event: &Value) -> &str {
+    event["type"].as_str().unwrap_or_default()
+}
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Makes everything in a folder look two days older than it is.
+fn age(folder: &Path) {
+    for name in names(folder) {
+        let path = folder.join(name);
+        if path.is_dir() {
+            age(&path);
+        }
+        if let Ok(file) = File::open(&path) {
+            // What has just gone needs no age.
+            let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now() - DAYS));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Recording over several nodes, as processes, on one Redis, one folder and one catalog: any node takes any chunk of any
+//! recording, and whatever dies, each acknowledged chunk is in the video once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "this is how a test fails, and says that it cannot run"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../support/s3.rs"]
+#[allow(dead_code, reason = "the tests of the stores use all of it")]
+mod s3;
+
+mod anywhere;
+mod clocks;
+mod databases;
+mod deaths;
+mod gate;
+mod outages;
+mod recorders;
+mod rooms;
+mod storage;
+mod stores;
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use self::support::{Cluster, eventually, get, packets, sha256, status, video};
+
+/// The video is what was recorded, packet by packet, and what was told of it is true.
+async fn check_video(node: SocketAddr, linked: &Value, recorded: &[u8]) {
+    assert_eq!(linked["complete"], true, "{linked}");
+    let bytes = video(node, linked).await;
+    assert_eq!(linked["sha256"], sha256(&bytes), "{linked}");
+    let hashes = |media: &[u8]| {
+        packets(media).map(|packets| packets.into_iter().map(|packet| packet.1).collect::<Vec<_>>())
+    };
+    assert_eq!(hashes(recorded), hashes(&bytes));
+}
+
+/// Waits until a recording stands so.
+async fn state(node: SocketAddr, id: &str, wanted: &str) -> Value {
+    eventually(wanted, async || {
+        let status = status(node, id).await;
+        (status["state"] == wanted).then_some(status)
+    })
+    .await
+}
+
+/// Who works on a recording, once somebody does.
+async fn worker(cluster: &Cluster, id: &str) -> usize {
+    let account = format!("recording:{{{id}}}");
+    let name = eventually("it is claimed", async || {
+        cluster.redis().run::<Option<String>>(&["HGET", &account, "claimed_by"])
+    })
+    .await;
+    cluster.find(&json!(name))
+}
+
+/// The catalog has this one recording and no other.
+async fn only(node: SocketAddr, id: &str) {
+    let list = get(node, "/recordings").await.json();
+    let ids: Vec<_> = list["recordings"].as_array().unwrap().iter().map(|row| &row["recordId"]).collect();
+    assert_eq!(ids, [id], "{list}");
+}
+
+/// What is stored of videos, by name.
+fn videos(cluster: &Cluster) -> Vec<String> {
+    let folder = cluster.storage(0).join("recordings").read_dir().into_iter().flatten();
+    let mut names: Vec<_> =
+        folder.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// How many recordings have chunks, or what is left of them.
+fn chunk_folders(cluster: &Cluster) -> usize {
+    cluster.storage(0).join("chunks").read_dir().map_or(0, Iterator::count)
+}

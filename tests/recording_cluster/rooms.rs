@@ -1,0 +1,74 @@
+//! A room that is recorded: everybody in it knows, on whatever node.
+
+use std::net::SocketAddr;
+
+use serde_json::json;
+
+use crate::support::{Cluster, Peer, Recorder, Redis, webm};
+
+/// A peer that joins a room which is recorded. That is said once more behind the welcome; a node that is the last to hear
+/// of it says it then.
+async fn joins_recorded(node: SocketAddr, user: &str) -> Peer {
+    let mut peer = Peer::join(node, "blue", user).await;
+    hears(&mut peer, true).await;
+    peer
+}
+
+async fn hears(peer: &mut Peer, recording: bool) {
+    let news = peer.expect("RoomState").await;
+    assert_eq!((&news["room_name"], &news["recording"]), (&json!("blue"), &json!(recording)), "{news}");
+}
+
+#[tokio::test]
+async fn everybody_in_a_room_knows_whether_it_is_recorded() {
+    if !Redis::is_here() {
+        return;
+    }
+    let mut cluster = Cluster::sharing(3, &["--lease-secs=2", "--recording-grace-secs=1"]).await;
+    let mut ada = Peer::join(cluster.address(0), "blue", "ada").await;
+    let mut bob = Peer::join(cluster.address(1), "blue", "bob").await;
+    ada.expect("UserJoined").await;
+    let mut eve = Peer::join(cluster.address(1), "green", "eve").await;
+    assert_eq!(bob.welcome["recording"], json!(false), "{}", bob.welcome);
+    // Recorded on a node where nobody of the room is.
+    let mut recorder =
+        Recorder::start(cluster.address(2), json!({ "recordId": "talk", "roomName": "blue" })).await;
+    for peer in [&mut ada, &mut bob] {
+        hears(peer, true).await;
+    }
+    let mut cem = joins_recorded(cluster.address(2), "cem").await;
+    for peer in [&mut ada, &mut bob] {
+        peer.expect("UserJoined").await;
+    }
+    // A second recording of the same room, by way of another node, says nothing new, nor does the end of one of the two.
+    let mut second =
+        Recorder::start(cluster.address(0), json!({ "recordId": "more", "roomName": "blue" })).await;
+    recorder.store(0, webm()).await;
+    second.store(0, webm()).await;
+    recorder.stop(json!({ "chunks": 1 })).await;
+    recorder.expect("finished").await;
+    recorder.ready().await;
+    for peer in [&mut ada, &mut bob, &mut cem, &mut eve] {
+        peer.expect_nothing().await;
+    }
+    // The end of the other, whose browser is gone, is heard by all.
+    second.lose();
+    for peer in [&mut ada, &mut bob, &mut cem] {
+        hears(peer, false).await;
+    }
+    let dan = Peer::join(cluster.address(1), "blue", "dan").await;
+    assert_eq!(dan.welcome["recording"], json!(false));
+    eve.expect_nothing().await;
+    for peer in [&mut ada, &mut bob, &mut cem] {
+        peer.expect("UserJoined").await;
+    }
+    // And that of one whose node was killed.
+    let third = Recorder::start(cluster.address(2), json!({ "recordId": "last", "roomName": "blue" })).await;
+    for peer in [&mut ada, &mut bob, &mut cem] {
+        hears(peer, true).await;
+    }
+    cluster.kill(2);
+    drop(third);
+    ada.expect_updated("cem", "state", "suspect").await;
+    hears(&mut ada, false).await;
+}
