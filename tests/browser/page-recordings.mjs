@@ -7,6 +7,8 @@
 /** @typedef {import('playwright-core').WebSocketRoute} WebSocketRoute */
 
 const HEADER_BYTES = 20;
+/** As the node names videos: by the claim under which they were made. */
+export const FENCE = 1_700_000_000_000;
 const LIMITS = { maxChunkBytes: 4 * 1024 * 1024, maxInFlight: 8 };
 
 /** One node for one test; every page that is attached sees the same recordings. */
@@ -27,6 +29,8 @@ export class RecordingNode {
   held = [];
   /** Pieces are refused for good with this code, where it is set. @type {string | null} */
   refusal = null;
+  /** Those before this one are taken all the same. */
+  refusedFrom = 0;
   /** Where false, sockets are closed as soon as they open. */
   up = true;
   /** What comes after a stop; the test calls `finish` itself where it is null. @type {'ready' | 'failed' | null} */
@@ -55,7 +59,8 @@ export class RecordingNode {
       Object.assign(recording, { state: 'failed', error: { code, message: 'ffmpeg gave up' } });
       return this.#say(socket.route, { type: 'recordingError', recordId, code, error: 'ffmpeg gave up', retryable: false });
     }
-    const ready = { key: `${recordId}.webm`, downloadUrl: `/recordings/download/${recordId}.webm`, durationMs: 7000, sizeBytes: this.bytes(recordId).length, sha256: '0', complete: true, gaps: [], version: 1, mimeType: 'video/webm', ...this.result };
+    const key = `${recordId}.${FENCE}.webm`;
+    const ready = { key, downloadUrl: `/recordings/download/${key}`, durationMs: 7000, sizeBytes: this.bytes(recordId).length, sha256: '0', complete: true, gaps: [], version: 1, mimeType: 'video/webm', ...this.result };
     Object.assign(recording, { state: 'ready', ...ready });
     this.#say(socket.route, { type: 'recordingReady', recordId, ...ready });
   }
@@ -126,7 +131,7 @@ export class RecordingNode {
   /** @param {{ route: WebSocketRoute, recordId: string }} socket @param {Buffer} frame */
   #take({ route, recordId }, frame) {
     const [flags, index] = [frame.readUInt8(3), frame.readUInt32BE(4)];
-    if (this.refusal) return this.#say(route, { type: 'chunkError', recordId, index, code: this.refusal, error: 'no', retryable: false });
+    if (this.refusal && index >= this.refusedFrom) return this.#say(route, { type: 'chunkError', recordId, index, code: this.refusal, error: 'no', retryable: false });
     this.chunks.get(recordId)?.set(index, Buffer.from(frame.subarray(HEADER_BYTES)));
     if (flags & 1) this.segments.set(recordId, [...new Set([...(this.segments.get(recordId) ?? []), index])]);
     if (this.acks) this.#ack(route, recordId, index);
@@ -173,7 +178,7 @@ export class RecordingNode {
   #download(route, pathname) {
     const name = decodeURIComponent(pathname.split('/').pop() ?? '');
     if (name.endsWith('.jpg')) return route.fulfill({ contentType: 'image/svg+xml', body: posterOf(name) });
-    const recordId = name.replace(/\.\w+$/, '');
+    const [recordId = ''] = name.split('.');
     return route.fulfill({ contentType: 'video/webm', headers: { 'Content-Disposition': `attachment; filename="${name}"` }, body: this.bytes(recordId) });
   }
 }

@@ -19,7 +19,7 @@ describeRecorder('the recorder', () => {
     await record(page, { room: 'lobby', title: 'Tuesday', owner: 'ann', camera: true });
     await acked(page, 5);
     const ready = await stop(page);
-    assert.equal(ready.downloadUrl, '/recordings/download/rec-0.webm');
+    assert.equal(ready.downloadUrl, '/recordings/download/rec-0.1700000000000.webm');
     await assertWhole(page);
     assertInOrder();
     const { type, framing, mimeType, roomName, title, owner, uploadToken } = node.starts[0];

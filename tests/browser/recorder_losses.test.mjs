@@ -115,6 +115,63 @@ describeRecorder('the recorder, when something is lost', () => {
     });
   }
 
+  for (const code of ['recording_too_large', 'recording_too_long']) {
+    test(`stops by itself on ${code}, and what the node has becomes the video`, async () => {
+      node.script.chunk = ({ index }) => (index >= 5 ? { code, error: 'no more', retryable: false } : undefined);
+      const page = await open();
+      await record(page);
+      await until(() => page.evaluate(() => window.recorder.state === 'ready'), { what: 'the video' });
+      assert.deepEqual((await told(page, 'error')).map((error) => [error.code, error.fatal, error.ends, error.index]), [[code, false, true, 5]]);
+      assert.deepEqual(node.recording.stops.map(({ chunks, bytes }) => [chunks, bytes]), [[5, undefined]]);
+      assert.equal(await page.evaluate(() => window.recorders[0].state), 'inactive');
+      assert.ok(node.frames.every(({ index }) => index <= 6), 'nothing is sent for nothing');
+      const [left = []] = await kept(page);
+      assert.ok(left.length > 0 && left.every((index) => index >= 5), `what it does not have stays here: ${left}`);
+      await page.context().close();
+    });
+  }
+
+  test('counts what the node took after the chunk that was too much', async () => {
+    const refusal = { code: 'recording_too_large', error: 'no more', retryable: false };
+    // The one after it is smaller and still fits; the refusal comes late.
+    node.script.chunk = ({ index }, conn) => {
+      if (index !== 4) return index < 7 ? undefined : refusal;
+      setTimeout(() => conn.say({ type: 'chunkError', recordId: 'rec-0', index, ...refusal }), 500);
+      return 'unstored';
+    };
+    const page = await open();
+    await record(page);
+    await until(() => page.evaluate(() => window.recorder.state === 'failed'), { what: 'the end' });
+    const errors = await told(page, 'error');
+    assert.deepEqual(errors.at(-1), { type: 'error', code: 'recording_too_large', message: 'no more', fatal: true, missing: [4] });
+    assert.equal(node.recording.stops.at(-1).chunks, Math.max(...node.recording.chunks.keys()) + 1);
+    assert.ok((await kept(page))[0]?.includes(4));
+    await page.context().close();
+  });
+
+  test('sends a leftover of an earlier visit as far as the node takes it', async () => {
+    node.script.start = () => 'silent';
+    const context = await browser.browser.newContext();
+    const page = await open({ context });
+    await record(page);
+    await until(async () => (await counts(page)).stored >= 6, { what: 'chunks in storage' });
+    await page.close({ runBeforeUnload: false });
+    delete node.script.start;
+    node.script.chunk = ({ index }) => (index >= 3 ? { code: 'recording_too_long', error: 'no more', retryable: false } : undefined);
+    const other = await open({ context });
+    const ready = await other.evaluate(async (library) => {
+      const { Leftovers } = await import(library);
+      for (;;) {
+        const [entry] = await Leftovers.list();
+        if (entry) return Leftovers.send(entry);
+      }
+    }, LIBRARY);
+    assert.equal(ready.complete, true);
+    // The first may have been on its way before the limit was known.
+    assert.equal(node.recording.stops.at(-1).chunks, 3);
+    await context.close();
+  });
+
   for (const [close, code] of /** @type {const} */ ([[4409, 'replaced'], [4401, 'unauthorised']])) {
     test(`stops sending after close ${close}`, async () => {
       node.script.chunk = ({ index }, conn) => { if (index === 3) conn.close(close); return index < 3 ? undefined : 'unstored'; };

@@ -240,7 +240,7 @@ export class Connection {
   ready() {
     const { recordId = '' } = this.recording ?? {};
     return {
-      type: 'recordingReady', recordId, key: `${recordId}.webm`, downloadUrl: `/recordings/download/${recordId}.webm`, durationMs: 1, sizeBytes: 1,
+      type: 'recordingReady', recordId, key: `${recordId}.1700000000000.webm`, downloadUrl: `/recordings/download/${recordId}.1700000000000.webm`, durationMs: 1, sizeBytes: 1,
       mimeType: 'video/webm', sha256: '', complete: true, gaps: [], version: 1,
     };
   }

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from './harness.mjs';
-import { RecordingNode } from './page-recordings.mjs';
+import { FENCE, RecordingNode } from './page-recordings.mjs';
 import { chromium, describePages, node } from './pages-kit.mjs';
 import { disperse, enterRoom, noticed, othersSeen } from './visitors.mjs';
 
@@ -348,7 +348,7 @@ describePages('pages that record', 600_000, () => {
     Object.assign(recorder.find('fresh'), { state: 'finalising', percent: 30 });
     await page.locator('#watch', { hasText: 'putting it together' }).waitFor();
     recorder.chunks.set('fresh', /** @type {any} */ (recorder.chunks.get('rec-1')));
-    Object.assign(recorder.find('fresh'), { state: 'ready', complete: true, downloadUrl: '/recordings/download/fresh.webm', mimeType: 'video/webm' });
+    Object.assign(recorder.find('fresh'), { state: 'ready', complete: true, downloadUrl: `/recordings/download/fresh.${FENCE}.webm`, mimeType: 'video/webm' });
     await page.locator('#watch video').waitFor();
     assert.equal(await plays(page, '#watch video'), true);
     forgive('404');
@@ -403,10 +403,43 @@ describePages('pages that record', 600_000, () => {
     await noticed(ada, 'left');
     await ada.locator('#after-recording[data-stage=ready]', { hasText: 'in the library' }).waitFor();
     assert.match(String(await ada.getAttribute('#after-recording a', 'href')), /\/library\?recording=rec-1$/);
-    const { size, greens, loudest } = await ada.evaluate(watchCall, '/recordings/download/rec-1.webm');
+    const { size, greens, loudest } = await ada.evaluate(watchCall, `/recordings/download/rec-1.${FENCE}.webm`);
     assert.deepEqual(size, [1280, 720]);
     assert.ok(greens.every((green) => green > 60), `both people are in the picture: ${greens}`);
     assert.ok(loudest > 0.02, `the voice of the other is in the sound: ${loudest}`);
+  });
+
+  test('at the limit of the server a recording ends by itself, is saved, and the page says so', async () => {
+    const { page, recorder } = await visit('/recorder');
+    Object.assign(recorder, { refusal: 'recording_too_large', refusedFrom: 3 });
+    await turn(page, 'camera');
+    await page.click(START);
+    await page.waitForSelector(READY);
+    await page.locator('#result', { hasText: 'Your recording is ready. The recording is as large as the server allows' }).waitFor();
+    assert.deepEqual(recorder.stops.map(({ chunks }) => chunks), [3]);
+    assert.equal(await plays(page, '#result video'), true);
+    Object.assign(recorder, { refusal: null });
+    await page.click('text=Record again');
+    await turn(page, 'camera');
+    await page.click(START);
+    await until(() => recorder.chunks.get('rec-2')?.size, { what: 'a piece of the next' });
+    await page.click('[data-act=stop]');
+    await page.waitForSelector(READY);
+    assert.equal(await page.innerText('#result [data-part=text]'), 'Your recording is ready.', 'of this one nothing is left to say');
+  });
+
+  test('at the limit of the server the recording of a call ends, is told, and the call goes on', async () => {
+    const ada = await chromium.open();
+    const recorder = new RecordingNode();
+    Object.assign(recorder, { refusal: 'recording_too_long', refusedFrom: 2 });
+    await recorder.attach(ada);
+    await enterRoom(ada, `${node.url}/room/limited`, 'Ada');
+    await ada.click('.bar [data-act=record]');
+    await ada.click('#confirm [value=yes]');
+    await ada.locator('.toast', { hasText: 'as long as the server allows' }).waitFor();
+    await ada.locator('.toast', { hasText: 'The recording is in the library.' }).waitFor();
+    await ada.locator('.bar [data-act=record]:not([aria-label="Stop recording"])').waitFor();
+    assert.deepEqual(recorder.stops.map(({ chunks }) => chunks), [2]);
   });
 
   test('everyone is told that a recording runs and that it ended', async () => {

@@ -10,5 +10,6 @@ mod support;
 mod calls;
 mod nodes;
 mod passing;
+mod recordings;
 mod rooms;
 mod script;

@@ -5,20 +5,32 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
+    rc::Rc,
 };
 
-use crate::support::{Nginx, Peer, eventually, signal};
+use serde_json::json;
+
+use crate::support::{Nginx, Peer, Postgres, Recorder, eventually, get, ready, signal, video, webm};
+
+/// Whether all that the script starts is installed.
+fn can_run() -> bool {
+    Nginx::is_here() && Postgres::is_here()
+}
 
 /// The command while it runs.
 struct Running {
     script: Child,
-    folder: tempfile::TempDir,
+    folder: Rc<tempfile::TempDir>,
 }
 
 impl Running {
     /// Starts two nodes behind nginx, and waits until it says that all is there.
     async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(Rc::new(tempfile::tempdir().expect("a folder"))).await
+    }
+
+    /// The same on what another one has left in this folder.
+    async fn start_in(folder: Rc<tempfile::TempDir>) -> Self {
         let file = |name: &str| File::create(folder.path().join(name)).expect("a file");
         let script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cluster"))
             .arg("2")
@@ -42,6 +54,14 @@ impl Running {
         running
     }
 
+    /// Asks it to stop and waits until it has; the answer is its exit code.
+    async fn stop(&mut self) -> Option<i32> {
+        signal("TERM", self.script.id());
+        let ended =
+            eventually("the script has ended", async || self.script.try_wait().expect("a child of ours"));
+        ended.await.code()
+    }
+
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name)).expect("a file")
     }
@@ -53,12 +73,21 @@ impl Running {
         address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address: {says}"))
     }
 
-    /// The processes it has told of: nginx, two nodes and Redis.
+    /// Where each node listens.
+    fn nodes(&self) -> Vec<SocketAddr> {
+        let says = self.read("says");
+        let lines = says.lines().filter(|line| line.starts_with("  node-"));
+        let addresses =
+            lines.filter_map(|line| line.split_once("http://")?.1.split_once('/')?.0.parse().ok());
+        addresses.collect()
+    }
+
+    /// The processes it has told of: nginx, two nodes, Redis and PostgreSQL.
     fn parts(&self) -> Vec<u32> {
         let says = self.read("says");
         let pids = says.lines().filter_map(|line| line.split_once("  pid ")?.1.split([',', ' ']).next());
         let pids: Vec<u32> = pids.map(|pid| pid.parse().expect("a number")).collect();
-        assert_eq!(pids.len(), 4, "{says}");
+        assert_eq!(pids.len(), 5, "{says}");
         pids
     }
 }
@@ -82,7 +111,7 @@ async fn have_ended(pids: &[u32]) {
 
 #[tokio::test]
 async fn one_command_starts_a_cluster_and_takes_all_of_it_away_again() {
-    if !Nginx::is_here() {
+    if !can_run() {
         return;
     }
     let mut running = Running::start().await;
@@ -92,12 +121,10 @@ async fn one_command_starts_a_cluster_and_takes_all_of_it_away_again() {
     assert_eq!(ada.expect("UserJoined").await["user"]["user_id"], "bob");
     let parts = running.parts();
     signal("TERM", running.script.id());
-    ada.expect("Draining").await;
+    // The other node may be quicker to say that bob is on his way.
+    while ada.next().await["type"] != "Draining" {}
     drop((ada, bob));
-    let ended =
-        eventually("the script has ended", async || running.script.try_wait().expect("a child of ours"))
-            .await;
-    assert_eq!(ended.code(), Some(143), "{}", running.read("complains"));
+    assert_eq!(running.stop().await, Some(143), "{}", running.read("complains"));
     have_ended(&parts).await;
     let left: Vec<_> = fs::read_dir(running.folder.path()).expect("a folder").flatten().collect();
     assert!(!left.iter().any(|entry| entry.file_name().to_string_lossy().contains("greenroom")), "{left:?}");
@@ -105,11 +132,64 @@ async fn one_command_starts_a_cluster_and_takes_all_of_it_away_again() {
 
 #[tokio::test]
 async fn its_parts_end_even_when_it_is_killed() {
-    if !Nginx::is_here() {
+    if !can_run() {
         return;
     }
     let running = Running::start().await;
     let parts = running.parts();
     drop(running);
     have_ended(&parts).await;
+}
+
+#[tokio::test]
+async fn a_recording_made_through_one_node_is_in_the_library_of_all_also_after_a_restart() {
+    if !can_run() {
+        return;
+    }
+    let mut running = Running::start().await;
+    let mut recorder =
+        Recorder::start(running.address(), json!({ "recordId": "mine", "title": "Tuesday" })).await;
+    let chunks = [webm().to_vec()];
+    recorder.store_all(0, &chunks).await;
+    recorder.stop_and_wait(&chunks).await;
+    let whole = video(running.address(), &ready(running.address(), "mine").await).await;
+    in_every_library(&running, &whole).await;
+    running.stop().await;
+    let running = Running::start_in(Rc::clone(&running.folder)).await;
+    in_every_library(&running, &whole).await;
+}
+
+/// Each node lists the recording, and has its video.
+async fn in_every_library(running: &Running, whole: &[u8]) {
+    let nodes = running.nodes();
+    assert_eq!(nodes.len(), 2, "{}", running.read("says"));
+    for node in nodes {
+        eventually("the recording is in its list", async || {
+            let list = get(node, "/recordings").await.json();
+            let found = list["recordings"].as_array().expect("a list").first()?.clone();
+            assert_eq!((&found["recordId"], &found["title"]), (&json!("mine"), &json!("Tuesday")));
+            (found["state"] == "ready").then_some(())
+        })
+        .await;
+        assert!(video(node, &ready(node, "mine").await).await == whole, "the same bytes from {node}");
+    }
+}
+
+#[tokio::test]
+async fn it_tells_of_each_part_that_ends_and_how_to_start_it_again() {
+    if !can_run() {
+        return;
+    }
+    let running = Running::start().await;
+    // At once, so that the end of one is told while the other ends.
+    for node in &running.parts()[1..=2] {
+        signal("KILL", *node);
+    }
+    for node in ["node-1", "node-2"] {
+        let line = format!("{node} has ended with 137; to start it again, in another terminal:");
+        eventually("its end is told", async || running.read("complains").contains(&line).then_some(())).await;
+    }
+    let told = running.read("complains");
+    assert_eq!(told.matches("NODE_ID=node-").count(), 2, "{told}");
+    assert_eq!(get(running.address(), "/health/live").await.status, 502, "nginx still runs");
 }

@@ -196,8 +196,10 @@ export class Recorder extends TypedEventTarget {
     for (const type of PASSED_ON) upload.addEventListener(type, ({ detail }) => this.emit(type, /** @type {any} */ (detail)));
     upload.addEventListener('finished', () => this.#setState('finalising'));
     upload.addEventListener('error', ({ detail }) => {
-      if (detail.fatal) this.#fail(detail);
-      else this.emit('error', detail);
+      if (detail.fatal) return this.#fail(detail);
+      this.emit('error', detail);
+      // Unless whoever heard of it has done so.
+      if (detail.ends && this.#running) void this.stop();
     });
     upload.addEventListener('ready', ({ detail }) => {
       const stopping = this.#stopping;

@@ -16,6 +16,8 @@ export class Sender {
   /** The node takes chunks on the present socket. */
   #taking = false;
   #pumping = false;
+  /** From this index on the node takes nothing. */
+  #limit = Infinity;
   /** Ends with the last removal from storage. @type {Promise<unknown>} */
   #tidying = Promise.resolve();
   /** Chunks that were sent at least once. */
@@ -81,6 +83,7 @@ export class Sender {
   /** @param {Piece} piece that is in storage now */
   add(piece) {
     this.#window.add(piece);
+    if (piece.index >= this.#limit) this.#window.refuse(piece.index);
     void this.pump();
   }
 
@@ -153,6 +156,17 @@ export class Sender {
    */
   refuse(index) {
     this.#window.refuse(index);
+    void this.pump();
+  }
+
+  /**
+   * The node will take none from this one on: they stay in storage.
+   * @param {number} index
+   */
+  refuseFrom(index) {
+    this.#limit = Math.min(this.#limit, index);
+    this.#window.refuse(index);
+    this.#window.refuseFrom(this.#limit);
     void this.pump();
   }
 

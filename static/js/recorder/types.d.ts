@@ -129,6 +129,8 @@ export interface Trouble {
   code: string;
   message: string;
   fatal: boolean;
+  /** The recording stops by itself: the node takes no more of it, and makes a video of what it has. */
+  ends?: boolean;
   /** Where it is about one chunk. */
   index?: number;
   /** With `chunks_missing`: what the node lacks. */

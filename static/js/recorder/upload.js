@@ -19,6 +19,8 @@ const CLOSE_TOO_LARGE = 1009;
 
 /** Nothing more can be added to this recording. */
 const FATAL = new Set(['not_media', 'unauthorised', 'recording_over', 'recording_unknown', 'recording_stopped', 'unsupported_type']);
+/** The recording has as much as one may have on this node: it ends, and what is stored becomes its video. */
+const LIMITS = new Set(['recording_too_large', 'recording_too_long']);
 /** Said by a node that knows less than this library, or of this socket alone. */
 const HARMLESS = new Set(['unsupported', 'already_started']);
 
@@ -34,7 +36,11 @@ export class Upload extends TypedEventTarget {
   #ending = null;
   /** @type {'none' | 'sent' | 'taken'} */
   #stop = 'none';
-  /** A stop was too early once; the next waits for every acknowledgement. */
+  /** From which chunk on the node takes nothing, and why. @type {{ index: number, code: string, error: string } | null} */
+  #limit = null;
+  /** One more than the highest index that the node has. */
+  #reach = 0;
+  /** A stop was too early once, or the node takes no more; the next waits for every acknowledgement. */
   #patient = false;
   #owing = false;
   #buffered = 0;
@@ -126,9 +132,15 @@ export class Upload extends TypedEventTarget {
     const ready = this.#patient ? this.#sender.waiting === 0 : this.#sender.allSent;
     if (this.#ending && this.#stop === 'none' && ready) {
       this.#stop = 'sent';
-      this.#link.send({ type: 'stop', recordId: this.#meta.recordId, ...this.#ending });
+      const made = this.#limit ? { chunks: this.#end(this.#limit) } : this.#ending;
+      this.#link.send({ type: 'stop', recordId: this.#meta.recordId, ...made });
     }
     this.#arm();
+  }
+
+  /** How many chunks there are for the node. @param {{ index: number }} limit */
+  #end({ index }) {
+    return Math.max(index, this.#reach);
   }
 
   // ---- hearing ---------------------------------------------------------------------------------------------------
@@ -140,7 +152,7 @@ export class Upload extends TypedEventTarget {
     this.#sender.sign();
     switch (message.type) {
       case 'started': return this.#started(message);
-      case 'chunkAck': return this.#sender.ack(message.index);
+      case 'chunkAck': return this.#acked(message.index);
       case 'chunkError': return this.#chunkError(message);
       case 'finished': return this.#finished(message.chunks);
       case 'mergeProgress': return this.emit('progress', { percent: message.percent });
@@ -156,6 +168,7 @@ export class Upload extends TypedEventTarget {
     void this.#store.save(this.#meta).catch(() => {});
     this.#link.agreed(graceMs);
     this.chunkBytesMax = Math.min(CHUNK_BYTES_MAX, limits.maxChunkBytes);
+    this.#reach = Math.max(this.#reach, nextIndex);
     this.#stop = 'none';
     this.emit('started', message);
     if (state === 'recording') {
@@ -178,15 +191,32 @@ export class Upload extends TypedEventTarget {
     this.#fail('recording_over', 'the recording was finished elsewhere, and not everything is in it');
   }
 
+  /** @param {number} index */
+  #acked(index) {
+    this.#reach = Math.max(this.#reach, index + 1);
+    this.#sender.ack(index);
+  }
+
   /** @param {import('./types.d.ts').ChunkError} message */
   #chunkError({ index, code, error, retryable, retryAfterMs }) {
     if (this.#stop === 'taken') return; // it has that chunk, and this one was sent twice
     if (this.#stop === 'sent' && code === 'recording_stopped') return; // the answer to the stop follows
+    if (LIMITS.has(code) && index !== undefined) return this.#limited({ index, code, error });
     if (!retryable && FATAL.has(code)) return this.#fail(code, error);
     this.#trouble(code, error, index);
     if (index === undefined) return;
     if (retryable) this.#sender.again(index, retryAfterMs);
     else this.#sender.refuse(index);
+  }
+
+  /** @param {{ index: number, code: string, error: string }} limit */
+  #limited(limit) {
+    const first = this.#limit === null;
+    if (!this.#limit || limit.index < this.#limit.index) this.#limit = limit;
+    this.#patient = true;
+    this.#sender.refuseFrom(limit.index);
+    const { index, code, error } = limit;
+    if (first) this.emit('error', { code, message: error, fatal: false, ends: true, index });
   }
 
   /** @param {number} chunks */
@@ -229,8 +259,13 @@ export class Upload extends TypedEventTarget {
     this.#stop = 'none';
     this.#patient = true;
     const ours = missing.filter((index) => this.#sender.again(index, 0));
-    if (ours.length === 0 && this.#sender.waiting === 0) this.#fail('chunks_missing', error, missing);
-    else void this.#sender.pump();
+    if (ours.length > 0 || this.#sender.waiting > 0) return void this.#sender.pump();
+    if (!this.#limit) return this.#fail('chunks_missing', error, missing);
+    // The stop may have been on its way before the limit was known. Of several chunks on theirs the node may have taken a
+    // later one; it then makes a video with that gap.
+    const end = this.#end(this.#limit);
+    if (missing.some((index) => index < end)) return this.#fail(this.#limit.code, this.#limit.error, missing);
+    void this.#sender.pump();
   }
 
   // ---- time and the end ------------------------------------------------------------------------------------------

@@ -157,6 +157,15 @@ export class Window {
   }
 
   /**
+   * Nor any from this one on; of those that are on the present socket it says so itself.
+   * @param {number} index
+   */
+  refuseFrom(index) {
+    const unsent = [...this.#pending.values()].filter(({ piece, sentAt }) => piece.index >= index && sentAt === 0);
+    for (const { piece } of unsent) this.refuse(piece.index);
+  }
+
+  /**
    * The node did not take it this time.
    * @param {number} index
    * @param {number} [waitMs] default: as for one that was lost

@@ -59,6 +59,8 @@ class Studio {
     this.watch = new Stopwatch();
     this.letSleep = () => {};
     this.trouble = '';
+    /** Why the recording ended although nobody pressed Stop, and is saved. */
+    this.ended = '';
     this.#listen();
   }
 
@@ -284,7 +286,7 @@ class Studio {
       { label: 'Copy link', icon: 'link', act: () => void this.#copyLink(link) },
       { label: 'Record again', icon: 'record', act: () => void this.#again() },
       { label: 'Library', icon: 'film', href: '/library' },
-    ]);
+    ], this.ended);
   }
 
   /**
@@ -303,6 +305,7 @@ class Studio {
 
   async #again() {
     this.trouble = '';
+    this.ended = '';
     this.title.value = '';
     const ready = this.#setUp();
     need('.studio-head h1', HTMLElement).focus();
@@ -350,8 +353,12 @@ class Studio {
   }
 
   /** @param {Trouble} trouble */
-  #troubled({ code, message, fatal }) {
+  #troubled({ code, message, fatal, ends }) {
     this.trouble = troubleWords(code, message);
+    if (ends) {
+      this.ended = this.trouble;
+      return void this.#stop();
+    }
     if (fatal && (this.recorder?.state === 'failed' || this.page.dataset.screen === 'recording')) return this.#fatal();
     if (this.page.dataset.screen === 'recording') this.toasts.show(this.trouble, { tone: 'problem' });
     else this.#renderDelivery();

@@ -47,10 +47,12 @@ export class Result {
   /**
    * @param {Recording} recording
    * @param {Action[]} actions
+   * @param {string} [why] it ended by itself
    */
-  ready(recording, actions) {
+  ready(recording, actions, why = '') {
     this.#show('ready', titleOf(recording));
-    setText(this.text, recording.complete === false ? 'Your recording is ready, but not whole.' : 'Your recording is ready.');
+    const words = recording.complete === false ? 'Your recording is ready, but not whole.' : 'Your recording is ready.';
+    setText(this.text, `${words} ${why}`.trim());
     this.progress.hidden = true;
     this.player.replaceChildren(player(recording));
     this.#act(actions);

@@ -73,24 +73,30 @@ export function screenEnded(on) {
  * @param {boolean} online
  * @returns {{ tone: 'good' | 'info' | 'warning', text: string }}
  */
-export function deliveryWords({ recorded, stored, acked, waiting }, connection, online) {
-  const kept = stored >= recorded ? 'kept in this browser' : 'kept in memory';
-  if (!online) return { tone: 'warning', text: `You are offline. ${Kept(waiting, kept)} and sent when the network is back.` };
-  if (connection === 'waiting') return { tone: 'warning', text: `The server does not answer. ${Kept(waiting, kept)}; trying again by itself.` };
-  if (connection === 'connecting') return { tone: 'info', text: recorded === 0 ? 'Connecting to the server…' : 'Connecting again. Nothing is lost meanwhile.' };
-  if (connection === 'closed') return { tone: 'warning', text: `Not connected. ${Kept(waiting, kept)}.` };
+export function deliveryWords(counts, connection, online) {
+  const { recorded, sent, acked, waiting } = counts;
+  if (!online) return { tone: 'warning', text: `You are offline. ${whereWords(counts)} The rest is sent when the network is back.` };
+  if (connection === 'connecting' && sent === 0) return { tone: 'info', text: 'Connecting to the server…' };
+  // Between two attempts and during one alike, so that the words stand still.
+  if (connection === 'waiting' || connection === 'connecting') return { tone: 'warning', text: `The server does not answer. ${whereWords(counts)} Trying again by itself.` };
+  if (connection === 'closed') return { tone: 'warning', text: `Not connected. ${whereWords(counts)}` };
   if (recorded === 0) return { tone: 'good', text: 'Connected. The first piece comes in a moment.' };
   if (waiting <= 2) return { tone: 'good', text: 'Everything so far is safe on the server.' };
   return { tone: 'info', text: `${counted(acked, 'piece')} of ${recorded} are safe on the server; the rest follows.` };
 }
 
 /**
- * @param {number} waiting
- * @param {string} kept
+ * Where what the server does not have is meanwhile.
+ *
+ * @param {Counts} counts
  * @returns {string}
  */
-function Kept(waiting, kept) {
-  return waiting === 1 ? `1 piece is ${kept}` : `${waiting} pieces are ${kept}`;
+function whereWords({ recorded, stored, waiting }) {
+  if (recorded === 0) return 'What is recorded is kept in this browser.';
+  if (waiting === 0) return 'What was recorded so far is safe there.';
+  // The newest one is still on its way into the browser's storage.
+  const kept = recorded - stored <= 1 ? 'kept in this browser' : 'kept in memory';
+  return waiting === 1 ? `1 piece is ${kept}.` : `${waiting} pieces are ${kept}.`;
 }
 
 /**
@@ -120,6 +126,10 @@ const TROUBLES = {
   recording_unknown: 'The server does not know this recording any more.',
   recording_over: 'This recording is finished and cannot be added to any more.',
   recording_active: 'This recording is going on right now, so it cannot be deleted.',
+  recording_too_large: 'The recording is as large as the server allows, so it has ended. What was recorded before is saved.',
+  recording_too_long: 'The recording is as long as the server allows, so it has ended. What was recorded before is saved.',
+  too_many_recordings: 'You are making as many recordings at once as the server allows. What you record is kept in this browser and sent when another one has ended.',
+  quota_exceeded: 'Your recordings take as much room as the server allows. Delete some in the library, then record again.',
   record_id_taken: 'The server already has a recording with this name. Start again.',
   replaced: 'The recording goes on in another tab or window; this one has stopped.',
   storage_full: 'The server’s disk is full. What you record is kept in this browser and sent when there is room again.',

@@ -151,6 +151,7 @@ export class CallRecording extends EventTarget {
   /** @param {import('../../recorder/types.d.ts').Trouble} trouble */
   #troubled(trouble) {
     this.dispatchEvent(new CustomEvent('trouble', { detail: trouble }));
+    if (trouble.ends) return void this.stop();
     if (!trouble.fatal || !this.running) return;
     this.watch.rest();
     clearInterval(this.timer);

@@ -133,10 +133,12 @@ export class Recordings extends EventTarget {
    * @param {CallRecording} recording
    * @param {Trouble} trouble
    */
-  #troubled({ call, toasts }, recording, { code, message, fatal }) {
+  #troubled(scene, recording, { code, message, fatal, ends }) {
+    const { call, toasts } = scene;
     if (call.state === 'left') return;
     if (recording.running) toasts.show(fatal ? `The recording ended. ${troubleWords(code, message)}` : troubleWords(code, message), { tone: 'problem' });
     if (fatal) void call.update({ recording: null }).catch(() => {});
+    if (ends) this.stop(scene);
   }
 
   #changed() {
