@@ -7,8 +7,9 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     disk::{Durable, Loop, dd, settle},
     figures::{Spread, mb},
+    group::{self, Group},
     media::WEBM,
-    node::Node,
+    process::Cpu,
     recorder::{Payload, Recorder},
     stretch::Stretch,
 };
@@ -18,6 +19,8 @@ const ROUNDS: usize = 3;
 const STRETCH: Duration = Duration::from_millis(800);
 /// Chunks of one recorder in a stretch. A socket may not send more than 1,000 frames at once.
 const MOST: usize = 900;
+/// Of the node that is one of a cluster.
+const LEASE_SECS: u32 = 8;
 const SIZES: [(&str, usize); 3] = [("30 KB", 30_000), ("280 KB", 280_000), ("1 MB", 1_000_000)];
 
 /// How chunks come.
@@ -62,9 +65,10 @@ impl Row {
     }
 }
 
-/// One row in one round.
+/// One row in one round, by one node alone, by one of a cluster, where that is possible, and by nobody's program.
 struct Round {
-    node: Stretch,
+    alone: Stretch,
+    clustered: Option<Stretch>,
     bare: Stretch,
 }
 
@@ -76,40 +80,52 @@ struct Yardstick {
 
 /// Measures and prints.
 pub async fn measure() -> anyhow::Result<()> {
-    let node = Node::start()?;
+    let alone = Group::alone()?;
+    let clustered = if group::is_possible() { Some(Group::start(1, LEASE_SECS).await?) } else { None };
     println!(
         "\nchunks until they are acknowledged; {ROUNDS} rounds of {} ms for each way, in turn\n\
-         beside a loop of write, fsync, rename, fsync of the folder, with as many threads as chunks are under way",
+         by a node alone and by one whose ledger is in Redis, and beside a loop of write, fsync, rename, fsync of the folder, with as many threads as chunks are under way",
         STRETCH.as_millis()
     );
     for (name, bytes) in SIZES {
         let payload = Payload::any(bytes);
         // The first turn warms up.
-        stretch(&node, ROWS[1], &payload).await?;
+        for group in [Some(&alone), clustered.as_ref()].into_iter().flatten() {
+            stretch(group, ROWS[1], &payload).await?;
+        }
         let mut rounds: [Vec<Round>; ROWS.len()] = Default::default();
         let mut yardsticks = Vec::new();
         for _ in 0..ROUNDS {
             for (row, rounds) in ROWS.into_iter().zip(&mut rounds) {
-                rounds.push(round(&node, row, &payload).await?);
+                rounds.push(round(&alone, clustered.as_ref(), row, &payload).await?);
             }
-            let chunks = rounds[2].last().map_or(1, |round| round.node.latencies.len());
+            let chunks = rounds[2].last().map_or(1, |round| round.alone.latencies.len());
             yardsticks.push(yardstick(bytes, chunks)?);
         }
         print_size(name, &rounds, &yardsticks);
     }
     println!(
-        "\"8 x 8\": eight recorders, each with eight chunks unacknowledged. CPU is that of the node's process, or of the\n\
-         loop's threads, user and system; the client's and the kernel's own threads' is in neither."
+        "\"8 x 8\": eight recorders, each with eight chunks unacknowledged. CPU is that of the node's process and of\n\
+         Redis, or of the loop's threads, user and system; the client's and the kernel's own threads' is in neither."
     );
     Ok(())
 }
 
-async fn round(node: &Node, row: Row, payload: &Payload) -> anyhow::Result<Round> {
+async fn round(
+    alone: &Group,
+    clustered: Option<&Group>,
+    row: Row,
+    payload: &Payload,
+) -> anyhow::Result<Round> {
     let bare = Loop { folders: row.recorders, writers: row.window(), bytes: payload.len(), most: MOST };
-    let of_node = stretch(node, row, payload).await?;
+    let of_one = stretch(alone, row, payload).await?;
+    let of_cluster = match clustered {
+        Some(clustered) => Some(stretch(clustered, row, payload).await?),
+        None => None,
+    };
     let of_bare = tokio::task::spawn_blocking(move || bare.run(STRETCH)).await??;
     settle()?;
-    Ok(Round { node: of_node, bare: of_bare })
+    Ok(Round { alone: of_one, clustered: of_cluster, bare: of_bare })
 }
 
 fn yardstick(bytes: usize, chunks: usize) -> anyhow::Result<Yardstick> {
@@ -122,13 +138,14 @@ fn yardstick(bytes: usize, chunks: usize) -> anyhow::Result<Yardstick> {
 }
 
 /// All recorders at once for a while, each with a recording that goes afterwards.
-async fn stretch(node: &Node, row: Row, payload: &Payload) -> anyhow::Result<Stretch> {
+async fn stretch(group: &Group, row: Row, payload: &Payload) -> anyhow::Result<Stretch> {
+    let node = group.node(0);
     let mut recorders = Vec::new();
     for _ in 0..row.recorders {
         recorders.push(Recorder::start(node.address(), WEBM).await?);
     }
     settle()?;
-    let (before, began) = (node.cpu()?, Instant::now());
+    let (before, began) = (cpu(group)?, Instant::now());
     let mut driven = JoinSet::new();
     for mut recorder in recorders {
         let payload = payload.clone();
@@ -149,12 +166,18 @@ async fn stretch(node: &Node, row: Row, payload: &Payload) -> anyhow::Result<Str
         total.latencies.extend(latencies);
     }
     total.wall = began.elapsed();
-    total.cpu = node.cpu()?.since(before).own;
+    total.cpu = cpu(group)?.since(before).own;
     for recorder in recorders {
         recorder.discard().await?;
     }
     settle()?;
     Ok(total)
+}
+
+/// Of the nodes, and of the Redis that they use.
+fn cpu(group: &Group) -> anyhow::Result<Cpu> {
+    let nodes = group.cpu()?;
+    Ok(group.redis_cpu()?.map_or(nodes, |redis| nodes.and(redis)))
 }
 
 fn print_size(name: &str, rounds: &[Vec<Round>], yardsticks: &[Yardstick]) {
@@ -174,7 +197,14 @@ fn print_size(name: &str, rounds: &[Vec<Round>], yardsticks: &[Yardstick]) {
         "at the end"
     );
     for (row, rounds) in ROWS.into_iter().zip(rounds) {
-        print_row(row, rounds, yardsticks);
+        let alone: Vec<&Stretch> = rounds.iter().map(|round| &round.alone).collect();
+        let bare: Vec<&Stretch> = rounds.iter().map(|round| &round.bare).collect();
+        print_row(&row.name(), &alone, &bare, yardsticks);
+        let clustered: Vec<&Stretch> = rounds.iter().filter_map(|round| round.clustered.as_ref()).collect();
+        if !clustered.is_empty() {
+            print_row("- with Redis", &clustered, &bare, yardsticks);
+            print_against(&clustered, &alone);
+        }
     }
     println!(
         "dd, MB/s: oflag=dsync {:.0}; conv=fsync {:.0}",
@@ -183,27 +213,17 @@ fn print_size(name: &str, rounds: &[Vec<Round>], yardsticks: &[Yardstick]) {
     );
 }
 
-fn print_row(row: Row, rounds: &[Round], yardsticks: &[Yardstick]) {
-    let ratio = |figure: fn(&Stretch) -> f64| {
-        Spread::of(rounds.iter().map(|round| figure(&round.node) / figure(&round.bare)))
-    };
+fn print_row(name: &str, nodes: &[&Stretch], loops: &[&Stretch], yardsticks: &[Yardstick]) {
     let to_dd = |figure: fn(&Yardstick) -> f64| {
-        Spread::of(rounds.iter().zip(yardsticks).map(|(round, dd)| round.node.rate() / figure(dd)))
+        Spread::of(nodes.iter().zip(yardsticks).map(|(node, dd)| node.rate() / figure(dd)))
     };
-    let (mut node, mut bare) = (Stretch::default(), Stretch::default());
-    for round in rounds {
-        node.absorb(&round.node);
-        bare.absorb(&round.bare);
-        node.wall += round.node.wall;
-        bare.wall += round.bare.wall;
-    }
+    let (node, bare) = (Stretch::sum(nodes), Stretch::sum(loops));
     println!(
-        "{:<16} {:<17} {:<17} {:<17} {:<17} | {:>13} | {:>13} {:>13} | {:>11} | {:<22} {:<11}",
-        row.name(),
-        ratio(Stretch::rate),
-        ratio(Stretch::p50),
-        ratio(Stretch::p99),
-        ratio(Stretch::cpu_ms),
+        "{name:<16} {:<17} {:<17} {:<17} {:<17} | {:>13} | {:>13} {:>13} | {:>11} | {:<22} {:<11}",
+        ratio(nodes, loops, Stretch::rate),
+        ratio(nodes, loops, Stretch::p50),
+        ratio(nodes, loops, Stretch::p99),
+        ratio(nodes, loops, Stretch::cpu_ms),
         format!("{:.0} : {:.0}", node.rate(), bare.rate()),
         format!("{:.1}/{:.1}", node.p50(), node.p99()),
         format!("{:.1}/{:.1}", bare.p50(), bare.p99()),
@@ -211,4 +231,21 @@ fn print_row(row: Row, rounds: &[Round], yardsticks: &[Yardstick]) {
         to_dd(|dd| dd.each_block),
         to_dd(|dd| dd.at_the_end),
     );
+}
+
+/// A node of a cluster against one alone.
+fn print_against(clustered: &[&Stretch], alone: &[&Stretch]) {
+    println!(
+        "{:<16} {:<17} {:<17} {:<17} {:<17}",
+        "  / alone",
+        ratio(clustered, alone, Stretch::rate),
+        ratio(clustered, alone, Stretch::p50),
+        ratio(clustered, alone, Stretch::p99),
+        ratio(clustered, alone, Stretch::cpu_ms)
+    );
+}
+
+/// Round by round.
+fn ratio(these: &[&Stretch], those: &[&Stretch], figure: fn(&Stretch) -> f64) -> Spread {
+    Spread::of(these.iter().zip(those).map(|(this, that)| figure(this) / figure(that)))
 }

@@ -1,17 +1,22 @@
-//! What recording costs: `cargo bench --bench recording` (about five minutes and 10 GB of disk, Linux).
+//! What recording costs: `cargo bench --bench recording` (about fifteen minutes and 10 GB of disk, Linux; for clusters also
+//! redis-server and PostgreSQL).
 //!
-//! The node is the release binary as a process of its own, on loopback and on a folder of the disk that the build is
+//! Nodes are the release binary as processes of their own, on loopback and on a folder of the disk that the build is
 //! on. Times on a shared machine say little by themselves: what the node does is measured in turns with something bare
 //! that does the same to the same disk, and the ratios are the result. `docs/PERFORMANCE.md` reads the figures;
-//! [`ack`] (chunks until they are acknowledged), [`ready`] (from `stop` to the video) and [`memory`] make them.
+//! [`ack`] (chunks until they are acknowledged), [`ready`] (from `stop` to the video), [`failover`] (a node is killed),
+//! [`burst`] (a hundred are stopped at once) and [`memory`] make them.
 //!
 //! What it is not: a load generator. One thread drives all clients, on the cores that the node uses too.
 
 #![expect(clippy::print_stdout, reason = "a bench reports to whoever runs it")]
 
 mod ack;
+mod burst;
 mod disk;
+mod failover;
 mod figures;
+mod group;
 mod http;
 mod media;
 mod memory;
@@ -22,6 +27,9 @@ mod recorder;
 #[path = "../signaling/run.rs"]
 mod run;
 mod stretch;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod watch;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -30,7 +38,7 @@ use anyhow::Context as _;
 use self::run::{run, wanted};
 
 /// The whole bench gives up after this long, in which its media are made once.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(2400);
 
 fn main() -> anyhow::Result<ExitCode> {
     run(PATIENCE, |_| measure())
@@ -39,7 +47,7 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn measure() -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism()?;
     println!(
-        "greenroom {} on loopback, {cores} cores shared by node and clients; load average {}",
+        "greenroom {} on loopback, {cores} cores shared by nodes and clients; load average {}",
         env!("CARGO_PKG_VERSION"),
         process::load()
     );
@@ -49,12 +57,18 @@ async fn measure() -> anyhow::Result<()> {
     if wanted("ready") {
         ready::measure().await.context("stop to ready")?;
     }
+    if wanted("failover") {
+        failover::measure().await.context("failover")?;
+    }
+    if wanted("burst") {
+        burst::measure().await.context("a burst of stops")?;
+    }
     if wanted("memory") {
         memory::measure().await.context("memory")?;
     }
     println!(
         "\nload average at the end {}\n\
-         not measured: networks, TLS and proxies; NFS and other disks; several nodes; several merges at once;\n\
+         not measured: networks, TLS and proxies; NFS and other disks; nodes on machines of their own; S3;\n\
          re-encoding; downloads; a disk that is nearly full; hours.",
         process::load()
     );

@@ -16,7 +16,7 @@ pub const WEBM: &str = "video/webm;codecs=vp8,opus";
 pub const MP4: &str = "video/mp4;codecs=avc1.42E01E,mp4a.40.2";
 
 /// What is encoded; longer media are copies of it end to end.
-const SOURCE_SECONDS: u32 = 120;
+const SOURCE_SECONDS: u32 = 24;
 const PICTURES: &str =
     "-f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440:sample_rate=48000";
 

@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     disk::settle,
     figures::{kib, mb, mib, percentile_ms},
+    group::{self, Group},
     media::WEBM,
     node::Node,
     process,
@@ -18,6 +19,7 @@ use crate::{
 };
 
 const IDLE: u32 = 500;
+const LEASE_SECS: u32 = 8;
 const SENDERS: u32 = 100;
 const CHUNK_BYTES: usize = 280_000;
 /// Recorders that start at once.
@@ -35,16 +37,19 @@ const MOST: usize = 900;
 
 /// Measures and prints.
 pub async fn measure() -> anyhow::Result<()> {
-    idle().await?;
+    idle("the node", &Group::alone()?).await?;
+    if group::is_possible() {
+        idle("one node of a cluster", &Group::start(1, LEASE_SECS).await?).await?;
+    }
     sending().await
 }
 
-async fn idle() -> anyhow::Result<()> {
-    let node = Node::start()?;
+async fn idle(name: &str, group: &Group) -> anyhow::Result<()> {
+    let node = group.node(0);
     // What a node allocates once, for whoever comes first, is no recorder's.
-    discard(recorders(&node, 32).await?).await?;
+    discard(recorders(node, 32).await?).await?;
     let before = process::resident(node.pid())?;
-    let crowd = recorders(&node, IDLE).await?;
+    let crowd = recorders(node, IDLE).await?;
     let started = process::resident(node.pid())?;
     let (began, cpu) = (Instant::now(), node.cpu()?);
     sleep(WATCH).await;
@@ -53,7 +58,7 @@ async fn idle() -> anyhow::Result<()> {
     discard(crowd).await?;
     let each = |now: u64| kib(now.saturating_sub(before)) / f64::from(IDLE);
     println!(
-        "\nresident memory of the node, {IDLE} recorders that have started and send nothing\n\
+        "\nresident memory of {name}, {IDLE} recorders that have started and send nothing\n\
          before {:.1} MiB; started {:.1} MiB, {:.1} KiB each; {} s later {:.1} MiB, {:.1} KiB each; CPU {:.1} % of a core",
         mib(before),
         mib(started),

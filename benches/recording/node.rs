@@ -1,4 +1,4 @@
-//! The node that is measured: started on a folder of its own, looked at through `/proc`, and ended.
+//! A node that is measured: started on a folder, looked at through `/proc`, and ended.
 
 use std::{
     fs,
@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::Instant,
 };
@@ -32,17 +32,22 @@ const SETTINGS: [(&str, &str); 7] = [
 pub struct Node {
     process: Child,
     address: SocketAddr,
-    folder: TempDir,
+    folder: Arc<TempDir>,
     said: mpsc::Receiver<(Instant, String)>,
 }
 
 impl Node {
-    /// Starts the release binary and waits until it says where it listens.
+    /// Starts the release binary on a folder of its own and waits until it says where it listens.
     pub fn start() -> anyhow::Result<Self> {
-        let folder = folder("node")?;
+        Self::start_in(Arc::new(folder("node")?), &[])
+    }
+
+    /// The same on a folder that others may use too, with these settings beside those of all nodes.
+    pub fn start_in(folder: Arc<TempDir>, settings: &[(&str, String)]) -> anyhow::Result<Self> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_greenroom"))
             .env_clear()
             .envs(SETTINGS)
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .env("STORAGE_LOCAL_PATH", folder.path())
             // Away from any `.env`.
             .current_dir(folder.path())

@@ -27,6 +27,11 @@ impl Cpu {
         Ok(Self { own: ticks(14)? + ticks(15)?, children: ticks(16)? + ticks(17)? })
     }
 
+    /// Of both.
+    pub fn and(self, other: Self) -> Self {
+        Self { own: self.own + other.own, children: self.children + other.children }
+    }
+
     /// What was used since.
     pub fn since(self, before: Self) -> Self {
         Self {

@@ -5,33 +5,30 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     disk::{cool, free_bytes, settle, shell},
     figures::{Spread, mb, mib},
+    group::{self, Group},
     media::{Kind, Media},
-    node::{Node, folder},
-    process::{self, Cpu},
+    node::folder,
+    process,
     recorder::Recorder,
+    watch::Watch,
 };
 
 /// Uploads of one recording at once.
 const UPLOADS: u32 = 4;
 /// For a merge.
 const PATIENCE: Duration = Duration::from_secs(240);
-/// How often memory is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// Of nodes that share their ledger; none of them dies here.
+const LEASE_SECS: u32 = 8;
 /// Copies of a recording that are on the disk at once: media, chunks, a yardstick's or a merge's two.
 const COPIES: u64 = 5;
 
@@ -44,29 +41,46 @@ struct Row {
     rounds: usize,
     /// Whether its chunks have left the page cache when it is stopped.
     cold: bool,
+    /// Whether three nodes share its folder, Redis and PostgreSQL.
+    clustered: bool,
 }
 
-const ROWS: [Row; 5] = [
-    Row { name: "10 s WebM", kind: Kind::Webm, seconds: 10, rounds: 5, cold: false },
-    Row { name: "10 min WebM", kind: Kind::Webm, seconds: 600, rounds: 3, cold: false },
-    Row { name: "10 min MP4", kind: Kind::Mp4, seconds: 600, rounds: 3, cold: false },
-    Row { name: "2 h WebM", kind: Kind::Webm, seconds: 7200, rounds: 2, cold: false },
-    Row { name: "2 h WebM, cold", kind: Kind::Webm, seconds: 7200, rounds: 2, cold: true },
+const ROWS: [Row; 8] = [
+    Row { name: "10 s WebM", kind: Kind::Webm, seconds: 10, rounds: 5, cold: false, clustered: false },
+    Row { name: "10 min WebM", kind: Kind::Webm, seconds: 600, rounds: 3, cold: false, clustered: false },
+    Row { name: "10 min MP4", kind: Kind::Mp4, seconds: 600, rounds: 3, cold: false, clustered: false },
+    Row { name: "2 h WebM", kind: Kind::Webm, seconds: 7200, rounds: 2, cold: false, clustered: false },
+    Row { name: "2 h WebM, cold", kind: Kind::Webm, seconds: 7200, rounds: 2, cold: true, clustered: false },
+    Row {
+        name: "10 s WebM, 3 nodes",
+        kind: Kind::Webm,
+        seconds: 10,
+        rounds: 5,
+        cold: false,
+        clustered: true,
+    },
+    Row {
+        name: "10 min WebM, 3 nodes",
+        kind: Kind::Webm,
+        seconds: 600,
+        rounds: 3,
+        cold: false,
+        clustered: true,
+    },
+    Row {
+        name: "2 h WebM, 3 nodes",
+        kind: Kind::Webm,
+        seconds: 7200,
+        rounds: 2,
+        cold: false,
+        clustered: true,
+    },
 ];
 
 /// What one round took. Unit: seconds.
 struct Round {
     upload_rate: f64,
-    /// From `stop` to the claim.
-    claim: f64,
-    /// Until ffmpeg has ended.
-    copying: f64,
-    /// Until its result is read, hashed, durable and proven.
-    proof: f64,
-    /// Until ffprobe, a decode of the beginning and the poster are done.
-    looks: f64,
-    /// Until the video is in the store and the recorder knows.
-    store: f64,
+    stopped: Stopped,
     yardstick: Yardstick,
     node_cpu: f64,
     programs_cpu: f64,
@@ -91,18 +105,15 @@ struct Memory {
     ffmpeg: u64,
 }
 
-impl Round {
-    fn total(&self) -> f64 {
-        self.claim + self.copying + self.proof + self.looks + self.store
-    }
-}
-
 /// Measures and prints.
 pub async fn measure() -> anyhow::Result<()> {
     println!(
         "\nstop to ready, 720p at 2.25 Mbit/s in chunks of a second; seconds, median of rounds (lowest-highest)"
     );
     for row in ROWS {
+        if row.clustered && !group::is_possible() {
+            continue;
+        }
         let media = Media::of(row.kind, row.seconds)?;
         let needed = media.bytes() * COPIES;
         if free_bytes()? < needed {
@@ -111,10 +122,10 @@ pub async fn measure() -> anyhow::Result<()> {
         }
         let mut rounds = Vec::new();
         for _ in 0..row.rounds {
-            // One of its own, so that its memory has seen nothing else.
-            let node = Node::start()?;
-            rounds.push(round(&node, row, &media).await.context(row.name)?);
-            drop(node);
+            // Nodes of its own, so that their memory has seen nothing else.
+            let group = if row.clustered { Group::start(3, LEASE_SECS).await? } else { Group::alone()? };
+            rounds.push(round(&group, row, &media).await.context(row.name)?);
+            drop(group);
             settle()?;
         }
         print_row(row, &media, &rounds);
@@ -122,7 +133,8 @@ pub async fn measure() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn round(node: &Node, row: Row, media: &Media) -> anyhow::Result<Round> {
+async fn round(group: &Group, row: Row, media: &Media) -> anyhow::Result<Round> {
+    let node = group.node(0);
     let mut recorder = Recorder::start(node.address(), row.kind.mime_type()).await?;
     let began = Instant::now();
     upload(&recorder, media).await?;
@@ -132,27 +144,24 @@ async fn round(node: &Node, row: Row, media: &Media) -> anyhow::Result<Round> {
     let left = folder("yardstick")?;
     let yardstick = yardstick(row, &chunks, left.path())?;
     prepare(row, &chunks, left.path())?;
-    process::forget_peak(node.pid())?;
-    let (watch, before, cpu) = (Watch::start(node.pid()), process::resident(node.pid())?, node.cpu()?);
-    let stopped = timeout(PATIENCE, stop(node, &mut recorder, media)).await.context("no video")??;
-    let Cpu { own, children } = node.cpu()?.since(cpu);
-    let memory = Memory { before, node: process::peak(node.pid())?, ffmpeg: watch.stop()? };
-    recorder.discard().await?;
+    group.forget_peaks()?;
+    let (watch, before, cpu) = (Watch::start(group.pids()), process::resident(node.pid())?, group.cpu()?);
+    let stopped = timeout(PATIENCE, stop(group, &mut recorder, media)).await.context("no video")??;
+    let cpu = group.cpu()?.since(cpu);
+    let node = group.peaks()?.into_iter().fold(0, u64::max);
+    let memory = Memory { before, node, ffmpeg: watch.stop()? };
     Ok(Round {
         upload_rate,
-        claim: stopped.claim,
-        copying: stopped.copying,
-        proof: stopped.proof,
-        looks: stopped.looks,
-        store: stopped.store,
+        stopped,
         yardstick,
-        node_cpu: own.as_secs_f64(),
-        programs_cpu: children.as_secs_f64(),
+        node_cpu: cpu.own.as_secs_f64(),
+        programs_cpu: cpu.children.as_secs_f64(),
         memory,
     })
 }
 
-async fn upload(recorder: &Recorder, media: &Media) -> anyhow::Result<()> {
+/// Puts all chunks of a recording over HTTP, some at once.
+pub async fn upload(recorder: &Recorder, media: &Media) -> anyhow::Result<()> {
     let mut uploads = JoinSet::new();
     let media = std::rc::Rc::new(media.again()?);
     for first in 0..UPLOADS {
@@ -195,19 +204,30 @@ fn yardstick(row: Row, chunks: &Path, made: &Path) -> anyhow::Result<Yardstick> 
 
 /// What `stop` led to. Unit: seconds.
 struct Stopped {
+    total: f64,
+    /// Until it was claimed.
     claim: f64,
+    /// What followed, where it is told at once: a cluster tells twice a second how far it is.
+    steps: Option<Steps>,
+}
+
+/// One after the other. Unit: seconds.
+#[derive(Clone, Copy)]
+struct Steps {
+    /// Until ffmpeg has ended.
     copying: f64,
+    /// Until its result is read, hashed, durable and proven.
     proof: f64,
+    /// Until ffprobe, a decode of the beginning and the poster are done.
     looks: f64,
+    /// Until the video is in the store and the recorder knows.
     store: f64,
 }
 
-async fn stop(node: &Node, recorder: &mut Recorder, media: &Media) -> anyhow::Result<Stopped> {
+async fn stop(group: &Group, recorder: &mut Recorder, media: &Media) -> anyhow::Result<Stopped> {
     let id = recorder.id.clone();
     let began = Instant::now();
-    recorder
-        .say(&json!({ "type": "stop", "recordId": id, "chunks": media.chunks, "bytes": media.bytes() }))
-        .await?;
+    recorder.stop(media).await?;
     let mut reached = [None; 3];
     let ready = loop {
         let event = recorder.hear().await?;
@@ -227,56 +247,27 @@ async fn stop(node: &Node, recorder: &mut Recorder, media: &Media) -> anyhow::Re
     };
     let ended = Instant::now();
     check(&ready, media)?;
-    let claimed = node.said_at(&["finalising", &id]).context("the node's log tells of no claim")?;
-    let [Some(copied), Some(proven), Some(looked)] = reached else {
-        bail!("of 88, 97 and 100 percent not all were told: {reached:?}")
-    };
+    let claimed = group.claimed_at(&id).context("no log tells of a claim")?.1;
     let between = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64();
-    Ok(Stopped {
-        claim: between(began, claimed),
-        copying: between(claimed, copied),
-        proof: between(copied, proven),
-        looks: between(proven, looked),
-        store: between(looked, ended),
-    })
+    let steps = match reached {
+        [Some(copied), Some(proven), Some(looked)] => Some(Steps {
+            copying: between(claimed, copied),
+            proof: between(copied, proven),
+            looks: between(proven, looked),
+            store: between(looked, ended),
+        }),
+        _ => None,
+    };
+    Ok(Stopped { total: between(began, ended), claim: between(began, claimed), steps })
 }
 
 /// What is fast because something is missing is not counted.
-fn check(ready: &Value, media: &Media) -> anyhow::Result<()> {
+pub fn check(ready: &Value, media: &Media) -> anyhow::Result<()> {
     ensure!(ready["complete"] == true, "the video is not complete: {ready}");
     let (duration_ms, expected_ms) = (ready["durationMs"].as_u64(), u64::from(media.chunks) * 1000);
     let off = duration_ms.context("a video without a duration")?.abs_diff(expected_ms);
     ensure!(off <= 1000, "the video is {off} ms longer or shorter than it should be");
     Ok(())
-}
-
-/// Looks again and again at the memory of what a node has started.
-struct Watch {
-    over: Arc<AtomicBool>,
-    thread: JoinHandle<u64>,
-}
-
-impl Watch {
-    fn start(node: u32) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&over);
-        let thread = thread::spawn(move || {
-            let mut most = 0;
-            while !seen.load(Ordering::Relaxed) {
-                let programs = process::children(node).into_iter().filter(|(_, name)| name == "ffmpeg");
-                // One that has just ended has no memory any more.
-                most = programs.filter_map(|(pid, _)| process::peak(pid).ok()).fold(most, u64::max);
-                thread::sleep(LOOK);
-            }
-            most
-        });
-        Self { over, thread }
-    }
-
-    fn stop(self) -> anyhow::Result<u64> {
-        self.over.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow::anyhow!("the watch over memory panicked"))
-    }
 }
 
 fn print_row(row: Row, media: &Media, rounds: &[Round]) {
@@ -286,23 +277,20 @@ fn print_row(row: Row, media: &Media, rounds: &[Round]) {
     println!(
         "\n{}: {:.1} MB in {} chunks, {} rounds; put over HTTP at {:.0} MB/s\n\
          stop to ready: {:.2}   /(cat > file, fsync): {:.2}   /(cat | ffmpeg -c copy, fsync): {:.2}\n\
-         - claim {:.2}, ffmpeg {:.2}, proof and hash {:.2}, probe, decode and poster {:.2}, store {:.2}\n\
+         - claim {:.2}{}\n\
          - yardsticks: cat > file and fsync {:.2}; cat | ffmpeg -c copy {:.2}, fsync of it {:.2}\n\
-         - CPU: node {:.2}, ffmpeg and ffprobe {:.2}\n\
+         - CPU: nodes {:.2}, ffmpeg and ffprobe {:.2}\n\
          - resident, MiB: node before {:.0}, at most {:.0}; ffmpeg at most {:.0}",
         row.name,
         mb(media.bytes()),
         media.chunks,
         row.rounds,
         of(|round| round.upload_rate),
-        of(Round::total),
-        of(|round| round.total() / round.yardstick.joined),
-        of(|round| round.total() / (round.yardstick.copied + round.yardstick.synced)),
-        of(|round| round.claim),
-        of(|round| round.copying),
-        of(|round| round.proof),
-        of(|round| round.looks),
-        of(|round| round.store),
+        of(|round| round.stopped.total),
+        of(|round| round.stopped.total / round.yardstick.joined),
+        of(|round| round.stopped.total / (round.yardstick.copied + round.yardstick.synced)),
+        of(|round| round.stopped.claim),
+        steps(row, rounds),
         of(|round| round.yardstick.joined),
         of(|round| round.yardstick.copied),
         of(|round| round.yardstick.synced),
@@ -312,4 +300,20 @@ fn print_row(row: Row, media: &Media, rounds: &[Round]) {
         bytes(|memory| memory.node),
         bytes(|memory| memory.ffmpeg),
     );
+}
+
+/// Where the time went, on one node.
+fn steps(row: Row, rounds: &[Round]) -> String {
+    let steps: Vec<Steps> = rounds.iter().filter_map(|round| round.stopped.steps).collect();
+    if row.clustered || steps.len() < rounds.len() {
+        return String::new();
+    }
+    let of = |figure: fn(&Steps) -> f64| Spread::of(steps.iter().map(figure));
+    format!(
+        ", ffmpeg {:.2}, proof and hash {:.2}, probe, decode and poster {:.2}, store {:.2}",
+        of(|steps| steps.copying),
+        of(|steps| steps.proof),
+        of(|steps| steps.looks),
+        of(|steps| steps.store)
+    )
 }

@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, convert::Infallible, net::SocketAddr, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};
 use serde_json::{Value, json};
 use tokio::{
@@ -17,10 +17,13 @@ use tokio::{
 };
 use tokio_tungstenite::client_async;
 
-use crate::http::Http;
+use crate::{http::Http, media::Media};
 
 /// For anything but a merge.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Chunks that a node takes before it has acknowledged one.
+const WINDOW: u32 = 8;
 
 /// What a chunk holds, and its checksum.
 #[derive(Clone)]
@@ -106,6 +109,24 @@ impl Recorder {
         end: Instant,
         most: usize,
     ) -> anyhow::Result<Vec<Duration>> {
+        self.send(|_| Ok(payload.clone()), window, end, most).await
+    }
+
+    /// Sends all chunks of a recording and waits until they are acknowledged.
+    pub async fn record(&mut self, media: &Media) -> anyhow::Result<()> {
+        let chunks = usize::try_from(media.chunks)?;
+        let sent = self.send(|index| media.chunk(index), WINDOW, Instant::now() + PATIENCE, chunks).await?;
+        ensure!(sent.len() == chunks, "not all chunks were acknowledged in time");
+        Ok(())
+    }
+
+    async fn send(
+        &mut self,
+        payload: impl Fn(u32) -> anyhow::Result<Payload>,
+        window: u32,
+        end: Instant,
+        most: usize,
+    ) -> anyhow::Result<Vec<Duration>> {
         let first = self.next;
         let begun = RefCell::new(Vec::<Instant>::new());
         let latencies = RefCell::new(Vec::new());
@@ -115,8 +136,9 @@ impl Recorder {
             while Instant::now() < end && begun.borrow().len() < most {
                 free.acquire().await?.forget();
                 begun.borrow_mut().push(Instant::now());
-                let header = chunk_header(*next, payload);
-                write(writer, &header, payload).await?;
+                let payload = payload(*next)?;
+                let header = chunk_header(*next, &payload);
+                write(writer, &header, &payload).await?;
                 *next += 1;
             }
             // All that was sent is acknowledged.
@@ -137,6 +159,12 @@ impl Recorder {
             Err(lost) = hearing() => return Err(lost),
         }
         Ok(latencies.into_inner())
+    }
+
+    /// Says that all of this was sent.
+    pub async fn stop(&mut self, media: &Media) -> anyhow::Result<()> {
+        let (id, chunks, bytes) = (&self.id, media.chunks, media.bytes());
+        self.say(&json!({ "type": "stop", "recordId": id, "chunks": chunks, "bytes": bytes })).await
     }
 
     /// A way to put chunks into the same recording.

@@ -38,6 +38,16 @@ impl Stretch {
         self.cpu.as_secs_f64() * 1e3 / mb(self.bytes)
     }
 
+    /// One after the other.
+    pub fn sum(stretches: &[&Self]) -> Self {
+        let mut sum = Self::default();
+        for stretch in stretches {
+            sum.absorb(stretch);
+            sum.wall += stretch.wall;
+        }
+        sum
+    }
+
     /// Takes in another part of the same stretch.
     pub fn absorb(&mut self, other: &Self) {
         self.latencies.extend_from_slice(&other.latencies);
