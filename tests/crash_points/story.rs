@@ -1,20 +1,15 @@
 //! A recording from its beginning to the time when it is forgotten, over two nodes of which the first dies.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File, FileTimes},
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, Heard, Recorder, Redis, cut, get, packets, ready, sha256, soon, video, webm};
+use crate::support::{
+    Cluster, Heard, Recorder, Redis, age, cut, get, names, packets, ready, sha256, soon, video, webm,
+};
 
 /// Chunks of the recording.
 const CHUNKS: u32 = 5;
-/// Nothing is too young to be cleared away any more after so long.
-const DAYS: Duration = Duration::from_secs(2 * 86_400);
 /// A recording of which nobody was told, and which has no chunk, is waited for as one over HTTP is: half a minute.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
 /// What nodes are told: leases and graces as short as they can be, and a recording is forgotten soon.
@@ -164,23 +159,4 @@ impl Story {
 
 fn type_of(event: &Value) -> &str {
     event["type"].as_str().unwrap_or_default()
-}
-
-fn names(folder: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-}
-
-/// Makes everything in a folder look two days older than it is.
-fn age(folder: &Path) {
-    for name in names(folder) {
-        let path = folder.join(name);
-        if path.is_dir() {
-            age(&path);
-        }
-        if let Ok(file) = File::open(&path) {
-            // What has just gone needs no age.
-            let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now() - DAYS));
-        }
-    }
 }

@@ -3,9 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File, FileTimes},
-    path::Path,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -13,14 +11,12 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
     books::{Books, Recording},
-    support::{Cluster, get, send, sha256},
+    support::{Cluster, age, get, names, send, sha256},
     take::hashes,
 };
 
 /// How often it is looked again.
 const LOOK: Duration = Duration::from_millis(500);
-/// Nothing is too young to be cleared away any more after so long.
-const DAYS: Duration = Duration::from_secs(2 * 86_400);
 
 /// Looks at everything once it has come to rest, for which it waits so long.
 pub async fn audit(cluster: &Cluster, books: &Books, patience: Duration) {
@@ -181,24 +177,5 @@ async fn left_over(cluster: &Cluster, rows: &[Value], patience: Duration) -> Vec
             return problems;
         }
         sleep(LOOK).await;
-    }
-}
-
-fn names(folder: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-}
-
-/// Makes everything in a folder look two days older than it is.
-fn age(folder: &Path) {
-    for name in names(folder) {
-        let path = folder.join(name);
-        if path.is_dir() {
-            age(&path);
-        }
-        if let Ok(file) = File::open(&path) {
-            // What has just gone needs no age.
-            let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now() - DAYS));
-        }
     }
 }

@@ -13,6 +13,7 @@
 mod chance;
 mod cluster;
 mod disk;
+mod files;
 mod fuzz;
 mod http;
 mod media;
@@ -34,6 +35,7 @@ pub use self::{
     chance::Chance,
     cluster::Cluster,
     disk::{SmallDisk, fill},
+    files::{age, names},
     fuzz::{FIRST_SEED, fuzz},
     http::{Answer, Download, get, metric, request, roster, send, try_download, try_request},
     media::{cut, cut_at, mp4, packets, probe, sha256, webm},

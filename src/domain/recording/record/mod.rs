@@ -423,5 +423,11 @@ fn after(now_ms: u64, span: Duration) -> u64 {
 #[path = "again_tests.rs"]
 mod again_tests;
 #[cfg(test)]
+#[path = "history_tests.rs"]
+mod history_tests;
+#[cfg(test)]
+#[path = "shared_tests.rs"]
+mod shared_tests;
+#[cfg(test)]
 #[path = "record_tests.rs"]
 mod tests;

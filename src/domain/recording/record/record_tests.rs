@@ -1,7 +1,3 @@
-use std::collections::BTreeSet;
-
-use proptest::prelude::*;
-
 use super::*;
 use crate::domain::recording::VideoFacts;
 use crate::protocol::{
@@ -21,7 +17,7 @@ pub(super) fn token() -> UploadToken {
     UploadToken::new(RecordId::parse("tuesday").expect("valid"), [7; 32])
 }
 
-fn manifest() -> Manifest {
+pub(super) fn manifest() -> Manifest {
     Manifest {
         record_id: token().record_id().clone(),
         token: token().digest(),
@@ -53,7 +49,7 @@ pub(super) fn fault() -> Fault {
     Fault::from(&Refusal::from(Code::MergeFailed))
 }
 
-fn finished(chunks: u32) -> Finished {
+pub(super) fn finished(chunks: u32) -> Finished {
     let id = token().record_id().clone();
     Finished {
         video: VideoFacts {
@@ -75,7 +71,7 @@ fn finished(chunks: u32) -> Finished {
 }
 
 /// Claims what is due, makes its video, and ends the claim.
-fn finish(record: &mut RecordingRecord, now_ms: u64, keep_until_ms: u64) -> Manifest {
+pub(super) fn finish(record: &mut RecordingRecord, now_ms: u64, keep_until_ms: u64) -> Manifest {
     let claim = record.claim(&node(), now_ms, RULES).expect("due");
     let chunks = record.chunk_count();
     record.publish(claim.manifest.fence, finished(chunks), now_ms).expect("holds");
@@ -390,193 +386,4 @@ fn a_failed_recording_whose_recorder_has_more_is_stopped_no_longer() {
         "it has thought better of it"
     );
     assert_eq!(record.missing(), [0; 0]);
-}
-
-#[test]
-fn a_claim_whose_node_died_is_claimed_anew_and_the_older_one_changes_nothing() {
-    let mut record = with_chunks(0..3);
-    record.stop(&token(), made(3), NOON).expect("whole");
-    let first = record.claim(&node(), NOON, RULES).expect("due").manifest.fence;
-    assert!(record.keep_claim(first, Some(40), NOON + 6_000, RULES));
-    assert_eq!(record.percent(), Some(40));
-    assert_eq!(record.claim(&node(), NOON + 13_999, RULES), None, "it was kept");
-    let other = NodeId::parse("two").expect("valid");
-    let second = record.claim(&other, NOON + 14_000, RULES).expect("left behind");
-    assert_eq!(second.work, ClaimedWork::Finalise { expected: 3, chunks: 3 });
-    assert_eq!(record.claimed_by(), Some(&other));
-    let before = record.clone();
-    assert!(!record.keep_claim(first, None, NOON + 14_001, RULES));
-    assert_eq!(record.publish(first, finished(3), NOON), None);
-    assert_eq!(record.settle_ready(first, NOON), None);
-    assert_eq!(record.settle_again(first, NOON, None), None);
-    assert_eq!(record.settle_failed(first, fault()), None);
-    assert_eq!(record, before);
-}
-
-#[test]
-fn what_was_published_and_not_settled_is_brought_to_its_end_by_another_node() {
-    let mut record = with_chunks(0..3);
-    record.stop(&token(), made(3), NOON).expect("whole");
-    let first = record.claim(&node(), NOON, RULES).expect("due").manifest.fence;
-    let known = record.publish(first, finished(3), NOON + 5).expect("holds");
-    assert_eq!((known.state, known.merged_chunks), (RecordingState::Ready, Some(3)));
-    assert_eq!(known.finished.expect("a video").ready_ms, NOON + 5, "by the ledger's clock");
-    let second = record.claim(&node(), NOON + 8_000, RULES).expect("left behind");
-    assert_eq!(second.work, ClaimedWork::Publish { chunks: 3 });
-    record.settle_ready(second.manifest.fence, NOON + 20_000).expect("holds");
-    assert_eq!(record.claim(&node(), NOON + 20_000, RULES).expect("due").work, ClaimedWork::Forget);
-}
-
-#[test]
-fn a_recording_takes_no_more_bytes_and_no_more_time_than_allowed() {
-    let small = RecordingRules { bytes_max: 35, ..RULES };
-    let mut record = with_chunks(0..3);
-    let place = |record: &RecordingRecord, now| record.place(&token(), at(3), mark(3), true, now, small);
-    assert_eq!(code(place(&record, NOON)), Code::RecordingTooLarge);
-    assert_eq!(code(record.admit(&token(), 6, true, NOON, small)), Code::RecordingTooLarge);
-    assert_eq!(code(record.number(&token(), 6, true, NOON, small)), Code::RecordingTooLarge);
-    assert_eq!(record.admit(&token(), 5, true, NOON, small), Ok(()));
-    assert_eq!(record.place(&token(), at(1), mark(1), true, NOON, small), Ok(Placed::Duplicate));
-    let late = NOON + 7_200_000;
-    assert_eq!(code(record.admit(&token(), 1, true, late, RULES)), Code::RecordingTooLong);
-    record.keep(NOON, late - 1, RULES);
-    assert!(record.claim(&node(), late + LATE_STOP_MS, RULES).is_some(), "however present its recorder is");
-}
-
-#[test]
-fn an_account_learns_from_the_chunk_store_what_it_has_lost() {
-    // A ledger that went back to an older state has fewer chunks and an older manifest.
-    let mut older = with_chunks(0..2);
-    let mut newer = with_chunks(0..4);
-    newer.stop(&token(), made(4), NOON + 9).expect("whole");
-    let stored = (0..4).map(|index| (at(index), mark(index)));
-    older.catch_up(newer.manifest().clone(), stored.clone(), NOON + 10, RULES);
-    older.check_invariants();
-    assert_eq!((older.next_index(), older.chunk_count()), (4, 4));
-    assert!(older.manifest().stopped, "the stop stands");
-    assert!(older.claim(&node(), NOON + 10, RULES).is_some());
-
-    // Chunks that were stored while the ledger was away, of a recording that goes on.
-    let mut record = with_chunks(0..2);
-    record.catch_up(record.manifest().clone(), stored.clone(), NOON, RULES);
-    assert_eq!((record.next_index(), record.bytes()), (4, 40));
-    assert_eq!(record.number(&token(), 1, true, NOON, RULES).expect("given out").get(), 4);
-
-    // And of one whose video was made meanwhile: it is made again.
-    let mut record = with_chunks(0..2);
-    record.detach(NOON, NOON, RULES);
-    finish(&mut record, NOON + 5_000, NOON + 90_000);
-    record.catch_up(record.manifest().clone(), stored, NOON + 6_000, RULES);
-    assert_eq!((record.manifest().state, record.manifest().version), (RecordingState::Recording, 2));
-    record.check_invariants();
-}
-
-#[test]
-fn whoever_is_there_is_known_again_by_an_account_that_was_put_back() {
-    let mut record = RecordingRecord::restore(manifest(), [(at(0), mark(0))], NOON, RULES);
-    assert!(record.keep(NOON - 50, NOON, RULES).is_present);
-    assert!(record.keep(NOON - 20, NOON, RULES).is_present, "the newer one");
-    assert!(!record.keep(NOON - 50, NOON, RULES).is_present);
-    let back = record.attach(&token(), NOON - 90, RULES).expect("its own");
-    assert!(back.generation > NOON - 20, "never one that was given out before");
-}
-
-/// What may happen to an account, in any order.
-#[derive(Debug, Clone)]
-enum Step {
-    Chunk(u32),
-    Number { fails: bool },
-    Stop(Option<u32>),
-    Attach,
-    Detach,
-    Keep,
-    Pass(u64),
-    Claim,
-    Settle(u8),
-    Restart,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        8 => (0u32..12).prop_map(Step::Chunk),
-        3 => any::<bool>().prop_map(|fails| Step::Number { fails }),
-        1 => prop::option::of(0u32..14).prop_map(Step::Stop),
-        1 => Just(Step::Attach),
-        2 => Just(Step::Detach),
-        2 => Just(Step::Keep),
-        3 => (0u64..8000).prop_map(Step::Pass),
-        4 => Just(Step::Claim),
-        4 => (0u8..4).prop_map(Step::Settle),
-        1 => Just(Step::Restart),
-    ]
-}
-
-proptest! {
-    /// Whatever happens in whatever order: what was acknowledged stays in the account, a video that is settled holds all
-    /// of it, and no recording is left waiting for nobody.
-    #[test]
-    fn what_was_acknowledged_is_in_the_video(steps in prop::collection::vec(step(), 1..80)) {
-        let (mut record, mut now) = (open(), NOON);
-        let mut acknowledged = BTreeSet::new();
-        let mut claims: Vec<(Claim, BTreeSet<u32>)> = Vec::new();
-        for step in steps {
-            match step {
-                Step::Chunk(index) => {
-                    if record.place(&token(), at(index), mark(index), true, NOON, RULES) == Ok(Placed::New) {
-                        record.note(at(index), mark(index), index % 2 == 0, now, RULES);
-                        acknowledged.insert(index);
-                    }
-                }
-                Step::Number { fails } => {
-                    if let Ok(index) = record.number(&token(), 10, true, NOON, RULES) {
-                        prop_assert!(!acknowledged.contains(&index.get()), "a number is given out once");
-                        if fails {
-                            record.give_back(index);
-                        } else {
-                            record.note(index, mark(index.get()), false, now, RULES);
-                            acknowledged.insert(index.get());
-                        }
-                    }
-                }
-                Step::Stop(chunks) => {
-                    let taken = record.stop(&token(), Made { chunks, bytes: None }, now).is_ok();
-                    prop_assert!(!taken || record.missing().is_empty(), "no stop with chunks missing");
-                }
-                Step::Attach => drop(record.attach(&token(), now, RULES)),
-                Step::Detach => record.detach(record.as_opened().generation, now, RULES),
-                Step::Keep => drop(record.keep(record.as_opened().generation, now, RULES)),
-                Step::Pass(ms) => now += ms,
-                Step::Claim => {
-                    if let Some(claim) = record.claim(&node(), now, RULES) {
-                        claims.push((claim, acknowledged.clone()));
-                    }
-                }
-                Step::Settle(end) => {
-                    let Some((claim, in_video)) = claims.pop() else { continue };
-                    let fence = claim.manifest.fence;
-                    let finalises = matches!(claim.work, ClaimedWork::Finalise { .. });
-                    let settled = match end {
-                        0 => record.settle_again(fence, now + 1000, None),
-                        1 if finalises => record.settle_failed(fence, fault()),
-                        // Its node dies after everybody may know of the video.
-                        2 if finalises => record.publish(fence, finished(record.chunk_count()), now),
-                        _ if finalises => record
-                            .publish(fence, finished(record.chunk_count()), now)
-                            .and_then(|_| record.settle_ready(fence, now + 20_000)),
-                        _ => record.settle_ready(fence, now + 20_000),
-                    };
-                    if settled.is_some() {
-                        prop_assert_eq!(&in_video, &acknowledged, "M-1, M-3");
-                    }
-                }
-                Step::Restart => {
-                    let chunks: Vec<_> = acknowledged.iter().map(|&index| (at(index), mark(index))).collect();
-                    record = RecordingRecord::restore(record.manifest().clone(), chunks, now, RULES);
-                    claims.clear();
-                }
-            }
-            record.check_invariants();
-            prop_assert_eq!(record.chunk_count() as usize, acknowledged.len());
-        }
-    }
 }

@@ -1,0 +1,92 @@
+//! Accounts that several nodes share: claims that lapse, ledgers that forget, bounds that hold over all of them.
+
+use super::{tests::*, *};
+
+#[test]
+fn a_claim_whose_node_died_is_claimed_anew_and_the_older_one_changes_nothing() {
+    let mut record = with_chunks(0..3);
+    record.stop(&token(), made(3), NOON).expect("whole");
+    let first = record.claim(&node(), NOON, RULES).expect("due").manifest.fence;
+    assert!(record.keep_claim(first, Some(40), NOON + 6_000, RULES));
+    assert_eq!(record.percent(), Some(40));
+    assert_eq!(record.claim(&node(), NOON + 13_999, RULES), None, "it was kept");
+    let other = NodeId::parse("two").expect("valid");
+    let second = record.claim(&other, NOON + 14_000, RULES).expect("left behind");
+    assert_eq!(second.work, ClaimedWork::Finalise { expected: 3, chunks: 3 });
+    assert_eq!(record.claimed_by(), Some(&other));
+    let before = record.clone();
+    assert!(!record.keep_claim(first, None, NOON + 14_001, RULES));
+    assert_eq!(record.publish(first, finished(3), NOON), None);
+    assert_eq!(record.settle_ready(first, NOON), None);
+    assert_eq!(record.settle_again(first, NOON, None), None);
+    assert_eq!(record.settle_failed(first, fault()), None);
+    assert_eq!(record, before);
+}
+
+#[test]
+fn what_was_published_and_not_settled_is_brought_to_its_end_by_another_node() {
+    let mut record = with_chunks(0..3);
+    record.stop(&token(), made(3), NOON).expect("whole");
+    let first = record.claim(&node(), NOON, RULES).expect("due").manifest.fence;
+    let known = record.publish(first, finished(3), NOON + 5).expect("holds");
+    assert_eq!((known.state, known.merged_chunks), (RecordingState::Ready, Some(3)));
+    assert_eq!(known.finished.expect("a video").ready_ms, NOON + 5, "by the ledger's clock");
+    let second = record.claim(&node(), NOON + 8_000, RULES).expect("left behind");
+    assert_eq!(second.work, ClaimedWork::Publish { chunks: 3 });
+    record.settle_ready(second.manifest.fence, NOON + 20_000).expect("holds");
+    assert_eq!(record.claim(&node(), NOON + 20_000, RULES).expect("due").work, ClaimedWork::Forget);
+}
+
+#[test]
+fn a_recording_takes_no_more_bytes_and_no_more_time_than_allowed() {
+    let small = RecordingRules { bytes_max: 35, ..RULES };
+    let mut record = with_chunks(0..3);
+    let place = |record: &RecordingRecord, now| record.place(&token(), at(3), mark(3), true, now, small);
+    assert_eq!(code(place(&record, NOON)), Code::RecordingTooLarge);
+    assert_eq!(code(record.admit(&token(), 6, true, NOON, small)), Code::RecordingTooLarge);
+    assert_eq!(code(record.number(&token(), 6, true, NOON, small)), Code::RecordingTooLarge);
+    assert_eq!(record.admit(&token(), 5, true, NOON, small), Ok(()));
+    assert_eq!(record.place(&token(), at(1), mark(1), true, NOON, small), Ok(Placed::Duplicate));
+    let late = NOON + 7_200_000;
+    assert_eq!(code(record.admit(&token(), 1, true, late, RULES)), Code::RecordingTooLong);
+    record.keep(NOON, late - 1, RULES);
+    assert!(record.claim(&node(), late + LATE_STOP_MS, RULES).is_some(), "however present its recorder is");
+}
+
+#[test]
+fn an_account_learns_from_the_chunk_store_what_it_has_lost() {
+    // A ledger that went back to an older state has fewer chunks and an older manifest.
+    let mut older = with_chunks(0..2);
+    let mut newer = with_chunks(0..4);
+    newer.stop(&token(), made(4), NOON + 9).expect("whole");
+    let stored = (0..4).map(|index| (at(index), mark(index)));
+    older.catch_up(newer.manifest().clone(), stored.clone(), NOON + 10, RULES);
+    older.check_invariants();
+    assert_eq!((older.next_index(), older.chunk_count()), (4, 4));
+    assert!(older.manifest().stopped, "the stop stands");
+    assert!(older.claim(&node(), NOON + 10, RULES).is_some());
+
+    // Chunks that were stored while the ledger was away, of a recording that goes on.
+    let mut record = with_chunks(0..2);
+    record.catch_up(record.manifest().clone(), stored.clone(), NOON, RULES);
+    assert_eq!((record.next_index(), record.bytes()), (4, 40));
+    assert_eq!(record.number(&token(), 1, true, NOON, RULES).expect("given out").get(), 4);
+
+    // And of one whose video was made meanwhile: it is made again.
+    let mut record = with_chunks(0..2);
+    record.detach(NOON, NOON, RULES);
+    finish(&mut record, NOON + 5_000, NOON + 90_000);
+    record.catch_up(record.manifest().clone(), stored, NOON + 6_000, RULES);
+    assert_eq!((record.manifest().state, record.manifest().version), (RecordingState::Recording, 2));
+    record.check_invariants();
+}
+
+#[test]
+fn whoever_is_there_is_known_again_by_an_account_that_was_put_back() {
+    let mut record = RecordingRecord::restore(manifest(), [(at(0), mark(0))], NOON, RULES);
+    assert!(record.keep(NOON - 50, NOON, RULES).is_present);
+    assert!(record.keep(NOON - 20, NOON, RULES).is_present, "the newer one");
+    assert!(!record.keep(NOON - 50, NOON, RULES).is_present);
+    let back = record.attach(&token(), NOON - 90, RULES).expect("its own");
+    assert!(back.generation > NOON - 20, "never one that was given out before");
+}
