@@ -47,7 +47,7 @@ use crate::{
     adapters::{
         clock::Clock,
         memory::MemoryRegistry,
-        ports::{ClusterPorts, RecordingPorts, Registry},
+        ports::{Breakers, ClusterPorts, RecordingPorts, Registry},
         webhook::Webhook,
     },
     config::{ClusterSettings, Config},
@@ -89,6 +89,8 @@ pub struct Ports {
     pub cluster: Option<ClusterPorts>,
     /// What recordings need.
     pub recording: RecordingPorts,
+    /// What of all this is left alone while it does not answer.
+    pub breakers: Breakers,
     /// Where it is counted what they do.
     pub metrics: Metrics,
 }
@@ -113,7 +115,7 @@ impl App {
     /// # Errors
     /// Its recordings cannot be read, another node has its name, or the address cannot be listened on.
     pub async fn start_on(config: &Config, clock: Clock, ports: Ports) -> anyhow::Result<Running> {
-        let Ports { registry, cluster, recording, metrics } = ports;
+        let Ports { registry, cluster, recording, breakers, metrics } = ports;
         let accounts = Accounts::of(&recording);
         let recovered = recover(&recording, &accounts, config.cluster.is_some()).await;
         let recovered = recovered.context("the recordings of an earlier life cannot be read")?;
@@ -160,6 +162,7 @@ impl App {
             delete_recording: supervisor.clone().recipient(),
             merges: worker.recipient(),
             catalog: recording.catalog,
+            breakers: Arc::new(breakers),
             videos: recording.videos,
             api_base_url: Arc::from(config.recording.rules.api_base_url.as_str()),
             uploads: Arc::new(Semaphore::new(limits::UPLOADS_BYTES_MAX)),
@@ -218,12 +221,9 @@ impl Ports {
             Some(settings) => Some(cluster::open_store(settings, clock, &metrics).await?),
             None => None,
         };
-        let mut ports = Self {
-            registry: Arc::new(MemoryRegistry::new(clock)),
-            cluster: None,
-            recording: stores::open(config, shared.as_ref(), clock).await?,
-            metrics,
-        };
+        let (recording, breakers) = stores::open(config, shared.as_ref(), clock, &metrics).await?;
+        let registry = Arc::new(MemoryRegistry::new(clock));
+        let mut ports = Self { registry, cluster: None, recording, breakers, metrics };
         if let Some(store) = &shared {
             ports.join(&config.node_id, store);
         }

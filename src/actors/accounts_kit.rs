@@ -24,6 +24,7 @@ use crate::{
     domain::recording::{
         Attached, Claim, Finished, Kept, Manifest, Noted, Placed, RecordingRules, StopRefused, StopTaken,
     },
+    metrics::Metrics,
     protocol::{
         Fence, NodeId, RecordId, Refusal, RoomName, TokenDigest, UploadToken,
         chunk::{Chunk, ChunkIndex, ChunkMark},
@@ -138,7 +139,9 @@ impl Stores {
         Self {
             ledger: Arc::new(FlakyLedger::new()),
             chunks: Arc::new(FolderChunks::open(folder.path()).expect("a folder")),
-            catalog: Arc::new(SqlCatalog::open(&url).await.expect("a database")),
+            catalog: Arc::new(
+                SqlCatalog::open(&url, Metrics::new().expect("valid")).await.expect("a database"),
+            ),
             folder,
         }
     }

@@ -14,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+use prometheus::IntGaugeVec;
+
 use super::ports::StoreState;
 
 /// Failures in a row, without an answer between them, after which nothing is asked for a while.
@@ -87,6 +89,14 @@ impl Breaker {
             State::Open { .. } => StoreState::Open,
             State::HalfOpen { .. } => StoreState::HalfOpen,
         })
+    }
+
+    /// Shows how it stands: 1 for its state, 0 for the others.
+    pub fn show(&self, gauge: &IntGaugeVec) {
+        let now = self.state();
+        for state in StoreState::ALL {
+            gauge.with_label_values(&[state.name()]).set(i64::from(state == now));
+        }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {

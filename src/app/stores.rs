@@ -12,19 +12,20 @@ use crate::{
         clock::Clock,
         ffmpeg::{FfmpegConfig, FfmpegMerger},
         memory_ledger::MemoryLedger,
-        ports::{ChunkStore, Ledger, RecordingPorts, VideoStore},
+        ports::{Breakers, ChunkStore, Ledger, RecordingPorts, VideoStore},
         redis::{RedisChunks, RedisLedger, RedisStore},
         s3::{Bucket, S3Chunks, S3Videos},
         video_store::FolderVideos,
     },
     config::{Config, RecordingSettings, StorePlace},
     domain::recording::RecordingRules,
+    metrics::Metrics,
 };
 
 /// How long a claim of a node that is alone stands without a word from itself.
 const LEASE_ALONE: Duration = Duration::from_secs(60);
 
-/// Opens everything that recordings need. `redis`: what the nodes of a cluster share.
+/// Opens everything that recordings need, and says what of it has a breaker in front. `redis`: what the nodes of a cluster share.
 ///
 /// # Errors
 /// Something cannot be used; says which setting names it.
@@ -32,30 +33,39 @@ pub(super) async fn open(
     config: &Config,
     redis: Option<&Arc<RedisStore>>,
     clock: Clock,
-) -> anyhow::Result<RecordingPorts> {
+    metrics: &Metrics,
+) -> anyhow::Result<(RecordingPorts, Breakers)> {
     let settings = &config.recording;
     let bucket = match &settings.s3 {
         Some(s3) => {
-            let opened = Bucket::open(s3.clone(), clock).await;
+            let opened = Bucket::open(s3.clone(), clock, metrics.clone()).await;
             Some(opened.map_err(|error| anyhow!("S3_BUCKET cannot be used: {error}."))?)
         }
         None => None,
     };
-    let catalog = SqlCatalog::open(&settings.database_url).await.context("DATABASE_URL cannot be opened")?;
-    let catalog = Arc::new(catalog);
+    let catalog = SqlCatalog::open(&settings.database_url, metrics.clone()).await;
+    let catalog = Arc::new(catalog.context("DATABASE_URL cannot be opened")?);
+    let mut breakers: Breakers = vec![("catalog", catalog.clone())];
+    if let Some(bucket) = &bucket {
+        breakers.push(("s3", bucket.clone()));
+    }
+    if let Some(redis) = redis {
+        breakers.push(("redis", redis.clone()));
+    }
     let merger = FfmpegMerger::new(FfmpegConfig {
         ffmpeg: settings.ffmpeg.clone(),
         ffprobe: settings.ffprobe.clone(),
         time_limit: settings.merge_timeout,
     });
-    Ok(RecordingPorts {
+    let ports = RecordingPorts {
         chunks: chunks(settings, bucket.as_ref(), redis).await?,
         videos: videos(settings, bucket.as_ref())?,
         ledger: ledger(config, redis, clock),
         outbox: catalog.clone(),
         catalog,
         merger: Arc::new(merger),
-    })
+    };
+    Ok((ports, breakers))
 }
 
 fn folder(settings: &RecordingSettings) -> String {

@@ -3,7 +3,7 @@
 //! Liveness asks whether a restart would help; it looks at this process only. Readiness asks whether the node may take
 //! traffic.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::{DateTime, SecondsFormat};
@@ -18,7 +18,7 @@ use crate::{
         cluster_bridge::{NodeState, mode_name},
         messages::{CountRecordings, CountRooms, Standing},
     },
-    adapters::ports::CatalogFilter,
+    adapters::ports::{CatalogFilter, StoreState},
     domain::cluster::PeerView,
     protocol::{Code, Refusal},
 };
@@ -38,7 +38,8 @@ pub async fn ready(state: Data<HttpState>) -> Result<HttpResponse, Problem> {
     if state.is_draining() {
         return Err(Code::Draining.into());
     }
-    // A node that is cut off from the others goes on serving whoever comes: taking it out would only make it worse.
+    // A node that is cut off from the others goes on serving whoever comes: taking it out would only make it worse. The same is
+    // true of a bucket or a database that is away: it is away for every node, and whoever comes is told what does not go on.
     let standing = state.standing().await?;
     if standing.as_ref().is_some_and(|standing| !standing.begun) {
         return Err(Refusal::because(Code::NotReady, "it has not reached its cluster yet").into());
@@ -64,7 +65,14 @@ fn alive(state: &HttpState) -> Result<(), Problem> {
 pub async fn all(state: Data<HttpState>) -> HttpResponse {
     let census = ask(&state.count, CountRooms).await;
     let recordings = ask(&state.count_recordings, CountRecordings).await;
+    let breakers = state.breakers.iter().map(|(name, store)| (*name, store.state()));
+    let breakers: BTreeMap<&str, StoreState> = breakers.collect();
     let storage = soon(state.videos.free_bytes()).await;
+    // A bucket says nothing of its space, but whether it answers is known from what was asked last.
+    let storage = storage.and_then(|free| match breakers.get("s3") {
+        None | Some(StoreState::Closed) => Ok(free),
+        Some(StoreState::Open | StoreState::HalfOpen) => Err(()),
+    });
     let catalog = soon(state.catalog.page(CatalogFilter { limit: 1, ..CatalogFilter::default() })).await;
     let merging = recordings.as_ref().is_ok_and(|counted| counted.merging_works);
     let standing = state.standing().await;
@@ -94,6 +102,7 @@ pub async fn all(state: Data<HttpState>) -> HttpResponse {
         "status": status,
         "node_id": state.node.id,
         "checks": checks,
+        "breakers": breakers.iter().map(|(name, state)| (*name, state.name())).collect::<BTreeMap<_, _>>(),
         "sessions": census.ok().map(|census| census.present + census.suspect),
         "recorders": recordings.ok().map(|counted| counted.recorders),
         "storage_free_bytes": storage.ok(),

@@ -25,7 +25,7 @@ use crate::{
     },
     adapters::{
         clock::Clock,
-        ports::{Catalog, Leases, Registry, VideoStore},
+        ports::{Breakers, Catalog, Leases, Registry, VideoStore},
     },
     domain::{clock::Now, ice::IceServers},
     metrics::Metrics,
@@ -87,6 +87,8 @@ pub struct HttpState {
     pub catalog: Arc<dyn Catalog>,
     /// Where videos are.
     pub videos: Arc<dyn VideoStore>,
+    /// What the node stands on that is left alone while it does not answer.
+    pub breakers: Arc<Breakers>,
     /// In front of every link; may be empty.
     pub api_base_url: Arc<str>,
     /// Bytes that bodies over HTTP may take.

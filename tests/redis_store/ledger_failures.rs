@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use greenroom::{
     adapters::{
         breaker::FAILURES_MAX,
-        ports::{Ledger as _, LedgerError, Patience, StoreState},
+        ports::{Guarded as _, Ledger as _, LedgerError, Patience, StoreState},
         redis::RedisSettings,
     },
     domain::recording::Noted,

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::{
     catalog_suite::row,
     chunk_suite::{manifest, put},
-    id, index, mark, setting,
+    id, index, mark, metrics, setting,
 };
 
 /// Where the process that will be killed writes; without it, this is not that process.
@@ -38,7 +38,7 @@ async fn writes_until_it_is_killed() {
     let Some(root) = setting(FOLDER) else { return };
     let root = Path::new(&root);
     let store = FolderChunks::open(root).unwrap();
-    let catalog = SqlCatalog::open(&sqlite_url(&root.join("recordings.db"))).await.unwrap();
+    let catalog = SqlCatalog::open(&sqlite_url(&root.join("recordings.db")), metrics()).await.unwrap();
     store.create(manifest(&id("killed"), 1)).await.unwrap();
     let from = u32::try_from(store.list(&id("killed")).await.unwrap().len()).unwrap();
     let puts: u32 = setting(PUTS).unwrap().parse().unwrap();
@@ -92,7 +92,8 @@ async fn what_was_acknowledged_survives_a_kill() {
             assert_eq!((chunk.index, chunk.mark), (index(at), mark(&payload(at))));
             assert!(store.read(&id("killed"), index(at)).await.unwrap() == payload(at), "chunk {at}");
         }
-        let catalog = SqlCatalog::open(&sqlite_url(&root.path().join("recordings.db"))).await.unwrap();
+        let catalog =
+            SqlCatalog::open(&sqlite_url(&root.path().join("recordings.db")), metrics()).await.unwrap();
         let row = catalog.get(&id("killed")).await.unwrap().expect("a row");
         assert!(row.chunks >= expected, "{} of {expected}", row.chunks);
         assert_eq!(store.manifest(&id("killed")).await.unwrap(), Some(manifest(&id("killed"), 1)));

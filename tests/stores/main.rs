@@ -20,6 +20,7 @@ mod postgres;
 mod redis;
 mod s3;
 #[path = "../support/s3.rs"]
+#[allow(dead_code, reason = "tests of clusters use the rest of it")]
 mod s3_server;
 mod small_disk;
 mod sql;
@@ -29,9 +30,12 @@ mod video_suite;
 
 use std::time::{Duration, Instant};
 
-use greenroom::protocol::{
-    RecordId,
-    chunk::{Chunk, ChunkIndex, ChunkMark},
+use greenroom::{
+    metrics::Metrics,
+    protocol::{
+        RecordId,
+        chunk::{Chunk, ChunkIndex, ChunkMark},
+    },
 };
 
 /// Longest that anything awaited here may take.
@@ -39,6 +43,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 fn id(text: &str) -> RecordId {
     RecordId::parse(text).expect("a valid name")
+}
+
+/// Counters that nobody looks at.
+fn metrics() -> Metrics {
+    Metrics::new().expect("valid")
 }
 
 fn index(number: u32) -> ChunkIndex {

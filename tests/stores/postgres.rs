@@ -5,19 +5,19 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use greenroom::adapters::{
     catalog::SqlCatalog,
-    ports::{Catalog, CatalogError, Outbox, StoreState},
+    ports::{Catalog, CatalogError, Guarded as _, Outbox, StoreState},
 };
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::{
     catalog_suite::{self, filter, names, row},
-    id,
+    id, metrics,
     outbox_suite::{self, event},
     support::{Postgres, eventually},
 };
 
 async fn open(url: &str) -> SqlCatalog {
-    SqlCatalog::open(url).await.expect("it opens")
+    SqlCatalog::open(url, metrics()).await.expect("it opens")
 }
 
 /// A server with one database, in which each part of a suite has a schema: that is made sooner than a database.
@@ -91,7 +91,7 @@ async fn nodes_that_open_an_empty_database_at_once_all_succeed() {
 
 /// What a node says that cannot start.
 async fn refused(url: &str, why: &str) {
-    let error = SqlCatalog::open(url).await.expect_err("it cannot be opened");
+    let error = SqlCatalog::open(url, metrics()).await.expect_err("it cannot be opened");
     assert!(matches!(&error, CatalogError::Refused(words) if words.contains(why)), "{url}: {error}");
     assert!(!error.is_transient() && !error.to_string().contains("secret"), "{error}");
 }
@@ -206,7 +206,8 @@ async fn a_server_that_hangs_costs_the_first_callers_their_time_and_nobody_else(
     join_all((0..20).map(|at| catalog.put(row(&format!("early-{at}"), 1), vec![]))).await;
     server.freeze();
     let url = server.url("ours");
-    let (started, _) = tokio::join!(SqlCatalog::open(&url), join_all((0..8).map(|_| unavailable(&catalog))));
+    let (started, _) =
+        tokio::join!(SqlCatalog::open(&url, metrics()), join_all((0..8).map(|_| unavailable(&catalog))));
     let started = started.expect("a node starts nevertheless");
     assert_ne!(catalog.state(), StoreState::Closed);
     let answers_now = join_all((0..8).map(|_| unavailable(&catalog))).await;

@@ -13,7 +13,10 @@ use bytes::Bytes;
 use greenroom::{
     adapters::{
         clock::Clock,
-        ports::{ChunkStore, Committed, StoreError, StoredChunk, Swept, VideoSource, VideoStore},
+        ports::{
+            ChunkStore, Committed, Guarded as _, StoreError, StoreState, StoredChunk, Swept, VideoSource,
+            VideoStore,
+        },
         s3::{Bucket, S3Chunks, S3Settings, S3Unusable, S3Videos},
     },
     domain::recording::Manifest,
@@ -23,14 +26,14 @@ use tempfile::TempDir;
 
 use crate::{
     chunk_suite::{self, manifest, put, token},
-    eventually, id, index, mark,
+    eventually, id, index, mark, metrics,
     s3_server::{Fault, S3Server},
     support::Proxy,
     video_suite::{self, key, proof, read},
 };
 
 async fn bucket(settings: S3Settings) -> Arc<Bucket> {
-    Bucket::open(settings, Clock::start()).await.expect("it opens")
+    Bucket::open(settings, Clock::start(), metrics()).await.expect("it opens")
 }
 
 async fn chunks(server: &S3Server) -> S3Chunks {
@@ -64,7 +67,8 @@ async fn videos_in_a_bucket_do_what_every_video_store_must() {
 
 /// Why it is not opened.
 async fn refused(settings: S3Settings) -> String {
-    let S3Unusable(why) = Bucket::open(settings, Clock::start()).await.err().expect("it is refused");
+    let S3Unusable(why) =
+        Bucket::open(settings, Clock::start(), metrics()).await.err().expect("it is refused");
     assert!(!why.contains("test-secret"), "{why}");
     why
 }
@@ -572,8 +576,13 @@ async fn a_link_leads_to_a_video_by_the_way_of_browsers_and_for_a_while() {
 async fn a_server_that_hangs_is_left_alone() {
     let server = S3Server::start();
     let settings = S3Settings { timeout: Duration::from_millis(200), ..server.settings() };
-    let bucket = bucket(settings).await;
+    let metrics = metrics();
+    let bucket = Bucket::open(settings, Clock::start(), metrics.clone()).await.expect("it opens");
+    let breaker = |state: &str| metrics.s3_breaker.with_label_values(&[state]).get();
+    let heads = |outcome: &str| metrics.s3_operations.with_label_values(&["head", outcome]).get();
     let store = S3Videos::new(bucket.clone());
+    let before = (bucket.state(), breaker("closed"), breaker("open"), heads("away"));
+    assert_eq!(before, (StoreState::Closed, 1, 0, 0));
     server.fail("HEAD", "recordings/", u32::MAX, Fault::Hangs);
     for _ in 0..10 {
         assert!(store.find(&key("any")).await.is_err());
@@ -581,6 +590,14 @@ async fn a_server_that_hangs_is_left_alone() {
     let asked = server.seen("HEAD", "recordings/");
     assert!(store.find(&key("any")).await.unwrap_err().to_string().contains("left alone"));
     assert_eq!(server.seen("HEAD", "recordings/"), asked);
+    assert_ne!(bucket.state(), StoreState::Closed);
+    assert_eq!(breaker("closed"), 0);
+    assert!(heads("away") >= 5 && heads("not_asked") > 0);
     server.mend();
     assert_eq!(until_ok(async || { store.find(&key("any")).await }).await, None);
+    assert_eq!((bucket.state(), breaker("closed"), breaker("open")), (StoreState::Closed, 1, 0));
+    assert!(heads("missing") > 0);
+    // As long as those took that it waited for, and nothing for what was not asked.
+    let took = metrics.s3_duration.with_label_values(&["head"]);
+    assert_eq!(took.get_sample_count(), ["ok", "away", "missing"].map(heads).iter().sum::<u64>());
 }

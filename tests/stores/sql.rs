@@ -11,12 +11,12 @@ use tempfile::TempDir;
 
 use crate::{
     catalog_suite::{self, filter, names, row},
-    id,
+    id, metrics,
     outbox_suite::{self, event},
 };
 
 async fn open(file: &Path) -> SqlCatalog {
-    SqlCatalog::open(&sqlite_url(file)).await.expect("it opens")
+    SqlCatalog::open(&sqlite_url(file), metrics()).await.expect("it opens")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,14 +154,14 @@ async fn what_is_no_database_is_said_and_left_alone() {
     let file = folder.path().join("letter.db");
     let letter = "Dear Ada, this is not a database. ".repeat(100);
     std::fs::write(&file, &letter).unwrap();
-    let error = SqlCatalog::open(&sqlite_url(&file)).await.expect_err("not a database");
+    let error = SqlCatalog::open(&sqlite_url(&file), metrics()).await.expect_err("not a database");
     assert!(!error.is_transient(), "{error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), letter);
 
     let url = sqlite_url(&folder.path().join("letter.db").join("below a file.db"));
-    assert!(SqlCatalog::open(&url).await.is_err());
-    assert!(SqlCatalog::open("mongodb://localhost/x").await.is_err());
-    assert!(SqlCatalog::open("").await.is_err());
+    assert!(SqlCatalog::open(&url, metrics()).await.is_err());
+    assert!(SqlCatalog::open("mongodb://localhost/x", metrics()).await.is_err());
+    assert!(SqlCatalog::open("", metrics()).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +170,7 @@ async fn two_nodes_may_make_the_same_database_at_once() {
     for round in 0..10 {
         let file = folder.path().join(format!("{round}.db"));
         let url = sqlite_url(&file);
-        let both = tokio::join!(SqlCatalog::open(&url), SqlCatalog::open(&url));
+        let both = tokio::join!(SqlCatalog::open(&url, metrics()), SqlCatalog::open(&url, metrics()));
         let (one, other) = (both.0.expect("opened"), both.1.expect("opened"));
         one.put(row("a", 1), vec![]).await.unwrap();
         assert!(other.get(&id("a")).await.unwrap().is_some());

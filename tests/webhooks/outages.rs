@@ -5,6 +5,7 @@ use greenroom::{
         catalog::{SqlCatalog, sqlite_url},
         ports::{Catalog as _, Outbox as _, OutboxEvent},
     },
+    metrics::Metrics,
     protocol::{Fence, RecordId},
 };
 use serde_json::json;
@@ -88,7 +89,7 @@ fn event(name: &str, at: &str) -> OutboxEvent {
 async fn what_nobody_took_for_days_is_tried_once_more_and_given_up() {
     let storage = tempfile::tempdir().unwrap();
     let database = storage.path().join("recordings.db");
-    let catalog = SqlCatalog::open(&sqlite_url(&database)).await.unwrap();
+    let catalog = SqlCatalog::open(&sqlite_url(&database), Metrics::new().unwrap()).await.unwrap();
     for old in [event("old", "2020-02-20T20:20:20Z"), event("new", "2999-01-01T00:00:00Z")] {
         catalog.delete(&old.record_id.clone(), vec![old]).await.unwrap();
     }

@@ -43,11 +43,14 @@ use super::{
     chance::chance,
     clock::Clock,
     ports::{
-        Catalog, CatalogError, CatalogFilter, CatalogPage, CatalogRow, DueBefore, OutboxEvent, PortFuture,
-        StoreState,
+        Catalog, CatalogError, CatalogFilter, CatalogPage, CatalogRow, DueBefore, Guarded, OutboxEvent,
+        PortFuture, StoreState,
     },
 };
-use crate::protocol::{RecordId, UserId};
+use crate::{
+    metrics::Metrics,
+    protocol::{RecordId, UserId},
+};
 
 /// Longest that anything asked of the catalog may take. Shorter than the breaker's patience with a try.
 const TIMEOUT: Duration = Duration::from_millis(4500);
@@ -61,6 +64,7 @@ pub struct SqlCatalog {
     writers: Arc<Semaphore>,
     breaker: Arc<Breaker>,
     clock: Clock,
+    metrics: Metrics,
 }
 
 impl SqlCatalog {
@@ -71,7 +75,7 @@ impl SqlCatalog {
     ///
     /// # Errors
     /// It is not ours or lets this node not in, or, of SQLite, cannot be opened.
-    pub async fn open(url: &str) -> Result<Self, CatalogError> {
+    pub async fn open(url: &str, metrics: Metrics) -> Result<Self, CatalogError> {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
         let database = Database::of(url).await?;
@@ -83,7 +87,9 @@ impl SqlCatalog {
             writers: Arc::new(Semaphore::new(writers)),
             breaker: Arc::default(),
             clock: Clock::start(),
+            metrics,
         };
+        catalog.breaker.show(&catalog.metrics.catalog_breaker);
         let ready = catalog.tables.ready();
         match kind {
             Kind::Sqlite => ready.await?,
@@ -95,12 +101,6 @@ impl SqlCatalog {
             },
         }
         Ok(catalog)
-    }
-
-    /// Whether the database answers.
-    #[must_use]
-    pub fn state(&self) -> StoreState {
-        self.breaker.state()
     }
 
     fn read<T: Send + 'static>(&self, work: impl Work<T>) -> PortFuture<Result<T, CatalogError>> {
@@ -132,6 +132,7 @@ impl SqlCatalog {
             Err(trouble) if trouble.is_the_servers() => self.breaker.failed(self.clock.now().mono, chance()),
             _ => self.breaker.succeeded(),
         }
+        self.breaker.show(&self.metrics.catalog_breaker);
         answer
     }
 
@@ -183,6 +184,12 @@ fn run<T: Send + 'static>(
         let answered = tokio::spawn(work).await;
         Ok(answered.map_err(|_| CatalogError::Unavailable("the node is ending".to_owned()))??)
     })
+}
+
+impl Guarded for SqlCatalog {
+    fn state(&self) -> StoreState {
+        self.breaker.state()
+    }
 }
 
 impl fmt::Debug for SqlCatalog {

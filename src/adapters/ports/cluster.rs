@@ -1,6 +1,9 @@
 //! What nodes share beside rooms: who is alive, and the way to each other.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 
@@ -94,7 +97,7 @@ pub enum BusError {
     Full,
 }
 
-/// What the health page says of the shared store.
+/// What metrics and the health page say of a store: the state of the breaker in front of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreState {
     /// It answers.
@@ -104,3 +107,27 @@ pub enum StoreState {
     /// It is tried again.
     HalfOpen,
 }
+
+impl StoreState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
+    /// In metrics and on the health page.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+/// A store with a breaker in front of it.
+pub trait Guarded: Send + Sync + 'static {
+    /// How the breaker stands.
+    fn state(&self) -> StoreState;
+}
+
+/// What a node stands on that has a breaker, by name.
+pub type Breakers = Vec<(&'static str, Arc<dyn Guarded>)>;

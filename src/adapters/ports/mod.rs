@@ -8,7 +8,7 @@ mod video;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
-    cluster::{Bus, BusError, BusLink, BusNews, Leases, StoreState},
+    cluster::{Breakers, Bus, BusError, BusLink, BusNews, Guarded, Leases, StoreState},
     outbox::{Outbox, OutboxEvent},
     recording::{
         ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Patience, StagedChunk, StoreError,

@@ -17,7 +17,7 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    adapters::ports::{Leases, PortFuture, RegistryError, StoreState},
+    adapters::ports::{Guarded as _, Leases, PortFuture, RegistryError, StoreState},
     domain::{
         cluster::{Beat, IndexEntry, Mine, Peer, Renewal},
         membership::Generation,

@@ -54,7 +54,7 @@ use super::{
     breaker::Breaker,
     chance::chance,
     clock::Clock,
-    ports::{PortFuture, RegistryError, StoreState},
+    ports::{Guarded, PortFuture, RegistryError, StoreState},
 };
 use crate::{metrics::Metrics, protocol::NodeRef};
 
@@ -137,14 +137,8 @@ impl RedisStore {
             runtime: Handle::current(),
             settings,
         };
-        store.show_state();
+        store.breaker.show(&store.metrics.redis_breaker);
         Ok(Arc::new(store))
-    }
-
-    /// Whether Redis answers.
-    #[must_use]
-    pub fn state(&self) -> StoreState {
-        self.breaker.state()
     }
 
     /// Asks, within the timeout, unless the store is left alone.
@@ -210,16 +204,7 @@ impl RedisStore {
             Some(_) | None => self.breaker.succeeded(),
         }
         self.metrics.redis_duration.with_label_values(&[command]).observe(took.as_secs_f64());
-        self.show_state();
-    }
-
-    fn show_state(&self) {
-        let now = self.breaker.state();
-        let states =
-            [(StoreState::Closed, "closed"), (StoreState::Open, "open"), (StoreState::HalfOpen, "half_open")];
-        for (state, name) in states {
-            self.metrics.redis_breaker.with_label_values(&[name]).set(i64::from(state == now));
-        }
+        self.breaker.show(&self.metrics.redis_breaker);
     }
 
     /// Whether this node may write now: when its lease ends by the server's clock, if that is known (C-3).
@@ -270,6 +255,12 @@ impl Question {
 
 impl What {
     async fn ask(&self, link: &mut Link) -> Result<Value, Trouble> {
+impl Guarded for RedisStore {
+    fn state(&self) -> StoreState {
+        self.breaker.state()
+    }
+}
+
         let answer = match self {
             Self::Command(command) => command.query_async(link).await,
             Self::Script(call) => call.invoke_async(link).await,

@@ -24,7 +24,15 @@ use super::{
     settings::{S3Settings, S3Unusable},
     trouble::Trouble,
 };
-use crate::adapters::{breaker::Breaker, chance::chance, clock::Clock, ports::StoreState};
+use crate::{
+    adapters::{
+        breaker::Breaker,
+        chance::chance,
+        clock::Clock,
+        ports::{Guarded, StoreState},
+    },
+    metrics::Metrics,
+};
 
 /// Objects that one request takes away.
 pub(super) const DELETED_AT_ONCE: usize = 1000;
@@ -39,6 +47,7 @@ pub struct Bucket {
     signer: AmazonS3,
     breaker: Breaker,
     clock: Clock,
+    metrics: Metrics,
     /// Set once the server was seen to obey conditions.
     conditions: OnceCell<()>,
 }
@@ -49,12 +58,14 @@ impl Bucket {
     ///
     /// # Errors
     /// Says what is wrong with the settings, the rights or the bucket.
-    pub async fn open(settings: S3Settings, clock: Clock) -> Result<Arc<Self>, S3Unusable> {
+    pub async fn open(settings: S3Settings, clock: Clock, metrics: Metrics) -> Result<Arc<Self>, S3Unusable> {
         settings.check()?;
         let (client, signer) = (settings.client()?, settings.signer()?);
         let desk = Desk::open().map_err(|error| S3Unusable(format!("no thread for the bucket: {error}")))?;
         let (breaker, conditions) = (Breaker::default(), OnceCell::new());
-        let bucket = Arc::new(Self { desk, client, signer, breaker, clock, conditions, settings });
+        breaker.show(&metrics.s3_breaker);
+        let bucket = Self { desk, client, signer, breaker, clock, metrics, conditions, settings };
+        let bucket = Arc::new(bucket);
         let looked = bucket.run(|bucket| async move { probe::access(&bucket).await });
         bucket.judge(looked.await)?;
         Ok(bucket)
@@ -103,12 +114,6 @@ impl Bucket {
         })
     }
 
-    /// Whether it answers.
-    #[must_use]
-    pub fn state(&self) -> StoreState {
-        self.breaker.state()
-    }
-
     /// An object by its name below the prefix.
     pub(super) fn key(&self, name: &str) -> Path {
         Path::from(self.with_prefix(name))
@@ -121,19 +126,33 @@ impl Bucket {
         }
     }
 
-    /// Does a request, unless the server is left alone.
-    async fn ask<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> Result<T, Trouble> {
-        if !self.breaker.admits(self.clock.now().mono) {
-            return Err(Trouble::NotAsked);
-        }
-        let answer = request.await.map_err(Trouble::from);
-        match &answer {
-            Err(trouble) if trouble.is_the_servers() => {
-                self.breaker.failed(self.clock.now().mono, chance());
-            }
-            _ => self.breaker.succeeded(),
-        }
+    /// Does a request, unless the server is left alone. `operation`: as metrics call it.
+    pub(super) async fn ask<T>(
+        &self,
+        operation: &'static str,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Trouble> {
+        let began = self.clock.now().mono;
+        let answer = if self.breaker.admits(began) {
+            request.await.map_err(Trouble::from)
+        } else {
+            Err(Trouble::NotAsked)
+        };
+        self.note(operation, began, answer.as_ref().err());
         answer
+    }
+
+    fn note(&self, operation: &'static str, began: Duration, trouble: Option<&Trouble>) {
+        let (now, outcome) = (self.clock.now().mono, trouble.map_or("ok", Trouble::outcome));
+        self.metrics.s3_operations.with_label_values(&[operation, outcome]).inc();
+        match trouble {
+            Some(Trouble::NotAsked) => return,
+            Some(trouble) if trouble.is_the_servers() => self.breaker.failed(now, chance()),
+            Some(_) | None => self.breaker.succeeded(),
+        }
+        let took = now.saturating_sub(began);
+        self.metrics.s3_duration.with_label_values(&[operation]).observe(took.as_secs_f64());
+        self.breaker.show(&self.metrics.s3_breaker);
     }
 
     /// Writes an object, in the place of whatever is there.
@@ -172,7 +191,7 @@ impl Bucket {
     ) -> Result<PutResult, Trouble> {
         let options = PutOptions { mode, attributes, ..PutOptions::default() };
         let key = self.key(name);
-        self.ask(self.client.put_opts(&key, bytes.into(), options)).await
+        self.ask("put", self.client.put_opts(&key, bytes.into(), options)).await
     }
 
     /// Begins an object that comes in parts.
@@ -183,15 +202,7 @@ impl Bucket {
     ) -> Result<Box<dyn object_store::MultipartUpload>, Trouble> {
         let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
         let key = self.key(name);
-        self.ask(self.client.put_multipart_opts(&key, options)).await
-    }
-
-    /// A part of it, or its end.
-    pub(super) async fn step<T>(
-        &self,
-        request: impl Future<Output = object_store::Result<T>>,
-    ) -> Result<T, Trouble> {
-        self.ask(request).await
+        self.ask("begin", self.client.put_multipart_opts(&key, options)).await
     }
 
     /// A whole object, or of one that is longer than this as much as shows it.
@@ -212,7 +223,7 @@ impl Bucket {
             }
             Ok((tag, expected, bytes))
         };
-        let (tag, expected, bytes) = self.ask(read).await?;
+        let (tag, expected, bytes) = self.ask("get", read).await?;
         if bytes.len() <= longest && bytes.len() as u64 != expected {
             return Err(Trouble::Away(format!("{name}: {} of {expected} bytes came", bytes.len())));
         }
@@ -222,13 +233,13 @@ impl Bucket {
     /// What is known of an object without reading it.
     pub(super) async fn look(&self, name: &str) -> Result<GetResult, Trouble> {
         let key = self.key(name);
-        self.ask(self.client.get_opts(&key, GetOptions { head: true, ..GetOptions::default() })).await
+        self.ask("head", self.client.get_opts(&key, GetOptions { head: true, ..GetOptions::default() })).await
     }
 
     /// Takes an object away. Nothing there is no error.
     pub(super) async fn delete(&self, name: &str) -> Result<(), Trouble> {
         let key = self.key(name);
-        match self.ask(self.client.delete(&key)).await {
+        match self.ask("delete", self.client.delete(&key)).await {
             Err(Trouble::Missing(_)) => Ok(()),
             done => done,
         }
@@ -237,7 +248,7 @@ impl Bucket {
     /// Takes many away, [`DELETED_AT_ONCE`] with each request.
     pub(super) async fn delete_all(&self, keys: Vec<Path>) -> Result<(), Trouble> {
         let keys = stream::iter(keys.into_iter().map(Ok)).boxed();
-        self.ask(self.client.delete_stream(keys).try_for_each(|_| async { Ok(()) })).await
+        self.ask("delete_many", self.client.delete_stream(keys).try_for_each(|_| async { Ok(()) })).await
     }
 
     /// Every object whose name begins so, in order of name and from after that one on, until `each` has enough.
@@ -253,7 +264,7 @@ impl Bucket {
         loop {
             let (offset, page_token_now) = (offset.clone(), page_token.take());
             let options = PaginatedListOptions { offset, page_token: page_token_now, ..Default::default() };
-            let page = self.ask(self.client.list_paginated(Some(&beginning), options)).await?;
+            let page = self.ask("list", self.client.list_paginated(Some(&beginning), options)).await?;
             for object in page.result.objects {
                 if each(object).is_break() {
                     return Ok(());
@@ -269,7 +280,7 @@ impl Bucket {
     /// The folders below that one, as far as objects' names have any; each name ends with that of the folder.
     pub(super) async fn folders(&self, below: &str) -> Result<Vec<Path>, Trouble> {
         let below = self.key(below);
-        let listed = self.ask(self.client.list_with_delimiter(Some(&below))).await?;
+        let listed = self.ask("list", self.client.list_with_delimiter(Some(&below))).await?;
         Ok(listed.common_prefixes)
     }
 
@@ -284,6 +295,12 @@ impl Bucket {
     pub(super) async fn now(&self) -> Result<SystemTime, Trouble> {
         self.put(CLOCK, Bytes::new(), Attributes::new()).await?;
         Ok(self.look(CLOCK).await?.meta.last_modified.into())
+    }
+}
+
+impl Guarded for Bucket {
+    fn state(&self) -> StoreState {
+        self.breaker.state()
     }
 }
 

@@ -44,6 +44,21 @@ impl Trouble {
         matches!(self, Self::Away(_))
     }
 
+    /// As metrics call it.
+    pub const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Away(_) => "away",
+            Self::NotAsked => "not_asked",
+            Self::Missing(_) => "missing",
+            Self::Taken(_) => "taken",
+            Self::Busy(_) => "busy",
+            Self::Full(_) => "full",
+            Self::Refused(_) => "refused",
+            Self::Unsuitable(_) => "unsuitable",
+            Self::Unexpected(_) => "unexpected",
+        }
+    }
+
     /// Whether it may be over without anybody's doing.
     pub const fn may_pass(&self) -> bool {
         matches!(self, Self::Away(_) | Self::NotAsked)

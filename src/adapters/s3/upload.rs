@@ -115,13 +115,14 @@ impl Upload {
             if under_way.len() == PARTS_AT_ONCE {
                 under_way.next().await.transpose()?;
             }
-            under_way.push(self.bucket.step(upload.put_part(PutPayload::from(part))));
+            under_way.push(self.bucket.ask("part", upload.put_part(PutPayload::from(part))));
         }
         while let Some(sent) = under_way.next().await {
             sent?;
         }
         prove(parts.read(), self.proof)?;
-        match self.bucket.step(upload.complete()).await {
+        crash::point("bucket.sent");
+        match self.bucket.ask("complete", upload.complete()).await {
             Ok(done) => Ok(done.e_tag),
             // The answer may have been lost: then there is no such upload any more, but the object.
             Err(Trouble::Missing(_)) if self.is_stored(&self.bucket.look(&self.name).await?) => Ok(None),
