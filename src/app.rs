@@ -139,6 +139,8 @@ impl App {
             metrics: &metrics,
         }
         .start(&recorders)?;
+        let (told, rules) = (intake_links(&supervisor), stores::rules(config));
+        let intake = Intake::new(&recording, (accounts, gates), told, rules, metrics.clone());
         let draining = Arc::new(AtomicBool::new(false));
         let state = HttpState {
             node,
@@ -153,17 +155,14 @@ impl App {
             list: rooms.clone().recipient(),
             show: rooms.clone().recipient(),
             show_all: rooms.clone().recipient(),
-            recording: recording_link(
-                &supervisor,
-                Intake::new(&recording, accounts, gates, intake_links(&supervisor), metrics.clone()),
-            ),
+            recording: recording_link(&supervisor, intake),
             recordings: supervisor.clone().recipient(),
             count_recordings: supervisor.clone().recipient(),
             delete_recording: supervisor.clone().recipient(),
             merges: worker.recipient(),
             catalog: recording.catalog,
-            breakers: Arc::new(breakers),
             videos: recording.videos,
+            breakers: Arc::new(breakers),
             api_base_url: Arc::from(config.recording.rules.api_base_url.as_str()),
             uploads: Arc::new(Semaphore::new(limits::UPLOADS_BYTES_MAX)),
             metrics,

@@ -35,6 +35,14 @@ use crate::{
 /// Which operations get no answer.
 type Away = Box<dyn Fn(&str) -> bool + Send>;
 
+/// Rules that are in nobody's way.
+pub const RULES: RecordingRules = RecordingRules {
+    grace: Duration::from_secs(60),
+    lease: Duration::from_secs(60),
+    bytes_max: u64::MAX,
+    duration_max: Duration::MAX,
+};
+
 /// A ledger in memory that does not answer what it is told not to, and counts what it is asked.
 pub struct FlakyLedger {
     inner: MemoryLedger,
@@ -44,13 +52,7 @@ pub struct FlakyLedger {
 
 impl FlakyLedger {
     fn new() -> Self {
-        let rules = RecordingRules {
-            grace: Duration::from_secs(60),
-            lease: Duration::from_secs(60),
-            bytes_max: u64::MAX,
-            duration_max: Duration::MAX,
-        };
-        let inner = MemoryLedger::new(NodeId::parse("node").expect("valid"), Clock::start(), rules);
+        let inner = MemoryLedger::new(NodeId::parse("node").expect("valid"), Clock::start(), RULES);
         Self { inner, away: Mutex::new(Box::new(|_| false)), asked: Mutex::default() }
     }
 
@@ -87,6 +89,10 @@ macro_rules! as_is {
 }
 
 impl Ledger for FlakyLedger {
+    fn known_now_ms(&self) -> Option<u64> {
+        self.inner.known_now_ms()
+    }
+
     as_is! {
         now_ms() -> u64;
         open(manifest: Manifest, owner_max: u32) -> Result<Attached, Refusal>;

@@ -32,7 +32,7 @@ use crate::{
             ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, StagedChunk, StoreError,
         },
     },
-    domain::recording::{Noted, Placed},
+    domain::recording::{Noted, Placed, RecordingRules},
     metrics::{Metrics, gauge},
     protocol::{
         Code, RecordId, Refusal, UploadToken,
@@ -53,6 +53,7 @@ pub struct Intake {
     gates: ChunkGates,
     tell: IntakeLinks,
     heads: Heads,
+    rules: RecordingRules,
     budget: Arc<Semaphore>,
     metrics: Metrics,
 }
@@ -72,13 +73,13 @@ enum Outcome {
 }
 
 impl Intake {
-    /// An intake into this store and this ledger.
+    /// An intake into this store and this ledger, which goes by these rules.
     #[must_use]
     pub fn new(
         ports: &RecordingPorts,
-        accounts: Accounts,
-        gates: ChunkGates,
+        (accounts, gates): (Accounts, ChunkGates),
         tell: IntakeLinks,
+        rules: RecordingRules,
         metrics: Metrics,
     ) -> Self {
         let (chunks, ledger) = (ports.chunks.clone(), ports.ledger.clone());
@@ -89,6 +90,7 @@ impl Intake {
             gates,
             tell,
             heads: Heads::default(),
+            rules,
             budget: Arc::new(Semaphore::new(limits::INTAKE_BYTES_MAX)),
             metrics,
         }
@@ -205,7 +207,11 @@ impl Intake {
         let may_begin = chunk.check_first().is_ok();
         let asked = self.accounts.ask(id, |ledger| ledger.place(token.clone(), index, mark, may_begin));
         let placed = match asked.await {
-            Ok(placed) => placed?,
+            Ok(placed) => {
+                // What comes by way of the ledger is not counted there.
+                self.heads.forget(id);
+                placed?
+            }
             Err(_) => return self.take_away(token, index, chunk).await,
         };
         if placed == Placed::Duplicate {

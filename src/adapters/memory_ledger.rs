@@ -82,6 +82,10 @@ impl Ledger for MemoryLedger {
         at_once(self.clock.steady_ms())
     }
 
+    fn known_now_ms(&self) -> Option<u64> {
+        Some(self.clock.steady_ms())
+    }
+
     fn open(
         &self,
         manifest: Manifest,

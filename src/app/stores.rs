@@ -100,15 +100,19 @@ fn videos(settings: &RecordingSettings, bucket: Option<&Arc<Bucket>>) -> anyhow:
     })
 }
 
-fn ledger(config: &Config, redis: Option<&Arc<RedisStore>>, clock: Clock) -> Arc<dyn Ledger> {
+/// What accounts go by.
+pub(super) fn rules(config: &Config) -> RecordingRules {
     let settings = &config.recording;
-    let rules = RecordingRules {
+    RecordingRules {
         grace: settings.rules.grace,
         lease: config.cluster.as_ref().map_or(LEASE_ALONE, |cluster| cluster.lease),
         bytes_max: settings.bytes_max,
         duration_max: settings.duration_max,
-    };
-    let node = config.node_id.clone();
+    }
+}
+
+fn ledger(config: &Config, redis: Option<&Arc<RedisStore>>, clock: Clock) -> Arc<dyn Ledger> {
+    let (node, rules) = (config.node_id.clone(), rules(config));
     match redis {
         Some(redis) => Arc::new(RedisLedger::new(redis.clone(), node, rules)),
         None => Arc::new(MemoryLedger::new(node, clock, rules)),

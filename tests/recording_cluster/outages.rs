@@ -167,6 +167,38 @@ async fn while_redis_is_away_chunks_with_a_place_are_taken_and_the_others_wait()
     assert_eq!(status(cluster.address(1), "indexed").await["chunks"], 12);
 }
 
+/// What a node takes without Redis is bounded as what it takes with it.
+#[tokio::test]
+async fn a_recording_is_bounded_while_redis_is_away() {
+    if !Redis::is_here() {
+        return;
+    }
+    let chunks = cut(webm(), 6, 329);
+    let most: usize = chunks[..4].iter().map(Vec::len).sum();
+    let bytes = format!("--max-recording-bytes={most}");
+    let flags = [&FLAGS[..], &[bytes.as_str(), "--max-recording-duration=6s"]].concat();
+    let mut cluster = Cluster::sharing(2, &flags).await;
+    let (large, _) = Upload::start(cluster.address(0), json!({ "recordId": "large" })).await;
+    let (long, _) = Upload::start(cluster.address(1), json!({ "recordId": "long" })).await;
+    assert_eq!(large.put(0, &chunks[0]).await.status, 200);
+    assert_eq!(long.put(0, &chunks[0]).await.status, 200);
+    cluster.redis_mut().kill();
+    let mut index = 0;
+    eventually("its time is over", async || {
+        index += 1;
+        let answer = long.put(index, b"x").await;
+        if answer.status == 200 {
+            return None;
+        }
+        assert_eq!(answer.refusal(), (409, "recording_too_long".into()));
+        Some(())
+    })
+    .await;
+    let refused = large.put(1, &chunks.concat()).await.refusal();
+    assert_eq!(refused, (413, "recording_too_large".into()));
+    assert_eq!(large.put(0, &chunks[0]).await.status, 200, "what is stored is acknowledged again");
+}
+
 /// Redis is restarted with what it had some time ago: what happened since is unknown to it.
 #[tokio::test]
 async fn a_redis_that_goes_back_in_time_learns_what_has_happened_since() {

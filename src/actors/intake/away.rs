@@ -1,8 +1,8 @@
 //! Chunks that come while the ledger is away.
 //!
 //! A chunk with a place of its own needs no counter: the chunk store takes each place once, whoever comes (L-2), so it can
-//! be stored and acknowledged. What the ledger would have refused is looked up in the chunk store itself. The account is
-//! made whole from there when the ledger is back, by this node, or by whoever needs it first.
+//! be stored and acknowledged. What the ledger would have refused is looked up in the chunk store itself, by the same rules:
+//! what other nodes take meanwhile is seen only now and then. The account is made whole from there when the ledger is back, by this node, or by whoever needs it first.
 
 use std::{
     collections::HashMap,
@@ -15,11 +15,11 @@ use crate::{
         mailbox::{Mailbox, post},
         messages::ChunksUnnoted,
     },
-    adapters::ports::Committed,
-    domain::recording::Manifest,
+    adapters::ports::{Committed, StoredChunk},
+    domain::recording::{Manifest, Placed},
     protocol::{
         Code, RecordId, Refusal, UploadToken,
-        chunk::{Chunk, ChunkIndex},
+        chunk::{Chunk, ChunkIndex, ChunkMark},
         limits,
     },
 };
@@ -38,9 +38,19 @@ struct Head {
     next: u32,
     /// Chunks stored.
     chunks: u32,
+    /// Bytes stored.
+    bytes: u64,
 }
 
 impl Head {
+    fn of(stored: &[StoredChunk]) -> Self {
+        Self {
+            next: stored.last().map_or(0, |chunk| chunk.index.get() + 1),
+            chunks: u32::try_from(stored.len()).unwrap_or(u32::MAX),
+            bytes: stored.iter().map(|chunk| u64::from(chunk.mark.length)).sum(),
+        }
+    }
+
     /// Whether a chunk at this place leaves no more missing than an account may bear.
     fn allows(self, index: ChunkIndex) -> bool {
         let ahead = index.get().saturating_sub(self.next);
@@ -54,8 +64,13 @@ impl Heads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn allow(&self, id: &RecordId, index: ChunkIndex) -> bool {
-        self.known().get(id).is_some_and(|head| head.allows(index))
+    fn get(&self, id: &RecordId) -> Option<Head> {
+        self.known().get(id).copied()
+    }
+
+    /// The ledger is there, and counts again.
+    pub(super) fn forget(&self, id: &RecordId) {
+        self.known().remove(id);
     }
 
     fn learn(&self, id: &RecordId, head: Head) {
@@ -66,10 +81,11 @@ impl Heads {
         known.insert(id.clone(), head);
     }
 
-    fn stored(&self, id: &RecordId, index: ChunkIndex) {
+    fn stored(&self, id: &RecordId, index: ChunkIndex, mark: ChunkMark) {
         if let Some(head) = self.known().get_mut(id) {
             head.next = head.next.max(index.get() + 1);
             head.chunks += 1;
+            head.bytes += u64::from(mark.length);
         }
     }
 }
@@ -83,11 +99,14 @@ impl Intake {
         chunk: Chunk,
     ) -> Result<Outcome, Refusal> {
         let (id, mark) = (token.record_id(), chunk.mark);
-        self.check_away(token, index, &chunk).await?;
+        if self.place_away(token, index, &chunk).await? == Placed::Duplicate {
+            self.tell_unnoted(id)?;
+            return Ok(Outcome::Duplicate(index));
+        }
         let staged = self.stage(id, &chunk).await?;
         let outcome = match self.store_said("commit", staged.commit(index, mark).await)? {
             Committed::Stored => {
-                self.heads.stored(id, index);
+                self.heads.stored(id, index, mark);
                 Outcome::Stored(index)
             }
             Committed::Taken(stored) if stored.same_bytes(&mark) => Outcome::Duplicate(index),
@@ -104,29 +123,44 @@ impl Intake {
         if manifest.token.matches(&token.digest()) { Ok(manifest) } else { Err(Code::Unauthorised.into()) }
     }
 
-    async fn check_away(&self, token: &UploadToken, index: ChunkIndex, chunk: &Chunk) -> Result<(), Refusal> {
+    /// What the ledger would say of a chunk's place, as far as the chunk store can tell.
+    async fn place_away(
+        &self,
+        token: &UploadToken,
+        index: ChunkIndex,
+        chunk: &Chunk,
+    ) -> Result<Placed, Refusal> {
         let id = token.record_id();
         let manifest = self.authorise_away(token).await?;
-        if manifest.stopped {
-            return Err(Code::RecordingStopped.into());
+        // By what is remembered a chunk may come, but is not refused: other nodes may know better.
+        if self.heads.get(id).is_some_and(|head| self.may_come(&manifest, head, index, chunk).is_ok()) {
+            return Ok(Placed::New);
         }
+        let stored = self.store_said("list", self.chunks.list(id).await)?;
+        if let Some(there) = stored.iter().find(|there| there.index == index) {
+            let is_same = there.mark.same_bytes(&chunk.mark);
+            return if is_same { Ok(Placed::Duplicate) } else { Err(Code::Conflict.into()) };
+        }
+        let head = Head::of(&stored);
+        self.heads.learn(id, head);
+        self.may_come(&manifest, head, index, chunk).map(|()| Placed::New)
+    }
+
+    fn may_come(
+        &self,
+        manifest: &Manifest,
+        head: Head,
+        index: ChunkIndex,
+        chunk: &Chunk,
+    ) -> Result<(), Refusal> {
+        // A node that has never heard the ledger's clock does not know how long the recording is.
+        let now_ms = self.ledger.known_now_ms().unwrap_or(manifest.started_ms);
+        self.rules.take_chunk(manifest, head.bytes, chunk.mark.length, now_ms)?;
         if index.get() == 0 {
             chunk.check_first()?;
         }
         let end = manifest.announced.unwrap_or(limits::CHUNKS_MAX);
-        // What is remembered may be of an outage before, and other nodes have stored what is not remembered here.
-        if index.get() >= end || !(self.heads.allow(id, index) || self.look(id).await?.allows(index)) {
-            return Err(Code::IndexOutOfRange.into());
-        }
-        Ok(())
-    }
-
-    async fn look(&self, id: &RecordId) -> Result<Head, Refusal> {
-        let stored = self.store_said("list", self.chunks.list(id).await)?;
-        let next = stored.last().map_or(0, |chunk| chunk.index.get() + 1);
-        let head = Head { next, chunks: u32::try_from(stored.len()).unwrap_or(u32::MAX) };
-        self.heads.learn(id, head);
-        Ok(head)
+        if index.get() < end && head.allows(index) { Ok(()) } else { Err(Code::IndexOutOfRange.into()) }
     }
 
     /// The account follows when the ledger is back. Nobody is told of a chunk for which that is not certain.

@@ -7,7 +7,7 @@ use actix::{Actor, ActorContext as _, Addr, Context, Handler, Message};
 
 use super::*;
 use crate::{
-    actors::accounts::kit::{HEAD, Stores, chunk, manifest, place, token},
+    actors::accounts::kit::{HEAD, RULES, Stores, chunk, manifest, place, token},
     adapters::{
         ffmpeg::{FfmpegConfig, FfmpegMerger},
         video_store::FolderVideos,
@@ -67,6 +67,10 @@ async fn until(is_so: impl Fn() -> bool) {
 
 /// An intake into these stores, and who is told.
 fn intake(stores: &Stores) -> (Intake, Told, Addr<Told>) {
+    intake_by(RULES, stores)
+}
+
+fn intake_by(rules: RecordingRules, stores: &Stores) -> (Intake, Told, Addr<Told>) {
     let program = || "nothing".into();
     let time_limit = Duration::from_secs(1);
     let merger = FfmpegMerger::new(FfmpegConfig { ffmpeg: program(), ffprobe: program(), time_limit });
@@ -83,7 +87,7 @@ fn intake(stores: &Stores) -> (Intake, Told, Addr<Told>) {
     let tell =
         IntakeLinks { went_on: supervisor.clone().recipient(), unnoted: supervisor.clone().recipient() };
     let metrics = Metrics::new().expect("valid");
-    let intake = Intake::new(&ports, stores.accounts(), ChunkGates::default(), tell, metrics);
+    let intake = Intake::new(&ports, (stores.accounts(), ChunkGates::default()), tell, rules, metrics);
     (intake, told, supervisor)
 }
 
@@ -199,6 +203,44 @@ async fn what_came_since_the_outage_before_or_by_way_of_another_node_counts() {
     }
     let farthest = 5 + limits::CHUNKS_MISSING_MAX;
     assert_eq!(take(&intake, Some(farthest), b"in the second").await, Ok(farthest));
+}
+
+#[actix::test]
+async fn a_recording_grows_no_larger_than_it_may_while_the_ledger_is_away() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let rules = RecordingRules { bytes_max: HEAD.len() as u64 + 9, ..RULES };
+    let (intake, _, _supervisor) = intake_by(rules, &stores);
+    stores.ledger.away_for(|_| true);
+    assert_eq!(take(&intake, Some(1), b"one").await, Ok(1));
+    assert_eq!(refused(&intake, Some(2), b"too much").await, Code::RecordingTooLarge);
+    assert_eq!(take(&intake, Some(2), b"two").await, Ok(2), "a smaller one fits");
+
+    // What comes by way of the ledger meanwhile counts in the next outage.
+    stores.ledger.away_for(|_| false);
+    assert_eq!(take(&intake, Some(3), b"end").await, Ok(3));
+    stores.ledger.away_for(|_| true);
+    assert_eq!(refused(&intake, Some(4), b"x").await, Code::RecordingTooLarge);
+    // What is stored is acknowledged again, as ever.
+    assert_eq!(take(&intake, Some(2), b"two").await, Ok(2));
+    assert_eq!(refused(&intake, Some(2), b"TWO").await, Code::Conflict);
+    assert_eq!(stored(&stores).await, [0, 1, 2, 3]);
+}
+
+#[actix::test]
+async fn a_recording_grows_no_longer_than_it_may_while_the_ledger_is_away() {
+    let stores = Stores::open().await;
+    let started_ms = stores.ledger.known_now_ms().expect("it has a clock");
+    stores.stored(&Manifest { started_ms, ..manifest("talk") }, &[HEAD]).await;
+    stores.ledger.away_for(|_| true);
+    let hour = RecordingRules { duration_max: Duration::from_secs(3600), ..RULES };
+    let (intake, _, _supervisor) = intake_by(hour, &stores);
+    assert_eq!(take(&intake, Some(1), b"in time").await, Ok(1));
+
+    let nothing = RecordingRules { duration_max: Duration::ZERO, ..RULES };
+    let (intake, _, _supervisor) = intake_by(nothing, &stores);
+    assert_eq!(refused(&intake, Some(2), b"too late").await, Code::RecordingTooLong);
+    assert_eq!(take(&intake, Some(1), b"in time").await, Ok(1), "it is stored");
 }
 
 /// Who could not be told of it would never have it noted.

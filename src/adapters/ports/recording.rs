@@ -139,6 +139,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// The time of its clock. Unit: Unix milliseconds.
     fn now_ms(&self) -> PortFuture<Result<u64, LedgerError>>;
 
+    /// The same without asking: as far as this node knows, by what it heard last and its own monotonic clock. `None`: it never
+    /// heard.
+    fn known_now_ms(&self) -> Option<u64>;
+
     /// Opens an account for a new recording, unless its owner has `owner_max` of them that still record.
     fn open(
         &self,

@@ -135,6 +135,7 @@ async fn beat(
     });
     let answer = store.ask(By::Leases, question).await?;
     let (now_ms, before, ends, leases): (u64, String, String, Vec<String>) = from_redis_value(answer)?;
+    store.tells_time(now_ms);
     let mine = match score(&before) {
         None => Mine::Absent,
         Some(before) if before <= now_ms => Mine::RunOut,

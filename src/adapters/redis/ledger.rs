@@ -152,6 +152,10 @@ impl Ledger for RedisLedger {
         self.run(|work| async move { work.now_ms().await })
     }
 
+    fn known_now_ms(&self) -> Option<u64> {
+        self.work.store.known_time_ms()
+    }
+
     fn open(
         &self,
         manifest: Manifest,

@@ -71,6 +71,8 @@ pub struct RedisStore {
     chunks: Seat,
     breaker: Breaker,
     lease: Mutex<Lease>,
+    /// What its clock said last (Unix ms), and when that was.
+    told_time: Mutex<Option<(u64, Instant)>>,
     clock: Clock,
     metrics: Metrics,
     runtime: Handle,
@@ -132,6 +134,7 @@ impl RedisStore {
             chunks: Seat::new(&RedisSettings { timeout: settings.chunk_timeout(), ..settings.clone() })?,
             breaker: Breaker::default(),
             lease: Mutex::default(),
+            told_time: Mutex::default(),
             clock,
             metrics,
             runtime: Handle::current(),
@@ -219,6 +222,22 @@ impl RedisStore {
         Ok(ends.map_or(0, |(_, ends_ms)| *ends_ms))
     }
 
+    /// Its clock says this now.
+    fn tells_time(&self, now_ms: u64) {
+        *self.told_time() = Some((now_ms, Instant::now()));
+    }
+
+    /// The time of its clock as far as it is known without asking; `None`: it never said. Unit: Unix ms.
+    fn known_time_ms(&self) -> Option<u64> {
+        let (then_ms, then) = (*self.told_time())?;
+        Some(then_ms.saturating_add(u64::try_from(then.elapsed().as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    fn told_time(&self) -> MutexGuard<'_, Option<(u64, Instant)>> {
+        // Only whole values are put in.
+        self.told_time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lease(&self) -> MutexGuard<'_, Lease> {
         // Only whole values are put in.
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
@@ -233,6 +252,12 @@ impl RedisStore {
         Box::pin(async move {
             work.await.unwrap_or_else(|_| Err(RegistryError::Unavailable("the node stops".to_owned())))
         })
+    }
+}
+
+impl Guarded for RedisStore {
+    fn state(&self) -> StoreState {
+        self.breaker.state()
     }
 }
 
@@ -255,12 +280,6 @@ impl Question {
 
 impl What {
     async fn ask(&self, link: &mut Link) -> Result<Value, Trouble> {
-impl Guarded for RedisStore {
-    fn state(&self) -> StoreState {
-        self.breaker.state()
-    }
-}
-
         let answer = match self {
             Self::Command(command) => command.query_async(link).await,
             Self::Script(call) => call.invoke_async(link).await,

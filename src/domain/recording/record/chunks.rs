@@ -2,13 +2,39 @@
 
 use uuid::Uuid;
 
-use super::{Given, NUMBER_TERM_MS, Noted, Placed, RecordingRecord, RecordingRules, after};
+use super::{Given, Manifest, NUMBER_TERM_MS, Noted, Placed, RecordingRecord, RecordingRules, after};
 use crate::protocol::{
     Code, Refusal, UploadToken,
     chunk::{ChunkIndex, ChunkMark},
     limits,
     recorder::RecordingState,
 };
+
+impl RecordingRules {
+    /// Whether a recording with so many bytes takes a chunk of this length now.
+    ///
+    /// # Errors
+    /// [`Code::RecordingStopped`], [`Code::RecordingTooLarge`], [`Code::RecordingTooLong`].
+    pub fn take_chunk(
+        &self,
+        manifest: &Manifest,
+        bytes: u64,
+        length: u32,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        // One whose recorder vanished goes on when a chunk comes: nobody has said that it is over.
+        if manifest.stopped {
+            return Err(Code::RecordingStopped.into());
+        }
+        if bytes.saturating_add(length.into()) > self.bytes_max {
+            return Err(Code::RecordingTooLarge.into());
+        }
+        if now_ms >= after(manifest.started_ms, self.duration_max) {
+            return Err(Code::RecordingTooLong.into());
+        }
+        Ok(())
+    }
+}
 
 impl RecordingRecord {
     /// Whether a chunk of this length may come at all, before anything of it is stored.
@@ -181,17 +207,7 @@ impl RecordingRecord {
     }
 
     fn takes_chunk(&self, length: u32, now_ms: u64, rules: RecordingRules) -> Result<(), Refusal> {
-        // One whose recorder vanished goes on when a chunk comes: nobody has said that it is over.
-        if self.manifest.stopped {
-            return Err(Code::RecordingStopped.into());
-        }
-        if self.bytes.saturating_add(length.into()) > rules.bytes_max {
-            return Err(Code::RecordingTooLarge.into());
-        }
-        if now_ms >= after(self.manifest.started_ms, rules.duration_max) {
-            return Err(Code::RecordingTooLong.into());
-        }
-        Ok(())
+        rules.take_chunk(&self.manifest, self.bytes, length, now_ms)
     }
 
     pub(super) fn insert(&mut self, index: ChunkIndex, mark: ChunkMark) {
