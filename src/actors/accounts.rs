@@ -158,6 +158,21 @@ impl Accounts {
         Ok(true)
     }
 
+    /// Closes the account of a recording that was deleted: a ledger that has gone back in time has it again, and nothing can
+    /// be added to it any more. Whether it was one.
+    pub async fn close_deleted(&self, id: &RecordId) -> bool {
+        if !matches!(self.chunks.manifest(id).await, Ok(None)) {
+            return false;
+        }
+        let Ok(Some(view)) = self.ledger.show(id).await else { return false };
+        let Manifest { started_ms, token, .. } = view.manifest;
+        if !matches!(self.catalog.was_deleted(id, started_ms).await, Ok(true)) {
+            return false;
+        }
+        warn!(recording = %id, "a recording that was deleted had an account again");
+        matches!(self.ledger.close(id, Some(token)).await, Ok(Some(_)))
+    }
+
     /// Chunks that an operator keeps longer than a recording can be taken up again belong to no account.
     async fn is_forgotten(&self, manifest: &Manifest) -> Result<bool, LedgerError> {
         match manifest.keep_until_ms {

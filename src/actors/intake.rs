@@ -292,7 +292,11 @@ impl Intake {
     }
 
     async fn stage(&self, id: &RecordId, chunk: &Chunk) -> Result<Box<dyn StagedChunk>, Refusal> {
-        self.store_said("stage", self.chunks.stage(id, chunk.payload.clone()).await)
+        let staged = self.store_said("stage", self.chunks.stage(id, chunk.payload.clone()).await);
+        match staged {
+            Err(_) if self.accounts.close_deleted(id).await => Err(Code::RecordingUnknown.into()),
+            staged => staged,
+        }
     }
 
     async fn note(

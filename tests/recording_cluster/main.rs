@@ -23,6 +23,7 @@ mod deaths;
 mod gate;
 mod outages;
 mod recorders;
+mod rollbacks;
 mod rooms;
 mod storage;
 mod stores;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::future::{BoxFuture, join_all};
 use greenroom::{
-    adapters::ports::{Catalog, CatalogCursor, CatalogFilter, CatalogRow, DueBefore},
+    adapters::ports::{Catalog, CatalogCursor, CatalogFilter, CatalogRow, Deletion, DueBefore},
     domain::recording::VideoFacts,
     protocol::{
         Fence, RoomName, UserId,
@@ -27,6 +27,8 @@ pub async fn suite(open: Open<'_>) {
     filters_combine(open).await;
     search_takes_words_as_they_are(open).await;
     deletes(open).await;
+    remembers_what_was_deleted(open).await;
+    what_is_ready_stays_ready(open).await;
     adds_up_what_an_owner_has(open).await;
     finds_what_may_go(open).await;
     takes_many_writers(open).await;
@@ -210,7 +212,7 @@ async fn pages_while_others_write(open: Open<'_>) {
         seen.extend(page.rows.iter().map(|row| row.record_id.to_string()));
         // One before the page, one whose page has passed, and one that was seen is gone.
         catalog.put(row(&format!("newer-{turn}"), 1000 + turn), vec![]).await.unwrap();
-        catalog.delete(&id(&seen[0]), vec![]).await.unwrap();
+        catalog.delete(Deletion::of(id(&seen[0]), 1), vec![]).await.unwrap();
         after = page.next;
         if after.is_none() {
             break;
@@ -315,11 +317,56 @@ async fn deletes(open: Open<'_>) {
         catalog.put(full(name), vec![]).await.unwrap();
     }
     for _ in 0..2 {
-        catalog.delete(&id("goes"), vec![]).await.expect("nothing there is no error");
+        catalog.delete(Deletion::of(id("goes"), 1), vec![]).await.expect("nothing there is no error");
     }
     assert_eq!(catalog.get(&id("goes")).await.unwrap(), None);
     assert_eq!(names(&*catalog, filter(5)).await, ["stays"]);
     assert!(catalog.put(row("goes", 1), vec![]).await.unwrap(), "an older version: there is no row any more");
+}
+
+/// Whoever has not heard that a recording was deleted does not bring it back.
+async fn remembers_what_was_deleted(open: Open<'_>) {
+    let (catalog, other) = (open("deleted").await, open("deleted").await);
+    let late = CatalogRow { version: 3, fence: Fence(9), ..row("talk", 5) };
+    catalog.put(row("talk", 5), vec![]).await.unwrap();
+    assert!(!catalog.was_deleted(&id("talk"), 5).await.unwrap());
+    for at_ms in [100, 200] {
+        catalog.delete(Deletion::of(id("talk"), at_ms), vec![]).await.unwrap();
+    }
+    assert!(other.was_deleted(&id("talk"), 5).await.unwrap());
+    assert!(!other.put(late.clone(), vec![]).await.unwrap());
+    assert_eq!(other.get(&id("talk")).await.unwrap(), None);
+    // Its row was not written yet, when another node deleted it.
+    let unwritten = BTreeSet::from([7]);
+    catalog.delete(Deletion { started_ms: unwritten, ..Deletion::of(id("new"), 100) }, vec![]).await.unwrap();
+    assert!(!other.put(row("new", 7), vec![]).await.unwrap());
+    // The next one of its name is another, and is left alone by what comes late of the first.
+    assert!(!other.was_deleted(&id("talk"), 6).await.unwrap());
+    assert!(other.put(row("talk", 6), vec![]).await.unwrap());
+    assert!(!catalog.put(late.clone(), vec![]).await.unwrap());
+    assert_eq!(other.get(&id("talk")).await.unwrap(), Some(row("talk", 6)));
+
+    catalog.forget_deleted(100).await.unwrap();
+    assert!(other.was_deleted(&id("talk"), 5).await.unwrap());
+    catalog.forget_deleted(101).await.unwrap();
+    assert!(!other.was_deleted(&id("talk"), 5).await.unwrap());
+    assert!(other.put(late, vec![]).await.unwrap());
+}
+
+/// A ledger that has gone back in time says of a recording whose video is there that it is being made.
+async fn what_is_ready_stays_ready(open: Open<'_>) {
+    let catalog = open("ready").await;
+    let ready = CatalogRow { fence: Fence(4), ..full("talk") };
+    catalog.put(ready.clone(), vec![]).await.unwrap();
+    for state in [RecordingState::Recording, RecordingState::Finalising, RecordingState::Failed] {
+        let lost = CatalogRow { state, video: None, fence: Fence(5), ..ready.clone() };
+        assert!(!catalog.put(lost, vec![]).await.unwrap(), "{state:?}");
+    }
+    assert_eq!(catalog.get(&id("talk")).await.unwrap(), Some(ready.clone()));
+    let better = CatalogRow { chunks: 7, fence: Fence(6), ..ready.clone() };
+    assert!(catalog.put(better.clone(), vec![]).await.unwrap());
+    let again = CatalogRow { state: RecordingState::Recording, version: better.version + 1, ..better };
+    assert!(catalog.put(again, vec![]).await.unwrap(), "its recorder has come back");
 }
 
 async fn adds_up_what_an_owner_has(open: Open<'_>) {
@@ -341,7 +388,7 @@ async fn adds_up_what_an_owner_has(open: Open<'_>) {
         catalog.put(row, vec![]).await.unwrap();
     }
     assert_eq!(catalog.owner_bytes(&ada).await.unwrap(), (1 << 40) + 7);
-    catalog.delete(&id("one"), vec![]).await.unwrap();
+    catalog.delete(Deletion::of(id("one"), 1), vec![]).await.unwrap();
     assert_eq!(catalog.owner_bytes(&ada).await.unwrap(), 7);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use greenroom::adapters::{
     catalog::SqlCatalog,
-    ports::{Catalog, CatalogError, Guarded as _, Outbox, StoreState},
+    ports::{Catalog, CatalogError, Deletion, Guarded as _, Outbox, StoreState},
 };
 use sqlx::{Connection as _, PgConnection, Row as _};
 
@@ -67,7 +67,10 @@ async fn the_outbox_on_postgresql_does_what_every_outbox_must() {
     server.run("suites", "DROP TABLE half.outbox").await;
     let error = catalog.put(row("half", 1), vec![event("half", 1, 0)]).await.expect_err("nowhere to wait");
     assert!(!error.is_transient(), "{error}");
-    catalog.delete(&id("stays"), vec![event("stays", 2, 0)]).await.expect_err("nowhere to wait");
+    catalog
+        .delete(Deletion::of(id("stays"), 1), vec![event("stays", 2, 0)])
+        .await
+        .expect_err("nowhere to wait");
     assert_eq!(names(&catalog, filter(9)).await, ["stays"]);
 }
 

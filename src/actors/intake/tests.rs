@@ -7,9 +7,13 @@ use actix::{Actor, ActorContext as _, Addr, Context, Handler, Message};
 
 use super::*;
 use crate::{
-    actors::accounts::kit::{HEAD, RULES, Stores, chunk, manifest, place, token},
+    actors::{
+        accounts::kit::{HEAD, RULES, Stores, chunk, manifest, place, token},
+        recording_supervisor::row_of,
+    },
     adapters::{
         ffmpeg::{FfmpegConfig, FfmpegMerger},
+        ports::{Catalog as _, Deletion},
         video_store::FolderVideos,
     },
     domain::recording::Manifest,
@@ -241,6 +245,23 @@ async fn a_recording_grows_no_longer_than_it_may_while_the_ledger_is_away() {
     let (intake, _, _supervisor) = intake_by(nothing, &stores);
     assert_eq!(refused(&intake, Some(2), b"too late").await, Code::RecordingTooLong);
     assert_eq!(take(&intake, Some(1), b"in time").await, Ok(1), "it is stored");
+}
+
+/// The ledger has gone back to a time before the recording was deleted.
+#[actix::test]
+async fn a_chunk_of_a_recording_that_was_deleted_is_refused_for_good() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, _, _supervisor) = intake(&stores);
+    assert_eq!(take(&intake, Some(1), b"one").await, Ok(1));
+    let id = token("talk").record_id().clone();
+    stores.put(row_of(&manifest("talk"), 2)).await;
+    stores.chunks.delete(&id, None).await.expect("gone");
+    // Something else may have taken its chunks away: then it is not given up.
+    assert_eq!(refused(&intake, Some(2), b"two").await, Code::StorageFailed);
+    stores.catalog.delete(Deletion::of(id.clone(), 1), Vec::new()).await.expect("gone");
+    assert_eq!(refused(&intake, Some(2), b"two").await, Code::RecordingUnknown);
+    assert_eq!(stores.ledger.show(&id).await, Ok(None));
 }
 
 /// Who could not be told of it would never have it noted.

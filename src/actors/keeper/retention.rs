@@ -11,22 +11,15 @@
 //! account: its time to be kept is over from now on, and whoever claims it next clears up under a fence. A recorder that
 //! has come back meanwhile is never overruled: an older revision changes nothing.
 
-use std::time::Duration;
-
 use tracing::{debug, warn};
 
-use super::sweep::{PAGE, PAGES, PutOff, Reason, Sweep};
+use super::sweep::{PAGE, PAGES, PutOff, Reason, Sweep, before};
 use crate::{
     actors::messages::DeleteRecording,
     adapters::ports::{CatalogFilter, CatalogRow, DueBefore, LedgerView},
     domain::recording::Manifest,
     protocol::{Code, recorder::RecordingState},
 };
-
-/// The moment so long ago. Unit: Unix milliseconds.
-fn before(now_ms: u64, span: Duration) -> u64 {
-    now_ms.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-}
 
 impl Sweep {
     /// Takes away what goes as a whole.

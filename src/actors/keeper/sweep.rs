@@ -33,6 +33,14 @@ pub(super) const PAGES: u32 = 10;
 /// A sweep may come so much later than the next one should.
 const SLOW: Duration = Duration::from_secs(10);
 
+/// For so long it is remembered what was deleted: a ledger goes back by less.
+const REMEMBERED: Duration = Duration::from_secs(86_400);
+
+/// The moment so long ago. Unit: Unix milliseconds.
+pub(super) fn before(now_ms: u64, span: Duration) -> u64 {
+    now_ms.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// Looks for what may go.
 pub(super) struct Sweep {
     pub(super) config: KeeperConfig,
@@ -144,6 +152,7 @@ impl Sweep {
         self.rows(now_ms).await?;
         self.chunks(now_ms).await?;
         self.videos().await?;
+        self.ports.catalog.forget_deleted(before(now_ms, REMEMBERED)).await?;
         self.half_written().await?;
         Ok(true)
     }

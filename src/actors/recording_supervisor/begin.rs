@@ -282,6 +282,9 @@ impl Beginning {
     async fn go_on(&self, token: &UploadToken) -> Result<Attached, Refusal> {
         let asked = self.accounts.ask(token.record_id(), |ledger| ledger.attach(token.clone()));
         match asked.await.map_err(|error| error.refusal())? {
+            Ok(_) if self.accounts.close_deleted(token.record_id()).await => {
+                Err(Code::RecordingUnknown.into())
+            }
             Ok(attached) => {
                 if attached.reopened {
                     let saved = self.ports.chunks.save_manifest(attached.manifest.clone()).await;

@@ -17,20 +17,18 @@ impl RecordingSupervisor {
         }
     }
 
-    /// What is told of a recording that is gone: after everything else of it, and before anything of the next one of its
-    /// name, by the clock that both go by.
-    pub(super) fn events_of_end(
+    /// When a recording is gone, and what is told of that: after everything else of it, and before anything of the next one of
+    /// its name, by the clock that both go by.
+    pub(super) fn end_of(
         &self,
         id: &RecordId,
-    ) -> impl Future<Output = Vec<OutboxEvent>> + Send + use<> {
+    ) -> impl Future<Output = (u64, Vec<OutboxEvent>)> + Send + use<> {
         let (ledger, id) = (self.ports.ledger.clone(), id.clone());
         let (tells, own_ms) = (self.config.webhook, self.clock.now().wall_ms);
         async move {
-            if !tells {
-                return Vec::new();
-            }
             let now_ms = ledger.now_ms().await.unwrap_or(own_ms);
-            recording_events::of_end(&id, Fence(now_ms))
+            let events = if tells { recording_events::of_end(&id, Fence(now_ms)) } else { Vec::new() };
+            (now_ms, events)
         }
     }
 }

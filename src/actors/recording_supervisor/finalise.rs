@@ -38,6 +38,19 @@ const CLAIMS_BESIDE: usize = 64;
 /// says so at once, and what was stopped waits all the while.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
+/// What is left of a recording whose account is due.
+enum Left {
+    /// Nobody wants it any more.
+    Deleted,
+    /// Its chunks, or it is not known that they are gone.
+    Chunks,
+    /// Its row in the catalog.
+    Row,
+    Nothing,
+    /// It has no chunks, and the catalog does not say why.
+    Unknown,
+}
+
 /// A claim under which this node works.
 pub(super) struct Held {
     /// The recording as it stands under the claim.
@@ -134,7 +147,8 @@ impl RecordingSupervisor {
     }
 
     /// A ledger that has gone back in time has the accounts of recordings that were deleted since, or finished and cleared.
-    /// The row of the latter says what has become of them, and must stand until that was read.
+    /// The row of the latter says what has become of them, and must stand until that was read. Of the former the catalog knows
+    /// that they were deleted, whatever a chunk store that has gone back too has of them.
     fn merge_unless_deleted(
         &self,
         manifest: Manifest,
@@ -142,21 +156,36 @@ impl RecordingSupervisor {
         ctx: &mut Context<Self>,
     ) {
         let (ports, id) = (self.ports.clone(), manifest.record_id.clone());
+        let started_ms = manifest.started_ms;
         let looked = async move {
-            let has_chunks = !matches!(ports.chunks.manifest(&id).await, Ok(None));
-            let is_nowhere = !has_chunks && matches!(ports.catalog.get(&id).await, Ok(None));
-            (has_chunks, is_nowhere)
+            let (stored, row, was_deleted) = tokio::join!(
+                ports.chunks.manifest(&id),
+                ports.catalog.get(&id),
+                ports.catalog.was_deleted(&id, started_ms),
+            );
+            match (was_deleted, row) {
+                (Ok(true), _) => Left::Deleted,
+                _ if !matches!(stored, Ok(None)) => Left::Chunks,
+                (Ok(false), Ok(Some(_))) => Left::Row,
+                (Ok(false), Ok(None)) => Left::Nothing,
+                _ => Left::Unknown,
+            }
         };
-        ctx.spawn(looked.into_actor(self).map(move |(has_chunks, is_nowhere), supervisor, ctx| {
+        ctx.spawn(looked.into_actor(self).map(move |left, supervisor, ctx| {
             let id = &manifest.record_id;
             if supervisor.claims.get(id).is_none_or(|held| held.fence() != manifest.fence) {
                 return;
             }
-            if is_nowhere && supervisor.rows.get(id).is_none() {
-                return supervisor.forget_deleted(&manifest, ctx);
-            }
-            if has_chunks {
-                supervisor.row_changed(&manifest, chunks);
+            let unwritten = supervisor.rows.get(id).is_some();
+            match left {
+                Left::Deleted => return supervisor.forget_deleted(&manifest, ctx),
+                Left::Nothing if !unwritten => return supervisor.forget_deleted(&manifest, ctx),
+                Left::Unknown => {
+                    let end = ClaimEnd::TryAgain { pause: FIRST_PAUSE, fault: None };
+                    return supervisor.settle(&manifest, end, ctx);
+                }
+                Left::Chunks => supervisor.row_changed(&manifest, chunks),
+                Left::Row | Left::Nothing => {}
             }
             supervisor.account_changed(&manifest, chunks);
             supervisor.merge(&manifest, expected, ctx);
@@ -357,7 +386,10 @@ impl RecordingSupervisor {
         if manifest.state != RecordingState::Ready || !self.will_clear(manifest) {
             self.save_manifest(manifest.clone(), ctx);
         }
-        self.row_changed(manifest, chunks);
+        // Given back as it was taken, there is nothing new in it; and it may be one that was deleted.
+        if manifest.state != RecordingState::Finalising || manifest.fault.is_some() {
+            self.row_changed(manifest, chunks);
+        }
         self.account_changed(manifest, chunks);
         self.write_rows(ctx);
     }

@@ -25,12 +25,12 @@ impl RecordingSupervisor {
     pub(super) fn abort(&mut self, token: UploadToken) -> Answer<AbortRecording> {
         let id = token.record_id().clone();
         Box::pin(self.remove(id, Right::Recorder(token)).then(|removed, supervisor, ctx| {
-            let id = match removed {
-                Ok(id) => id,
+            let (id, started_ms) = match removed {
+                Ok(removed) => removed,
                 Err(refusal) => return at_once(Err(refusal)),
             };
             supervisor.metrics.recordings_ended.with_label_values(&["aborted", "discarded"]).inc();
-            supervisor.forget(&id, "aborted", ctx)
+            supervisor.forget((&id, started_ms), "aborted", ctx)
         }))
     }
 
@@ -40,22 +40,23 @@ impl RecordingSupervisor {
             return at_once(Err(Code::Unauthorised.into()));
         }
         Box::pin(self.remove(id, Right::Anybody(token)).then(|removed, supervisor, ctx| {
-            let id = match removed {
-                Ok(id) => id,
+            let (id, started_ms) = match removed {
+                Ok(removed) => removed,
                 Err(refusal) => return at_once(Err(refusal)),
             };
             supervisor.tell_refused(&id, &Code::RecordingUnknown.into());
-            supervisor.forget(&id, "deleted", ctx)
+            supervisor.forget((&id, started_ms), "deleted", ctx)
         }))
     }
 
     /// Takes away a recording's account, chunks and videos, in this order: nothing can be added to it any more. One that
-    /// still runs needs its token; what is over anybody may delete, and then a token says no more than no token.
+    /// still runs needs its token; what is over anybody may delete, and then a token says no more than no token. Also gives when it
+    /// began, where its account says so.
     fn remove(
         &self,
         id: RecordId,
         right: Right,
-    ) -> impl ActorFuture<Self, Output = Result<RecordId, Refusal>> + use<> {
+    ) -> impl ActorFuture<Self, Output = Result<(RecordId, Option<u64>), Refusal>> + use<> {
         let (ports, links) = (self.ports.clone(), self.links.clone());
         let unwritten = self.rows.get(&id).is_some();
         let removed = async move {
@@ -76,7 +77,7 @@ impl RecordingSupervisor {
             let _alone = links.gates.close(&id).await;
             ports.chunks.delete(&id, which).await.map_err(|error| error.refusal())?;
             ports.delete_videos(&id, &[]).await.map_err(|error| error.refusal())?;
-            Ok(id)
+            Ok((id, account.map(|manifest| manifest.started_ms)))
         };
         removed.into_actor(self)
     }
@@ -85,7 +86,7 @@ impl RecordingSupervisor {
     /// forgotten it, or does not answer: then it follows.
     fn forget(
         &mut self,
-        id: &RecordId,
+        (id, started_ms): (&RecordId, Option<u64>),
         why: &'static str,
         ctx: &mut Context<Self>,
     ) -> Answer<AbortRecording> {
@@ -95,7 +96,7 @@ impl RecordingSupervisor {
         self.detach(id);
         self.faults.remove(id);
         self.attended.remove(id);
-        let written = self.rows.delete(id);
+        let written = self.rows.delete(id, started_ms);
         self.write_rows(ctx);
         let told = tokio::time::timeout(CATALOG_PATIENCE, written);
         Box::pin(told.into_actor(self).map(|_, _, _| Ok(())))

@@ -1,7 +1,7 @@
 //! What the catalog has still to be told: rows follow, in order, when it is there again.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use crate::{
     actors::recording_events,
     adapters::{
         crash,
-        ports::{CatalogError, CatalogRow, PortFuture},
+        ports::{CatalogError, CatalogRow, Deletion, PortFuture},
     },
     domain::recording::Manifest,
     protocol::{
@@ -40,9 +40,17 @@ pub struct Rows {
 /// What is to be done with a row: first it goes, where that is wanted, and then it comes anew.
 #[derive(Debug, Default)]
 struct Pending {
-    /// With whoever waits for it.
-    delete: Option<Vec<oneshot::Sender<()>>>,
+    delete: Option<Going>,
     put: Option<Box<CatalogRow>>,
+}
+
+/// A row that goes.
+#[derive(Debug, Default)]
+struct Going {
+    /// Whoever waits for it.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// When the recordings began that are deleted.
+    started_ms: BTreeSet<u64>,
 }
 
 impl Rows {
@@ -65,12 +73,15 @@ impl Rows {
         }
     }
 
-    /// The row goes, and so does what was to be written of it. Says when it is gone.
-    pub fn delete(&mut self, id: &RecordId) -> oneshot::Receiver<()> {
+    /// The row goes, and so does what was to be written of it: of the recording that began then, where that is known. Says when it
+    /// is gone.
+    pub fn delete(&mut self, id: &RecordId, started_ms: Option<u64>) -> oneshot::Receiver<()> {
         let (gone, told) = oneshot::channel();
         let pending = self.pending(id);
-        pending.put = None;
-        pending.delete.get_or_insert_default().push(gone);
+        let unwritten = pending.put.take().map(|row| row.started_ms);
+        let going = pending.delete.get_or_insert_default();
+        going.started_ms.extend(started_ms.into_iter().chain(unwritten));
+        going.waiting.push(gone);
         told
     }
 
@@ -104,11 +115,15 @@ impl Rows {
         self.writing = None;
         let pending = self.pending(id);
         let deleted_since = pending.delete.is_some();
-        if let Some(waiting) = undone.delete {
-            pending.delete.get_or_insert_default().extend(waiting);
+        if let Some(undone) = undone.delete {
+            let going = pending.delete.get_or_insert_default();
+            going.waiting.extend(undone.waiting);
+            going.started_ms.extend(undone.started_ms);
         }
-        if let Some(row) = undone.put.filter(|_| !deleted_since) {
-            self.put(*row);
+        let Some(row) = undone.put else { return };
+        match pending.delete.as_mut().filter(|_| deleted_since) {
+            Some(going) => _ = going.started_ms.insert(row.started_ms),
+            None => self.put(*row),
         }
     }
 }
@@ -158,10 +173,15 @@ impl RecordingSupervisor {
             Pending { delete: None, put: Some(row) } => {
                 self.ports.catalog.put(CatalogRow::clone(row), self.events_of(row))
             }
-            Pending { .. } => {
-                let (catalog, id) = (self.ports.catalog.clone(), id.clone());
-                let events = self.events_of_end(&id);
-                Box::pin(async move { catalog.delete(&id, events.await).await.map(|()| true) })
+            Pending { delete, .. } => {
+                let (catalog, record_id) = (self.ports.catalog.clone(), id.clone());
+                let started_ms = delete.as_ref().map(|going| going.started_ms.clone()).unwrap_or_default();
+                let end = self.end_of(&id);
+                Box::pin(async move {
+                    let (at_ms, events) = end.await;
+                    let deletion = Deletion { record_id, started_ms, at_ms };
+                    catalog.delete(deletion, events).await.map(|()| true)
+                })
             }
         };
         ctx.spawn(written.into_actor(self).map(move |written, supervisor, ctx| {
@@ -178,8 +198,8 @@ impl RecordingSupervisor {
         ctx: &mut Context<Self>,
     ) {
         match (written, pending) {
-            (Ok(_), Pending { delete: Some(waiting), put }) => {
-                for told in waiting {
+            (Ok(_), Pending { delete: Some(going), put }) => {
+                for told in going.waiting {
                     // Whoever has gone needs no answer.
                     let _ = told.send(());
                 }
@@ -230,12 +250,13 @@ impl RecordingSupervisor {
             };
             // Whoever has closed the account may have written the last word since.
             let stands = ports.catalog.get(id).await.is_ok_and(|now| now.as_ref() == Some(&row));
-            (stands && !has_video).then_some(row.record_id)
+            (stands && !has_video).then_some((row.record_id, row.started_ms))
         };
         ctx.spawn(looked.into_actor(self).map(|deleted, supervisor, ctx| {
-            if let Some(id) = deleted.filter(|id| supervisor.rows.get(id).is_none()) {
+            let late = deleted.filter(|(id, _)| supervisor.rows.get(id).is_none());
+            if let Some((id, started_ms)) = late {
                 info!(recording = %id, "its row came after it was deleted");
-                drop(supervisor.rows.delete(&id));
+                drop(supervisor.rows.delete(&id, Some(started_ms)));
                 supervisor.write_rows(ctx);
             }
         }));

@@ -126,14 +126,14 @@ fn while_the_catalog_is_away_nothing_is_lost_and_the_newest_stands() {
 async fn what_was_deleted_goes_and_whoever_waits_is_told_then() {
     let mut rows = Rows::default();
     rows.put(row("talk", 1));
-    let first = rows.delete(&id("talk"));
+    let first = rows.delete(&id("talk"), None);
     assert_eq!(revision(&rows, "talk"), None);
     away(&mut rows);
-    let mut second = rows.delete(&id("talk"));
+    let mut second = rows.delete(&id("talk"), None);
     assert!(second.try_recv().is_err(), "the catalog has not answered");
     let (_, pending) = rows.next().expect("a row that goes");
     assert!(pending.put.is_none());
-    for told in pending.delete.expect("it goes") {
+    for told in pending.delete.expect("it goes").waiting {
         told.send(()).expect("somebody waits");
     }
     rows.answered();
@@ -145,7 +145,7 @@ async fn what_was_deleted_goes_and_whoever_waits_is_told_then() {
 #[test]
 fn a_recording_of_a_name_that_was_deleted_comes_after_the_row_before_it_is_gone() {
     let mut rows = Rows::default();
-    let _told = rows.delete(&id("talk"));
+    let _told = rows.delete(&id("talk"), None);
     rows.put(row("talk", 1));
     rows.put(row("other", 1));
     assert_eq!(revision(&rows, "talk"), Some(1));
@@ -159,7 +159,7 @@ fn a_row_that_is_being_written_when_its_recording_is_deleted_does_not_come_back(
     let mut rows = Rows::default();
     rows.put(row("talk", 1));
     let (talk, undone) = rows.next().expect("a row");
-    let _told = rows.delete(&talk);
+    let _told = rows.delete(&talk, None);
     assert_eq!(revision(&rows, "talk"), None, "nobody finds it any more");
     rows.again(&talk, undone);
     assert_eq!(revision(&rows, "talk"), None);
@@ -170,13 +170,28 @@ fn a_row_that_is_being_written_when_its_recording_is_deleted_does_not_come_back(
 #[test]
 fn neither_does_one_that_waited_for_the_row_before_it_to_go() {
     let mut rows = Rows::default();
-    let _told = rows.delete(&id("talk"));
+    let _told = rows.delete(&id("talk"), None);
     rows.put(row("talk", 1));
     let (talk, undone) = rows.next().expect("both");
-    let _told = rows.delete(&talk);
+    let _told = rows.delete(&talk, None);
     rows.again(&talk, undone);
     assert_eq!(revision(&rows, "talk"), None);
     assert_eq!(written(&mut rows), ["delete talk"]);
+}
+
+/// A ledger that goes back in time would bring it back, and its row was never there to tell of it.
+#[test]
+fn a_deletion_names_recordings_whose_rows_were_not_written() {
+    let mut rows = Rows::default();
+    let began_at = |started_ms| CatalogRow { started_ms, ..row("talk", 1) };
+    rows.put(began_at(5));
+    let (talk, undone) = rows.next().expect("a row");
+    drop(rows.delete(&talk, Some(6)));
+    rows.again(&talk, undone);
+    rows.put(began_at(7));
+    drop(rows.delete(&talk, None));
+    let (_, pending) = rows.next().expect("a deletion");
+    assert_eq!(pending.delete.expect("it goes").started_ms, BTreeSet::from([5, 6, 7]));
 }
 
 #[test]

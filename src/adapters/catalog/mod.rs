@@ -43,8 +43,8 @@ use super::{
     chance::chance,
     clock::Clock,
     ports::{
-        Catalog, CatalogError, CatalogFilter, CatalogPage, CatalogRow, DueBefore, Guarded, OutboxEvent,
-        PortFuture, StoreState,
+        Catalog, CatalogError, CatalogFilter, CatalogPage, CatalogRow, Deletion, DueBefore, Guarded,
+        OutboxEvent, PortFuture, StoreState,
     },
 };
 use crate::{
@@ -202,11 +202,16 @@ impl fmt::Debug for SqlCatalog {
 impl Catalog for SqlCatalog {
     fn put(&self, row: CatalogRow, events: Vec<OutboxEvent>) -> PortFuture<Result<bool, CatalogError>> {
         self.write(move |connection| {
+            let tombstone = sqlx::query(statements::TOUCH_DELETED)
+                .bind(row.record_id.to_string())
+                .bind(row::number(row.started_ms));
             let statement = row::bind(sqlx::query(statements::PUT), row.clone());
             let events = events.clone();
             Box::pin(async move {
                 let mut both = connection.begin().await?;
-                let is_put = statement.execute(&mut *both).await?.rows_affected() > 0;
+                // Begins with a write, as every transaction here.
+                let was_deleted = tombstone.execute(&mut *both).await?.rows_affected() > 0;
+                let is_put = !was_deleted && statement.execute(&mut *both).await?.rows_affected() > 0;
                 if is_put {
                     outbox::add(&mut both, events).await?;
                 }
@@ -230,20 +235,42 @@ impl Catalog for SqlCatalog {
         self.read(move |connection| Box::pin(look::page(connection, filter.clone())))
     }
 
-    fn delete(&self, id: &RecordId, events: Vec<OutboxEvent>) -> PortFuture<Result<(), CatalogError>> {
-        let id = id.to_string();
+    fn delete(&self, deletion: Deletion, events: Vec<OutboxEvent>) -> PortFuture<Result<(), CatalogError>> {
+        let Deletion { record_id, started_ms, at_ms } = deletion;
+        let (id, at_ms) = (record_id.to_string(), row::number(at_ms));
         self.write(move |connection| {
-            let statements = [statements::DELETE, statements::FORGET_TOLD];
-            let statements = statements.map(|statement| sqlx::query(statement).bind(id.clone()));
+            let of_name = |statement| sqlx::query(statement).bind(id.clone());
+            let marks = started_ms.iter().map(|&started_ms| {
+                of_name(statements::MARK_DELETED).bind(row::number(started_ms)).bind(at_ms)
+            });
+            let mut all: Vec<_> = marks.collect();
+            all.push(of_name(statements::MARK_ROW_DELETED).bind(at_ms));
+            all.extend([statements::DELETE, statements::FORGET_TOLD].map(of_name));
             let events = events.clone();
             Box::pin(async move {
                 let mut both = connection.begin().await?;
-                for statement in statements {
+                for statement in all {
                     statement.execute(&mut *both).await?;
                 }
                 outbox::add(&mut both, events).await?;
                 Ok(both.commit().await?)
             })
+        })
+    }
+
+    fn was_deleted(&self, id: &RecordId, started_ms: u64) -> PortFuture<Result<bool, CatalogError>> {
+        let id = id.to_string();
+        self.read(move |connection| {
+            let statement =
+                sqlx::query(statements::WAS_DELETED).bind(id.clone()).bind(row::number(started_ms));
+            Box::pin(async move { Ok(statement.fetch_optional(connection).await?.is_some()) })
+        })
+    }
+
+    fn forget_deleted(&self, before_ms: u64) -> PortFuture<Result<(), CatalogError>> {
+        self.write(move |connection| {
+            let statement = sqlx::query(statements::FORGET_DELETED).bind(row::number(before_ms));
+            Box::pin(async move { Ok(statement.execute(connection).await.map(drop)?) })
         })
     }
 

@@ -9,7 +9,8 @@ macro_rules! columns {
     };
 }
 
-/// Puts a row, unless there is one with a higher version, then fence, then revision (M-3).
+/// Puts a row, unless there is one with a higher version, then fence, then revision (M-3). And one version of a recording that is
+/// ready stays so: what says otherwise comes from a ledger that has gone back in time.
 pub(super) const PUT: &str = concat!(
     "INSERT INTO recordings (",
     columns!(),
@@ -24,9 +25,11 @@ pub(super) const PUT: &str = concat!(
         codecs = excluded.codecs, complete = excluded.complete, gaps = excluded.gaps, work = excluded.work,
         version = excluded.version, fence = excluded.fence, words = excluded.words, revision = excluded.revision
      WHERE excluded.version > recordings.version
-        OR (excluded.version = recordings.version AND excluded.fence > recordings.fence)
-        OR (excluded.version = recordings.version AND excluded.fence = recordings.fence
-            AND excluded.revision >= recordings.revision)"
+        OR (excluded.version = recordings.version
+            AND (excluded.fence > recordings.fence
+                OR (excluded.fence = recordings.fence AND excluded.revision >= recordings.revision))
+            AND (excluded.state = 'ready' OR recordings.state <> 'ready'
+                OR excluded.started_ms <> recordings.started_ms))"
 );
 
 /// One row.
@@ -34,6 +37,27 @@ pub(super) const GET: &str = concat!("SELECT ", columns!(), " FROM recordings WH
 
 /// Takes a row away.
 pub(super) const DELETE: &str = "DELETE FROM recordings WHERE record_id = $1";
+
+/// Marks the recording of this name that began at $2 as deleted, at $3.
+pub(super) const MARK_DELETED: &str =
+    "INSERT INTO deleted (record_id, started_ms, deleted_ms) VALUES ($1, $2, $3)
+     ON CONFLICT (record_id, started_ms) DO NOTHING";
+
+/// The same of the one that has a row, at $2.
+pub(super) const MARK_ROW_DELETED: &str = "INSERT INTO deleted (record_id, started_ms, deleted_ms)
+     SELECT record_id, started_ms, CAST($2 AS BIGINT) FROM recordings WHERE record_id = $1
+     ON CONFLICT (record_id, started_ms) DO NOTHING";
+
+/// Changes nothing, and says whether the recording of this name that began at $2 was deleted.
+pub(super) const TOUCH_DELETED: &str =
+    "UPDATE deleted SET deleted_ms = deleted_ms WHERE record_id = $1 AND started_ms = $2";
+
+/// The same for whoever only looks.
+pub(super) const WAS_DELETED: &str =
+    "SELECT deleted_ms FROM deleted WHERE record_id = $1 AND started_ms = $2";
+
+/// Forgets what was deleted before then.
+pub(super) const FORGET_DELETED: &str = "DELETE FROM deleted WHERE deleted_ms < $1";
 
 /// A page: $1 state, $2 room, $3 owner, $4 pattern, each null where anything fits; $5 and $6 where the page before
 /// ended; $7 how many. The first condition is the one for which there is an index that is in the order of the page.

@@ -15,8 +15,8 @@ pub use self::{
         StoredChunk,
     },
     video::{
-        Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, DueBefore, FileProof,
-        MergeError, MergeJob, Merged, Merger, StoredVideo, Swept, VideoSource, VideoStore,
+        Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, Deletion, DueBefore,
+        FileProof, MergeError, MergeJob, Merged, Merger, StoredVideo, Swept, VideoSource, VideoStore,
     },
 };
 

@@ -1,6 +1,7 @@
 //! The ports of finished recordings: who merges, where videos are kept, and where they are found.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -102,7 +103,8 @@ impl FileProof {
 
 /// One row for each recording, for whoever looks for one: state, times, result.
 pub trait Catalog: Send + Sync + 'static {
-    /// Puts a row, unless there is one of a higher version, then fence, then revision (M-3). `false`: there was, and it stands.
+    /// Puts a row, unless there is one of a higher version, then fence, then revision (M-3), the same version is ready and this
+    /// one says that it is not, or its recording was deleted. `false`: so it was, and nothing has changed.
     /// The events wait in the [`Outbox`](super::Outbox) if and only if the row was put; those that wait there already are not
     /// doubled.
     fn put(&self, row: CatalogRow, events: Vec<OutboxEvent>) -> PortFuture<Result<bool, CatalogError>>;
@@ -113,8 +115,15 @@ pub trait Catalog: Send + Sync + 'static {
     /// Rows that fit, the newest first, from where a page before ended.
     fn page(&self, filter: CatalogFilter) -> PortFuture<Result<CatalogPage, CatalogError>>;
 
-    /// Takes a row away, and has the events wait, whether or not there was one. Nothing there is no error.
-    fn delete(&self, id: &RecordId, events: Vec<OutboxEvent>) -> PortFuture<Result<(), CatalogError>>;
+    /// Takes a row away for good, and has the events wait, whether or not there was one. Nothing there is no error. No row of what
+    /// was deleted is put again until [`Self::forget_deleted`].
+    fn delete(&self, deletion: Deletion, events: Vec<OutboxEvent>) -> PortFuture<Result<(), CatalogError>>;
+
+    /// Whether the recording of this name that began then was deleted, as far as it is remembered.
+    fn was_deleted(&self, id: &RecordId, started_ms: u64) -> PortFuture<Result<bool, CatalogError>>;
+
+    /// Forgets which recordings were deleted before then. Unit: Unix milliseconds.
+    fn forget_deleted(&self, before_ms: u64) -> PortFuture<Result<(), CatalogError>>;
 
     /// What the videos of an owner take. Unit: bytes.
     fn owner_bytes(&self, owner: &UserId) -> PortFuture<Result<u64, CatalogError>>;
@@ -158,6 +167,25 @@ pub struct CatalogRow {
     pub fence: Fence,
     /// Of its account when this was written: under one claim, what was known later stands.
     pub revision: u64,
+}
+
+/// What is deleted. Times are Unix milliseconds of the ledger's clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// Its name.
+    pub record_id: RecordId,
+    /// When recordings of this name began that are deleted beside the one that has the row: theirs may not be written yet.
+    pub started_ms: BTreeSet<u64>,
+    /// When.
+    pub at_ms: u64,
+}
+
+impl Deletion {
+    /// Of the recording that has the row.
+    #[must_use]
+    pub const fn of(record_id: RecordId, at_ms: u64) -> Self {
+        Self { record_id, started_ms: BTreeSet::new(), at_ms }
+    }
 }
 
 /// How old a recording is that may go. `None`: those of this kind are kept.
