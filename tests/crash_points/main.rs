@@ -6,24 +6,28 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/s3.rs"]
+#[allow(dead_code, reason = "the tests of the stores use all of it")]
+mod s3;
+
 mod story;
 
-use self::story::{Framing, die_at};
+use self::story::{Framing, Place, die_at, die_at_a_large_one};
 
 /// A test for each point: `name: "point"`, or `"point:n"` for the n-th time that a node comes to it.
 macro_rules! points {
-    ($framing:expr; $( $name:ident: $point:literal, )*) => {
+    ($framing:expr, $place:expr; $( $name:ident: $point:literal, )*) => {
         $( #[tokio::test]
         async fn $name() {
-            die_at($point, $framing).await;
+            die_at($point, $framing, $place).await;
         } )*
     };
 }
 
 mod indexed {
-    use super::{Framing, die_at};
+    use super::{Framing, Place, die_at};
 
-    points! { Framing::Indexed;
+    points! { Framing::Indexed, Place::Folder;
         after_its_folder_was_made: "open.created",
         after_its_account_was_opened: "open.opened",
         before_a_chunk_is_staged: "chunk.placed:3",
@@ -61,14 +65,60 @@ mod indexed {
 }
 
 mod raw {
-    use super::{Framing, die_at};
+    use super::{Framing, Place, die_at};
 
-    points! { Framing::Raw;
+    points! { Framing::Raw, Place::Folder;
         before_a_chunk_is_staged: "file.written:4",
         after_a_chunk_was_staged: "file.synced:4",
         after_a_chunk_got_its_number: "chunk.numbered:3",
         after_a_chunk_was_stored: "chunk.number_stored:3",
         after_a_chunk_was_noted: "chunk.number_noted:3",
         after_a_chunk_was_acknowledged: "chunk.acked:3",
+    }
+}
+
+/// Chunks and videos in a bucket.
+mod bucket {
+    use super::{Framing, Place, die_at, die_at_a_large_one};
+
+    points! { Framing::Indexed, Place::Bucket;
+        after_its_manifest_was_written: "bucket.begun",
+        after_a_chunk_was_marked: "bucket.noted:2",
+        after_a_chunk_has_its_place: "bucket.placed:3",
+        before_a_manifest_is_saved: "bucket.saving",
+        after_a_manifest_was_saved: "bucket.saved:2",
+        before_its_video_is_sent: "bucket.putting",
+        after_its_video_was_sent: "bucket.put",
+        after_its_chunks_are_nobodys: "bucket.deleting",
+        after_its_chunks_are_gone: "bucket.cleared",
+    }
+
+    #[tokio::test]
+    async fn before_the_first_part_of_its_video_is_sent() {
+        die_at_a_large_one("bucket.part").await;
+    }
+
+    #[tokio::test]
+    async fn before_the_parts_of_its_video_become_one() {
+        die_at_a_large_one("bucket.sent").await;
+    }
+
+    #[tokio::test]
+    async fn after_the_parts_of_its_video_became_one() {
+        die_at_a_large_one("bucket.put").await;
+    }
+}
+
+/// Chunks in Redis.
+mod redis {
+    use super::{Framing, Place, die_at};
+
+    points! { Framing::Indexed, Place::Redis;
+        before_its_manifest_is_written: "redis.entered",
+        before_a_chunk_has_its_place: "redis.placing:3",
+        after_a_chunk_has_its_place: "redis.placed:3",
+        after_a_manifest_was_saved: "redis.saved",
+        after_its_manifest_is_gone: "redis.dropped",
+        after_its_chunks_are_gone: "redis.unlinked",
     }
 }

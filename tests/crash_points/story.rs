@@ -2,14 +2,19 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use greenroom::adapters::catalog::sqlite_url;
 use serde_json::{Value, json};
 
-use crate::support::{
-    Cluster, Heard, Recorder, Redis, age, cut, get, names, packets, ready, sha256, soon, video, webm,
+use crate::{
+    s3::S3Server,
+    support::{
+        Cluster, Heard, Recorder, Redis, age, cut, cut_at, get, large, names, packets, ready, sha256, soon,
+        video, webm,
+    },
 };
 
 /// Chunks of the recording.
-const CHUNKS: u32 = 5;
+const CHUNKS: usize = 5;
 /// A recording of which nobody was told, and which has no chunk, is waited for as one over HTTP is: half a minute.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
 /// What nodes are told: leases and graces as short as they can be, and a recording is forgotten soon.
@@ -25,10 +30,24 @@ pub enum Framing {
     Raw,
 }
 
+/// Where chunks and videos are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In folders that the nodes share.
+    Folder,
+    /// In a bucket.
+    Bucket,
+    /// Chunks in Redis, videos in a folder.
+    Redis,
+}
+
 /// A recorder as a page is: it has its chunks until they are acknowledged.
 struct Story {
     cluster: Cluster,
+    /// `None`: everything is in folders, or in Redis.
+    bucket: Option<S3Server>,
     framing: Framing,
+    media: &'static [u8],
     chunks: Vec<Vec<u8>>,
     token: Option<String>,
     acked: BTreeSet<u32>,
@@ -37,14 +56,37 @@ struct Story {
 }
 
 /// The first node dies at this point, whenever it comes to it.
-pub async fn die_at(point: &str, framing: Framing) {
+pub async fn die_at(point: &str, framing: Framing, place: Place) {
+    die(point, framing, place, (webm(), cut(webm(), CHUNKS, 400))).await;
+}
+
+/// The same with a video that goes into its bucket in parts.
+pub async fn die_at_a_large_one(point: &str) {
+    let borders: Vec<usize> = (1..CHUNKS).map(|border| border * large().len() / CHUNKS).collect();
+    die(point, Framing::Indexed, Place::Bucket, (large(), cut_at(large(), &borders))).await;
+}
+
+async fn die(point: &str, framing: Framing, place: Place, (media, chunks): (&'static [u8], Vec<Vec<u8>>)) {
     if !Redis::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(0, &FLAGS).await;
+    let (folder, bucket) = (tempfile::tempdir().unwrap(), (place == Place::Bucket).then(S3Server::start));
+    let mut flags = FLAGS.map(str::to_owned).to_vec();
+    match &bucket {
+        Some(bucket) => {
+            // Nodes without a folder that they share say where their catalog is.
+            let file = folder.path().join("recordings.db");
+            flags.extend(["--chunk-store=S3".to_owned(), format!("--database-url={}", sqlite_url(&file))]);
+            flags.extend(bucket.flags_at(bucket.address()));
+        }
+        None if place == Place::Redis => flags.push("--chunk-store=REDIS".to_owned()),
+        None => {}
+    }
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut cluster = Cluster::sharing(0, &flags).await;
     cluster.add(&[&format!("--crash-at={point}")]).await;
-    let chunks = cut(webm(), CHUNKS as usize, 400);
-    let mut story = Story { cluster, framing, chunks, token: None, acked: BTreeSet::new(), told: None };
+    let (acked, token, told) = (BTreeSet::new(), None, None);
+    let mut story = Story { cluster, bucket, framing, media, chunks, token, acked, told };
     story.record(0).await;
     story.cluster.ended(0).await;
     story.cluster.add(&[]).await;
@@ -82,8 +124,7 @@ impl Story {
     /// Sends what is not acknowledged, one after the other, and says stop. `None`: the node is gone.
     async fn send(&mut self, recorder: &mut Recorder) -> Option<()> {
         let stored = recorder.started["nextIndex"].as_u64().expect("a number");
-        for index in 0..CHUNKS {
-            let chunk = self.chunks[index as usize].clone();
+        for (index, chunk) in (0..).zip(self.chunks.clone()) {
             match self.framing {
                 Framing::Indexed if self.acked.contains(&index) => continue,
                 // What is stored has a number, acknowledged or not.
@@ -95,7 +136,7 @@ impl Story {
             assert_eq!(ack["index"], index, "{ack}");
             self.acked.insert(index);
         }
-        recorder.try_stop(json!({ "chunks": CHUNKS, "bytes": webm().len() })).await;
+        recorder.try_stop(json!({ "chunks": CHUNKS, "bytes": self.media.len() })).await;
         self.hear(recorder, "finished").await.map(drop)
     }
 
@@ -121,12 +162,18 @@ impl Story {
         if let Some(told) = &self.told {
             assert_eq!(told["sha256"], row["sha256"], "what was told is what there is");
         }
-        let bytes = video(node, &row).await;
+        let bytes = match &self.bucket {
+            Some(bucket) => {
+                let key = row["key"].as_str().expect("a name");
+                std::fs::read(bucket.file(&format!("recordings/{key}"))).expect("it is in the bucket")
+            }
+            None => video(node, &row).await,
+        };
         assert_eq!(row["sha256"], sha256(&bytes));
         let hashes = |media: &[u8]| {
             packets(media).map(|packets| packets.into_iter().map(|packet| packet.1).collect::<Vec<_>>())
         };
-        assert_eq!(hashes(webm()), hashes(&bytes), "each chunk once");
+        assert_eq!(hashes(self.media), hashes(&bytes), "each chunk once");
         self.only_left(&row).await;
         let list = get(node, "/recordings?state=ready").await.json();
         assert_eq!(list["recordings"].as_array().map(Vec::len), Some(1), "{list}");
@@ -143,13 +190,24 @@ impl Story {
             age(&storage);
             let merges = names(&storage.join("tmp")).into_iter();
             let merges: usize = merges.map(|node| names(&storage.join("tmp").join(node)).len()).sum();
-            let (chunks, videos) = (names(&storage.join("chunks")), names(&storage.join("recordings")));
-            (chunks.is_empty() && merges == 0 && videos == kept).then_some(())
+            let (chunks, videos) = match &self.bucket {
+                Some(bucket) => {
+                    age(&bucket.file(""));
+                    let keys = bucket.keys().into_iter();
+                    let chunks = keys.filter(|key| key.starts_with("chunks/")).count();
+                    (chunks, names(&bucket.file("recordings")))
+                }
+                None => (names(&storage.join("chunks")).len(), names(&storage.join("recordings"))),
+            };
+            (chunks == 0 && merges == 0 && videos == kept).then_some(())
         })
         .await;
         let redis = self.cluster.redis();
         soon(FORGOTTEN_WITHIN, "Redis has forgotten it", async || {
-            let left = redis.keys().into_iter().filter(|key| key.starts_with("recording:")).count();
+            let left = redis.keys().into_iter().filter(|key| key.starts_with("recording:"));
+            // Bytes of chunks that belong to nothing any more go by themselves.
+            let goes = |key: &String| key.contains(":data:") && redis.run::<i64>(&["PTTL", key]) > 0;
+            let left = left.filter(|key| !goes(key)).count();
             let due: u64 = redis.run(&["ZCARD", "recordings:active"]);
             (left == 0 && due == 0).then_some(())
         })

@@ -32,11 +32,24 @@ pub fn mp4() -> &'static [u8] {
     })
 }
 
+/// Pictures and sound in Matroska, in so many bytes that a video of them goes into a bucket in parts.
+pub fn large() -> &'static [u8] {
+    static MEDIA: OnceLock<Vec<u8>> = OnceLock::new();
+    MEDIA.get_or_init(|| {
+        let codecs = "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 200k -g 15 -c:a pcm_s16le -ac 2";
+        make_long(50, &format!("{codecs} -f matroska -live 1 -cluster_time_limit 1000"))
+    })
+}
+
 fn make(output: &str) -> Vec<u8> {
+    make_long(3, output)
+}
+
+fn make_long(seconds: u32, output: &str) -> Vec<u8> {
     let sources =
         "-f lavfi -i testsrc2=size=160x120:rate=15 -f lavfi -i sine=frequency=440:sample_rate=48000";
     let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args("-v error -nostdin".split(' ')).args(sources.split(' ')).args(["-t", "3"]);
+    ffmpeg.args("-v error -nostdin".split(' ')).args(sources.split(' ')).args(["-t", &seconds.to_string()]);
     ffmpeg.args(output.split(' ')).arg("-");
     run(ffmpeg)
 }

@@ -130,6 +130,18 @@ impl S3Server {
         self.settings_at(self.address)
     }
 
+    /// The flags of a node that keeps its videos in it, and finds it at this address.
+    pub fn flags_at(&self, address: SocketAddr) -> Vec<String> {
+        let settings = self.settings_at(address);
+        vec![
+            "--storage-type=S3".to_owned(),
+            format!("--s3-bucket={}", settings.bucket),
+            format!("--s3-endpoint=http://{address}"),
+            format!("--s3-access-key-id={}", settings.access_key),
+            format!("--s3-secret-access-key={}", settings.secret_key),
+        ]
+    }
+
     /// The same by another way.
     pub fn settings_at(&self, address: SocketAddr) -> S3Settings {
         S3Settings {

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     adapters::{
         chunk_store::names::{Name, whose},
+        crash,
         disk::LEFT_BEHIND,
         ports::{ChunkStore, Committed, PortFuture, StagedChunk, StoreError, StoredChunk, Swept},
     },
@@ -156,6 +157,7 @@ impl Work {
         let id = &manifest.record_id;
         // Before what it finds (C-6).
         let _: u64 = self.index("enter", self.term, &entry(id, &manifest.token)).await?;
+        crash::point("redis.entered");
         let begun =
             self.call(&scripts::CHUNKS_BEGIN, id, |call| valid = with_manifest(call, manifest)).await?;
         valid.map(|()| begun)
@@ -166,6 +168,7 @@ impl Work {
         let id = &manifest.record_id;
         let answer: i64 =
             self.call(&scripts::CHUNKS_SAVE, id, |call| valid = with_manifest(call, manifest)).await?;
+        crash::point("redis.saved");
         valid?;
         match answer {
             -1 => Err(no_recording(id)),
@@ -241,6 +244,7 @@ impl Work {
             self.call(&scripts::CHUNKS_DROP, id, |call| _ = call.arg(which)).await?;
         let Some((token, places)) = dropped else { return Ok(()) };
         let Some(token) = TokenDigest::parse(&token) else { return Ok(()) };
+        crash::point("redis.dropped");
         let whose = whose(&token);
         let indices: Vec<_> = (0..places).filter_map(|index| ChunkIndex::new(index).ok()).collect();
         for indices in indices.chunks(KEYS_AT_ONCE) {
@@ -251,6 +255,7 @@ impl Work {
             // What is left by a node that dies here goes by its term.
             self.store.ask(By::Chunks, Question::command("chunks_unlink", command)).await?;
         }
+        crash::point("redis.unlinked");
         let _: u64 = self.index("leave", Duration::ZERO, &entry(id, &token)).await?;
         Ok(())
     }
@@ -398,12 +403,14 @@ impl Staged {
         mark: ChunkMark,
     ) -> Result<Committed, Trouble> {
         let note = Note { chunk: StoredChunk { index, mark }, writer: self.writer.clone() };
+        crash::point("redis.placing");
         let answer: Value = work
             .call(&scripts::CHUNKS_TAKE, &self.id, |call| {
                 call.key(keys::data(&self.id, &whose(&self.token), index));
                 call.arg(self.token.to_hex()).arg(index.get()).arg(note.to_text()).arg(&*self.payload);
             })
             .await?;
+        crash::point("redis.placed");
         match answer {
             Value::Int(-1) => return Err(no_recording(&self.id)),
             Value::Int(1) => {

@@ -16,6 +16,7 @@ use tokio::{runtime::Handle, task::spawn_blocking};
 use super::{bucket::Bucket, trouble::Trouble};
 use crate::{
     adapters::{
+        crash,
         ports::{FileProof, StoreError},
         video_store::{media_type, prove},
     },
@@ -61,10 +62,12 @@ impl Upload {
             // Nothing, if it is as long as it should be.
             parts.next().await?;
             prove(parts.read(), self.proof)?;
+            crash::point("bucket.putting");
             self.bucket.put(&self.name, whole, self.about.clone()).await?.e_tag
         } else {
             self.send_parts(parts).await?
         };
+        crash::point("bucket.put");
         let stands = self.bucket.look(&self.name).await?;
         let same_tag = tag.is_none() || stands.meta.e_tag.is_none() || tag == stands.meta.e_tag;
         if self.is_stored(&stands) && same_tag {
@@ -82,6 +85,7 @@ impl Upload {
 
     async fn send_parts(&self, parts: Parts) -> Result<Option<String>, StoreError> {
         let mut begun = self.begin().await?;
+        crash::point("bucket.part");
         match self.send_all(&mut begun, &parts).await {
             Ok(tag) => {
                 begun.0 = None;

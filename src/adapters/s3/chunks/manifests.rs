@@ -24,7 +24,7 @@ use super::{
     no_recording,
 };
 use crate::{
-    adapters::chance::chance,
+    adapters::{chance::chance, crash},
     domain::recording::Manifest,
     protocol::{RecordId, TokenDigest},
 };
@@ -183,7 +183,10 @@ impl Manifests<'_> {
                 }
             };
             match written {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    crash::point("bucket.begun");
+                    return Ok(true);
+                }
                 Err(Trouble::Taken(_)) => {}
                 Err(other) => return Err(other),
             }
@@ -214,9 +217,13 @@ impl Manifests<'_> {
                 return Ok(());
             }
             let json = json(manifest, kept.folder)?;
+            crash::point("bucket.saving");
             match self.0.replace(&name(id), &tag, json, about_json()).await {
                 Err(Trouble::Taken(_)) => {}
-                done => return done,
+                done => {
+                    crash::point("bucket.saved");
+                    return done;
+                }
             }
         }
         Err(came_between())
@@ -237,7 +244,7 @@ impl Manifests<'_> {
             let word = format!("{DELETING}{}", kept.folder.unwrap_or_default());
             // The next turn clears it, under the tag that it then has.
             match self.0.replace(&name(id), &tag, word.into(), Attributes::new()).await {
-                Ok(()) | Err(Trouble::Taken(_)) => {}
+                Ok(()) | Err(Trouble::Taken(_)) => crash::point("bucket.deleting"),
                 Err(other) => return Err(other),
             }
         }
@@ -260,6 +267,7 @@ impl Manifests<'_> {
             };
             home.walk(self.0, each).await?;
             if next.is_empty() {
+                crash::point("bucket.cleared");
                 return match self.0.replace(&name(id), tag, Bytes::new(), Attributes::new()).await {
                     Ok(()) | Err(Trouble::Taken(_)) => Ok(cleared),
                     Err(other) => Err(other),

@@ -14,7 +14,7 @@ use super::{
     no_recording,
 };
 use crate::{
-    adapters::ports::Committed,
+    adapters::{crash, ports::Committed},
     protocol::{
         RecordId, TokenDigest,
         chunk::{ChunkIndex, ChunkMark},
@@ -113,6 +113,7 @@ impl Place {
             self.forget(bucket, &note).await;
             return Err(no_recording(&self.id));
         }
+        crash::point("bucket.noted");
         let name = chunk(&self.home, index);
         let mut instead_of: Option<Tag> = None;
         for _ in 0..TRIES {
@@ -122,7 +123,10 @@ impl Place {
                 Some(tag) => bucket.replace(&name, &tag, payload, about).await,
             };
             match written {
-                Ok(()) => return Ok(Committed::Stored),
+                Ok(()) => {
+                    crash::point("bucket.placed");
+                    return Ok(Committed::Stored);
+                }
                 Err(Trouble::Taken(_)) => {}
                 Err(other) => return Err(other),
             }
