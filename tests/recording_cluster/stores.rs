@@ -1,29 +1,24 @@
 //! The same recordings in a bucket, and chunks in Redis: what nodes keep them in makes no difference to anybody.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     s3::{Fault, S3Server},
     support::{
-        Cluster, Postgres, Recorder, Redis, Upload, cut, eventually, get, packets, ready, send, sha256,
-        status, webm,
+        Cluster, Postgres, Proxy, Recorder, Redis, Upload, cut, cut_at, eventually, get, large, metric,
+        packets, ready, send, sha256, status, webm,
     },
 };
 
 /// Flags for nodes that keep videos in this bucket.
 fn flags(server: &S3Server, chunks: &str, database: &str) -> Vec<String> {
-    let settings = server.settings();
-    vec![
-        "--storage-type=S3".to_owned(),
+    let more = [
         format!("--chunk-store={chunks}"),
-        format!("--s3-bucket={}", settings.bucket),
-        format!("--s3-endpoint=http://{}", server.address()),
-        format!("--s3-access-key-id={}", settings.access_key),
-        format!("--s3-secret-access-key={}", settings.secret_key),
         format!("--database-url={database}"),
         "--lease-secs=2".to_owned(),
         "--recording-grace-secs=2".to_owned(),
-    ]
+    ];
+    [server.flags_at(server.address()), more.to_vec()].concat()
 }
 
 async fn survives_its_node(chunk_store: &str) {
@@ -118,4 +113,103 @@ async fn a_bucket_that_is_away_holds_up_a_recording_and_loses_nothing_of_it() {
     server.mend();
     let row = ready(cluster.address(1), "talk").await;
     assert_eq!((&row["complete"], &row["version"]), (&json!(true), &json!(1)));
+}
+
+fn breaker(health: &Value) -> (&Value, &Value) {
+    (&health["breakers"]["s3"], &health["checks"]["storage"])
+}
+
+/// The bucket cannot be reached at all for a while: the recorder is told to come again, and everybody sees why.
+#[tokio::test]
+async fn a_bucket_that_cannot_be_reached_in_mid_recording_costs_nothing() {
+    if !(Redis::is_here() && Postgres::is_here()) {
+        return;
+    }
+    let (server, postgres) = (S3Server::start(), Postgres::start().await);
+    postgres.create("greenroom").await;
+    let way = Proxy::start(server.address());
+    let flags = [flags(&server, "S3", &postgres.url("greenroom")), server.flags_at(way.address())].concat();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let cluster = Cluster::start_with(2, &flags).await;
+    let chunks = cut(webm(), 6, 312);
+    let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks[..3]).await;
+    way.cut();
+    eventually("the bucket is left alone", async || {
+        recorder.chunk(3, &chunks[3]).await;
+        let error = recorder.next().await;
+        let what = (&error["type"], &error["code"], &error["retryable"]);
+        assert_eq!(what, (&json!("chunkError"), &json!("storage_failed"), &json!(true)), "{error}");
+        let health = get(cluster.address(0), "/health").await.json();
+        (breaker(&health) == (&json!("open"), &json!("down"))).then_some(())
+    })
+    .await;
+    for path in ["/health/live", "/health/ready"] {
+        assert_eq!(get(cluster.address(0), path).await.status, 200, "{path}: it is away for every node");
+    }
+    assert_eq!(metric(cluster.address(0), r#"greenroom_s3_breaker{state="closed"}"#).await, 0.0);
+    way.heal();
+    for (index, chunk) in (3..).zip(&chunks[3..]) {
+        eventually("the chunk is taken", async || {
+            recorder.chunk(index, chunk).await;
+            (recorder.next().await["type"] == "chunkAck").then_some(())
+        })
+        .await;
+    }
+    let health = get(cluster.address(0), "/health").await.json();
+    assert_eq!(breaker(&health), (&json!("closed"), &json!("ok")), "{health}");
+    recorder.stop(json!({ "chunks": 6, "bytes": webm().len() })).await;
+    let told = recorder.wait_for("recordingReady").await;
+    is_in_the_bucket(&server, &told, webm());
+}
+
+/// The video is in the bucket as it was told, and has everything that was recorded.
+fn is_in_the_bucket(server: &S3Server, told: &Value, recorded: &[u8]) {
+    let key = told["key"].as_str().expect("a name");
+    let video = std::fs::read(server.file(&format!("recordings/{key}"))).expect("it is there");
+    assert_eq!((told["complete"].clone(), told["sha256"].clone()), (json!(true), json!(sha256(&video))));
+    let hashes =
+        |media: &[u8]| packets(media).map(|all| all.into_iter().map(|one| one.1).collect::<Vec<_>>());
+    assert_eq!(hashes(recorded), hashes(&video));
+}
+
+/// Each of these keeps the video out of the bucket for a while: the recording waits with its chunks, and is ready soon after.
+#[tokio::test]
+async fn a_video_that_its_bucket_does_not_take_is_put_when_it_does() {
+    if !(Redis::is_here() && Postgres::is_here()) {
+        return;
+    }
+    let (server, postgres) = (S3Server::start(), Postgres::start().await);
+    postgres.create("greenroom").await;
+    let flags = flags(&server, "S3", &postgres.url("greenroom"));
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let cluster = Cluster::start_with(2, &flags).await;
+    let faults = [
+        ("refused", "PUT", Fault::Answer(403, "AccessDenied"), webm()),
+        ("broken", "PUT", Fault::Answer(500, "InternalError"), webm()),
+        ("changed", "PUT", Fault::ChangedUpload, webm()),
+        // The parts are there, and never become one.
+        ("in-parts", "POST", Fault::Answer(403, "AccessDenied"), large()),
+    ];
+    for (id, method, fault, media) in faults {
+        let borders: Vec<usize> = (1..4).map(|border| border * media.len() / 4).collect();
+        let chunks = cut_at(media, &borders);
+        let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": id })).await;
+        recorder.store_all(0, &chunks).await;
+        // Beginning an upload in parts is a POST too.
+        let part = if method == "POST" { "uploadId=" } else { "recordings/" };
+        server.fail(method, part, u32::MAX, fault);
+        recorder.stop(json!({ "chunks": 4, "bytes": media.len() })).await;
+        let error = recorder.wait_for("recordingError").await;
+        assert_eq!(error["code"], "merge_failed", "{id}: {error}");
+        let waits = status(cluster.address(1), id).await;
+        assert_eq!((&waits["state"], &waits["chunks"]), (&json!("finalising"), &json!(4)), "{waits}");
+        let kept = server.keys().into_iter().filter(|key| key.starts_with(&format!("chunks/{id}/chunk_")));
+        assert_eq!(kept.count(), 4, "{id}: nothing that was acknowledged is gone");
+        eventually("nothing of an upload is left", async || (server.parts() == 0).then_some(())).await;
+        server.mend();
+        let row = ready(cluster.address(1), id).await;
+        assert_eq!(row["version"], 1, "{row}");
+        is_in_the_bucket(&server, &row, media);
+    }
 }
