@@ -226,8 +226,11 @@ async fn impossible(recording: &Recording) -> String {
 async fn what_holds_nothing_is_no_video() {
     let bytes = webm();
     let header = bytes.windows(4).position(|four| four == [0x1f, 0x43, 0xb6, 0x75]).unwrap();
-    let said = impossible(&Recording::default().segment(&bytes[..header], 1, 1)).await;
-    assert!(said.contains("not one picture and no sound"), "{said}");
+    let recording = Recording::default().segment(&bytes[..header], 1, 1);
+    let error = try_merge(&recording, Shelf::of(&recording), &merger()).await.map(drop).unwrap_err();
+    let refusal = error.refusal();
+    assert_eq!((refusal.code.name(), error.is_transient()), ("empty_recording", false));
+    assert!(refusal.message().contains("it has a header, but not one picture and no sound"), "{refusal:?}");
     let said = impossible(&Recording::default().segment(&bytes[..5], 1, 1)).await;
     assert!(said.contains("its header does not end"), "{said}");
     let said = impossible(&Recording::default().segment(b"<!doctype html>", 2, 1)).await;

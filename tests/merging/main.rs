@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod begun;
 mod copied;
 mod damaged;
 mod joined;

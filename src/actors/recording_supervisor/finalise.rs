@@ -440,6 +440,7 @@ fn told(fault: &MergeFault) -> (Refusal, &'static str) {
                 MergeError::Unavailable(_) => "unavailable",
                 MergeError::Interrupted(_) => "interrupted",
                 MergeError::Impossible(_) => "impossible",
+                MergeError::Nothing(_) => "empty",
                 MergeError::NotProven(_) => "not_proven",
             };
             (error.refusal(), outcome)

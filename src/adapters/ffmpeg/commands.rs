@@ -37,8 +37,23 @@ pub struct OutputFile<'a> {
     pub alpha: bool,
 }
 
-/// Copies one segment's packets.
-pub fn copy(input: Input<'_>, output: &OutputFile<'_>) -> Vec<String> {
+/// All tracks. By kind, because a recorder's order of tracks is by chance.
+pub const ALL_TRACKS: &[&str] = &["0:v?", "0:a?"];
+
+/// A track of the input, by its kind and which of its kind.
+pub fn track_of_input(kind: TrackKind, rank: usize) -> String {
+    format!("0:{}:{rank}", letter(kind))
+}
+
+fn letter(kind: TrackKind) -> &'static str {
+    match kind {
+        TrackKind::Video => "v",
+        TrackKind::Audio | TrackKind::Other => "a",
+    }
+}
+
+/// Copies one segment's packets, of these tracks.
+pub fn copy(input: Input<'_>, tracks: &[String], output: &OutputFile<'_>) -> Vec<String> {
     let mut args = strings(COMMON);
     match input {
         Input::Pipe(container) => {
@@ -50,8 +65,8 @@ pub fn copy(input: Input<'_>, output: &OutputFile<'_>) -> Vec<String> {
             args.extend(strings(&["-f", demuxer(container), "-i", name]));
         }
     }
-    // By kind, because a recorder's order of tracks is by chance.
-    args.extend(strings(&["-map", "0:v?", "-map", "0:a?", "-c", "copy"]));
+    args.extend(tracks.iter().flat_map(|track| ["-map".to_owned(), track.clone()]));
+    args.extend(strings(&["-c", "copy"]));
     args.extend(written(output));
     args
 }
@@ -95,11 +110,9 @@ pub fn adapt(odd: &Odd<'_>, whole: &MergePlan, output: &str) -> Vec<String> {
     let mut inputs = 0;
     args.extend(strings(&["-protocol_whitelist", "file", "-f", "matroska", "-i", odd.name]));
     for (at, (track, target)) in odd.plan.tracks.iter().zip(&whole.tracks).enumerate() {
-        let (letter, rank) = match target.kind {
-            TrackKind::Video => ("v", &mut ranks[0]),
-            TrackKind::Audio | TrackKind::Other => ("a", &mut ranks[1]),
-        };
-        let own = format!("0:{letter}:{rank}");
+        let letter = letter(target.kind);
+        let rank = &mut ranks[usize::from(target.kind != TrackKind::Video)];
+        let own = track_of_input(target.kind, *rank);
         let source = if *track == TrackPlan::Fill {
             inputs += 1;
             args.extend(strings(&["-f", "lavfi", "-t"]));
@@ -283,6 +296,6 @@ pub fn seconds(us: i64) -> String {
     format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
 }
 
-fn strings(words: &[&str]) -> Vec<String> {
+pub fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }

@@ -80,8 +80,9 @@ impl Attempt<'_> {
     async fn direct(&self, segment: &Segment) -> Result<Option<(Vec<Part>, Made)>, Trouble> {
         // Room for the index in front, as the number of keyframes is not known before they have passed.
         let mut index_bytes = Some(segment.bytes() / 2048 + segment.chunks().count() as u64 * 80 + 4096);
+        let mut chosen = None;
         loop {
-            let ahead = self.look_ahead(segment).await?;
+            let ahead = self.look_ahead(segment, chosen.as_ref()).await?;
             if ahead.needs_seeking() {
                 return Ok(None);
             }
@@ -91,6 +92,12 @@ impl Attempt<'_> {
             let part = self.feed(ahead, segment, &output, self.percent.step(0.0, 85.0)).await?;
             let parts = vec![part];
             has_content(&parts)?;
+            if chosen.is_none() {
+                chosen = parts[0].chosen();
+                if chosen.is_some() {
+                    continue;
+                }
+            }
             let expected = super::joined::expected(&plan, &parts, &[]);
             match self.check(&name, &expected).await? {
                 Ok(found) => return Ok(Some((parts, Made { name, plan, found }))),
@@ -148,5 +155,5 @@ pub fn has_content(parts: &[Part]) -> Result<(), MergeError> {
     if parts.iter().any(|part| !part.fed.tally.is_empty()) {
         return Ok(());
     }
-    Err(MergeError::Impossible("it has a header, but not one picture and no sound".into()))
+    Err(MergeError::Nothing("it has a header, but not one picture and no sound".into()))
 }

@@ -9,7 +9,7 @@ use super::{
     check, commands,
     commands::{Odd, OutputFile},
     job::{Attempt, Made, has_content},
-    segment::{Part, disk, remove, written},
+    segment::{Chosen, Part, disk, remove, written},
     source::Trouble,
 };
 use crate::{
@@ -33,17 +33,10 @@ impl Attempt<'_> {
         let mut parts = Vec::new();
         for (at, segment) in segments.iter().enumerate() {
             let name = format!("segment_{at:05}.mkv");
-            let ahead = self.look_ahead(segment).await?;
-            let audio_delay_us = ahead.delay_us();
-            let output = OutputFile {
-                name: &name,
-                family: Family::Matroska,
-                index_bytes: None,
-                audio_delay_us,
-                alpha: false,
-            };
-            let step = self.percent.step(0.0, 55.0).part(at, segments.len());
-            let mut part = self.feed(ahead, segment, &output, step).await?;
+            let mut part = self.intermediate(segment, None, (&name, at, segments.len())).await?;
+            if let Some(chosen) = part.chosen() {
+                part = self.intermediate(segment, Some(&chosen), (&name, at, segments.len())).await?;
+            }
             part.file = (!part.fed.tally.is_empty()).then_some(name);
             parts.push(part);
         }
@@ -53,6 +46,21 @@ impl Attempt<'_> {
         let adapted = self.adapt(&plan, &mut parts).await?;
         let made = self.join(plan, &parts, &adapted).await?;
         Ok((parts, made))
+    }
+
+    /// Copies the packets of the segment `at` of so many into a file of its own; of all its tracks, or of these.
+    async fn intermediate(
+        &self,
+        segment: &Segment,
+        chosen: Option<&Chosen>,
+        (name, at, count): (&str, usize, usize),
+    ) -> Result<Part, Trouble> {
+        let ahead = self.look_ahead(segment, chosen).await?;
+        let audio_delay_us = ahead.delay_us();
+        let (family, index_bytes) = (Family::Matroska, None);
+        let output = OutputFile { name, family, index_bytes, audio_delay_us, alpha: false };
+        let step = self.percent.step(0.0, 55.0).part(at, count);
+        self.feed(ahead, segment, &output, step).await
     }
 
     /// Encodes and fills where the plan says so. For each part that has packets: what its adapted intermediate holds.

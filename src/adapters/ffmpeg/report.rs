@@ -67,7 +67,12 @@ fn work(layout: &Layout, parts: &[Part], plan: &MergePlan) -> Vec<SegmentWork> {
             let detail = "nothing in it but a header".to_owned();
             work.push(SegmentWork { segment: number, chunks: segment.range(), did: Did::Copied, detail });
         } else {
-            work.push(plan.work(planned, number, segment.range()));
+            let mut done = plan.work(planned, number, segment.range());
+            // Where another segment has something, this one's was filled, and that is said already.
+            for track in part.never_came().filter(|track| !plan.has_kind(track.kind)) {
+                done.detail.push_str(&format!(", no packet of {}", track.codec.name()));
+            }
+            work.push(done);
             planned += 1;
         }
     }

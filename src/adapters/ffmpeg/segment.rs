@@ -28,11 +28,25 @@ pub struct Ahead {
     /// What was read, on its way.
     pieces: Vec<Vec<u8>>,
     container: Container,
+    /// What is taken of it; `None`: everything.
+    chosen: Option<Chosen>,
+}
+
+/// Of a segment's tracks those in which something came. A header may tell of a track that a recorder was stopped, or killed,
+/// before the first picture of; in a file it would be a track that cannot be played, and leave it without an index.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    facts: SegmentFacts,
+    /// As ffmpeg calls them.
+    names: Vec<String>,
 }
 
 impl Ahead {
     /// What its header says. How much of each track there is, is not known yet.
     pub fn facts(&self) -> SegmentFacts {
+        if let Some(chosen) = &self.chosen {
+            return chosen.facts.clone();
+        }
         let tracks = self.source.tally().map(|tally| tally.summary.tracks.as_slice()).unwrap_or_default();
         SegmentFacts {
             container: self.container,
@@ -43,6 +57,11 @@ impl Ahead {
     /// Whether a pipe is not enough for it.
     pub fn needs_seeking(&self) -> bool {
         self.source.needs_seeking()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let all = || commands::strings(commands::ALL_TRACKS);
+        self.chosen.as_ref().map_or_else(all, |chosen| chosen.names.clone())
     }
 
     /// What a player takes off of its sound's time once it is in Matroska.
@@ -73,6 +92,30 @@ impl Part {
             Some((track.clone(), u64::try_from(us).unwrap_or(0)))
         });
         SegmentFacts { container: self.container, tracks: tracks.collect() }
+    }
+
+    /// Its tracks, with whether anything came in them, and as ffmpeg calls them.
+    fn announced(&self) -> impl Iterator<Item = (&Track, bool, String)> {
+        let summary = &self.fed.tally.summary;
+        [TrackKind::Video, TrackKind::Audio].into_iter().flat_map(move |kind| {
+            let tracks = summary.tracks.iter().filter(move |track| track.kind == kind).enumerate();
+            tracks.map(move |(rank, track)| {
+                let came = summary.packets.get(&track.number).is_some_and(|account| account.packets > 0);
+                (track, came, commands::track_of_input(kind, rank))
+            })
+        })
+    }
+
+    /// Its tracks that hold something; `None`: all do, or none.
+    pub fn chosen(&self) -> Option<Chosen> {
+        let names: Vec<_> = self.announced().filter_map(|(_, came, name)| came.then_some(name)).collect();
+        let some = !names.is_empty() && names.len() < self.announced().count();
+        some.then(|| Chosen { facts: self.facts(), names })
+    }
+
+    /// Its tracks in which nothing came.
+    pub fn never_came(&self) -> impl Iterator<Item = &Track> {
+        self.announced().filter_map(|(track, came, _)| (!came).then_some(track))
     }
 
     /// What a player takes off of its sound's time once it is in Matroska.
@@ -111,8 +154,8 @@ pub fn written<'a>(
 }
 
 impl Attempt<'_> {
-    /// Reads a segment until its header is known.
-    pub async fn look_ahead(&self, segment: &Segment) -> Result<Ahead, Trouble> {
+    /// Reads a segment until its header is known. `chosen`: of it, these tracks are wanted.
+    pub async fn look_ahead(&self, segment: &Segment, chosen: Option<&Chosen>) -> Result<Ahead, Trouble> {
         let mut source = Source::new(self.job.store.clone(), self.job.id.clone(), segment);
         let mut pieces = Vec::new();
         while !source.knows_enough() {
@@ -123,12 +166,13 @@ impl Attempt<'_> {
         }
         let known = source.needs_seeking() || source.tally().is_some_and(|tally| tally.knows_tracks);
         match source.container().filter(|_| known) {
-            Some(container) => Ok(Ahead { source, pieces, container }),
+            Some(container) => Ok(Ahead { source, pieces, container, chosen: chosen.cloned() }),
             None => Err(useless(segment, &source.finish())),
         }
     }
 
-    /// Copies a segment's packets into a file.
+    /// Copies a segment's packets into a file. If it then shows that only some of its tracks hold anything, that file is of no
+    /// use: it is to be fed again with [`Part::chosen`].
     pub async fn feed(
         &self,
         ahead: Ahead,
@@ -137,8 +181,10 @@ impl Attempt<'_> {
         step: Step<'_>,
     ) -> Result<Part, Trouble> {
         let total = segment.bytes();
-        let Ahead { mut source, pieces, container } = ahead;
+        let (names, is_chosen) = (ahead.names(), ahead.chosen.is_some());
+        let Ahead { mut source, pieces, container, .. } = ahead;
         let tell = |done| step.reach(done, total);
+        let output = (&names[..], output);
         let ran = if source.needs_seeking() {
             self.through_file(&mut source, pieces, container, output, &tell).await
         } else {
@@ -157,9 +203,11 @@ impl Attempt<'_> {
         if !fed.tally.knows_tracks {
             return Err(useless(segment, &fed));
         }
-        match refused.filter(|_| !fed.tally.is_empty()) {
+        let part = Part { fed, container, file: None, bad, bytes: total };
+        let is_of_use = part.fed.tally.is_empty() || (!is_chosen && part.chosen().is_some());
+        match refused.filter(|_| !is_of_use) {
             Some(error) => Err(error.into()),
-            None => Ok(Part { fed, container, file: None, bad, bytes: total }),
+            None => Ok(part),
         }
     }
 
@@ -168,10 +216,10 @@ impl Attempt<'_> {
         source: &mut Source,
         pieces: Vec<Vec<u8>>,
         container: Container,
-        output: &OutputFile<'_>,
+        (tracks, output): (&[String], &OutputFile<'_>),
         tell: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), Trouble> {
-        let args = commands::copy(Input::Pipe(container), output);
+        let args = commands::copy(Input::Pipe(container), tracks, output);
         let task = self.task(args, self.limit(self.layout.bytes())).await;
         let feeder = async move |stdin: ChildStdin| pour(stdin, source, pieces, tell).await;
         program::feed(task, Listen::Progress(&|_| {}), feeder).await.map(drop)
@@ -183,14 +231,14 @@ impl Attempt<'_> {
         source: &mut Source,
         pieces: Vec<Vec<u8>>,
         container: Container,
-        output: &OutputFile<'_>,
+        (tracks, output): (&[String], &OutputFile<'_>),
         tell: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), Trouble> {
         const NAME: &str = "segment.mp4";
         let path = self.job.folder.join(NAME);
         let file = tokio::fs::File::create(&path).await.map_err(|error| disk(NAME, &error))?;
         pour(file, source, pieces, tell).await?;
-        let args = commands::copy(Input::File(NAME, container), output);
+        let args = commands::copy(Input::File(NAME, container), tracks, output);
         let copied = self.ffmpeg(args, self.limit(self.layout.bytes()), &|_| {}).await;
         remove(&path).await;
         Ok(copied.map(drop)?)

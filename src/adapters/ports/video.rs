@@ -317,6 +317,9 @@ pub enum MergeError {
     /// It cannot be done with these chunks. The words say why, with the end of what ffmpeg had to say.
     #[error("{0}")]
     Impossible(String),
+    /// There is nothing in the chunks to see and nothing to hear.
+    #[error("{0}")]
+    Nothing(String),
     /// Something was made, but it is not what was recorded.
     #[error("the result is not what was recorded: {0}")]
     NotProven(String),
@@ -334,6 +337,7 @@ impl MergeError {
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::Unavailable(_) => Code::MergingUnavailable.into(),
+            Self::Nothing(what) => Refusal::because(Code::EmptyRecording, what.clone()),
             other => Refusal::because(Code::MergeFailed, other.to_string()),
         }
     }

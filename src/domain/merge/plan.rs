@@ -158,6 +158,12 @@ impl MergePlan {
         Self { family, segments: segments.iter().map(plan).collect(), tracks }
     }
 
+    /// Whether the result has pictures, or sound.
+    #[must_use]
+    pub fn has_kind(&self, kind: TrackKind) -> bool {
+        self.tracks.iter().any(|track| track.kind == kind)
+    }
+
     /// What was done with a segment, for people: `segment` is its number, `chunks` its first and last one.
     #[must_use]
     pub fn work(&self, at: usize, segment: u32, chunks: (u32, u32)) -> SegmentWork {
