@@ -4,15 +4,17 @@
 use actix_files::NamedFile;
 use actix_web::{
     HttpRequest, HttpResponse,
+    body::SizedStream,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_RANGE, Charset, ContentDisposition, DispositionParam, DispositionType,
-            ExtendedValue, LOCATION,
+            ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, Charset, ContentDisposition, DispositionParam,
+            DispositionType, ETAG, ExtendedValue, HeaderValue, LOCATION, LastModified,
         },
     },
-    web::{Data, Path},
+    web::{Bytes, Data, Path},
 };
+use futures_util::stream;
 use tracing::warn;
 
 use super::{
@@ -22,11 +24,14 @@ use super::{
 use crate::{
     actors::messages::ShowRecordings,
     adapters::{
-        ports::{CatalogRow, VideoSource},
+        ports::{CatalogRow, Elsewhere, VideoSource},
         video_store::media_type,
     },
     protocol::{Code, recorder::VideoKey},
 };
+
+/// A version never changes under its name, but it may be deleted.
+const POLICY: &str = "private, no-cache";
 
 /// The file, or the part of it that is asked for.
 pub async fn video(
@@ -39,7 +44,10 @@ pub async fn video(
     let source = state.videos.find(&key).await.map_err(|error| Problem::from(error.refusal()))?;
     let path = match source.ok_or(Code::NotFound)? {
         VideoSource::File(path) => path,
-        VideoSource::Link(link) => return Ok(elsewhere(link)),
+        VideoSource::Elsewhere(about) if *request.method() == Method::HEAD => {
+            return Ok(described(&key, row_of(&key, &state).await.as_ref(), about));
+        }
+        VideoSource::Elsewhere(about) => return Ok(elsewhere(about.link)),
     };
     let row = row_of(&key, &state).await;
     let opened = tokio::task::spawn_blocking(move || NamedFile::open(path)).await;
@@ -48,19 +56,35 @@ pub async fn video(
         Problem::from(Code::NotFound)
     })?;
     let size = file.metadata().len();
-    let kind = media_type(&key).parse().unwrap_or(mime_guess::mime::APPLICATION_OCTET_STREAM);
     let response = file
-        .set_content_type(kind)
+        .set_content_type(kind_of(&key))
         .set_content_disposition(disposition(&key, row.as_ref()))
         .into_response(&request);
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         return Err(Problem::from(Code::RangeWrong).with_header(CONTENT_RANGE, format!("bytes */{size}")));
     }
     let mut response = response;
-    // A version never changes under its name, but it may be deleted.
-    let policy = actix_web::http::header::HeaderValue::from_static("private, no-cache");
-    response.headers_mut().insert(CACHE_CONTROL, policy);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(POLICY));
     Ok(response)
+}
+
+fn kind_of(key: &VideoKey) -> mime_guess::Mime {
+    media_type(key).parse().unwrap_or(mime_guess::mime::APPLICATION_OCTET_STREAM)
+}
+
+/// What a `GET` would bring, told here: a link to the store is signed for `GET`, and it refuses whoever asks otherwise.
+fn described(key: &VideoKey, row: Option<&CatalogRow>, about: Elsewhere) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type(kind_of(key))
+        .insert_header(disposition(key, row))
+        .insert_header((ACCEPT_RANGES, "bytes"))
+        .insert_header(LastModified(about.modified.into()))
+        .insert_header((CACHE_CONTROL, POLICY));
+    if let Some(tag) = about.tag {
+        response.insert_header((ETAG, tag));
+    }
+    response.body(SizedStream::new(about.size_bytes, stream::empty::<Result<Bytes, actix_web::Error>>()))
 }
 
 /// It is in a store that serves it itself, for a while: the link is for this once.

@@ -545,6 +545,16 @@ async fn an_upload_whose_end_was_not_heard_is_done() {
     assert_eq!(server.parts(), 0);
 }
 
+async fn link_of(store: &S3Videos) -> String {
+    match store.find(&key("linked")).await.unwrap() {
+        Some(VideoSource::Elsewhere(about)) => {
+            assert_eq!(about.size_bytes, 5);
+            about.link
+        }
+        other => panic!("no link: {other:?}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_leads_to_a_video_by_the_way_of_browsers_and_for_a_while() {
     let server = S3Server::start();
@@ -558,12 +568,12 @@ async fn a_link_leads_to_a_video_by_the_way_of_browsers_and_for_a_while() {
     fs::write(&file, b"video").unwrap();
     assert_eq!(store.find(&key("linked")).await.unwrap(), None);
     store.put(&key("linked"), &file, proof(b"video")).await.unwrap();
-    let Some(VideoSource::Link(link)) = store.find(&key("linked")).await.unwrap() else { panic!("no link") };
+    let link = link_of(&store).await;
     assert!(link.starts_with("https://videos.example.com/videos/recordings/linked.1.webm?"), "{link}");
     assert!(link.contains("X-Amz-Expires=90") && !link.contains("secret"), "{link}");
 
     let near = videos(&server).await;
-    let Some(VideoSource::Link(link)) = near.find(&key("linked")).await.unwrap() else { panic!("no link") };
+    let link = link_of(&near).await;
     let answer = reqwest::get(&link).await.unwrap();
     assert_eq!(answer.headers()["content-type"], "video/webm");
     assert_eq!(answer.headers()["content-disposition"], "attachment; filename=\"linked.webm\"");

@@ -37,8 +37,8 @@ pub async fn read(store: &dyn VideoStore, key: &VideoKey) -> Option<Vec<u8>> {
     match store.find(key).await.unwrap()? {
         VideoSource::File(path) => Some(fs::read(path).unwrap()),
         // As a browser gets it.
-        VideoSource::Link(link) => {
-            let answer = reqwest::get(&link).await.unwrap().error_for_status().unwrap();
+        VideoSource::Elsewhere(about) => {
+            let answer = reqwest::get(&about.link).await.unwrap().error_for_status().unwrap();
             Some(answer.bytes().await.unwrap().to_vec())
         }
     }

@@ -11,11 +11,11 @@ pub use self::{
     cluster::{Breakers, Bus, BusError, BusLink, BusNews, Guarded, Leases, StoreState},
     outbox::{Outbox, OutboxEvent},
     recording::{
-        ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Patience, StagedChunk, StoreError,
-        StoredChunk,
+        ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Patience, Remains, StagedChunk,
+        StoreError, StoredChunk,
     },
     video::{
-        Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, Deletion, DueBefore,
+        Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, Deletion, DueBefore, Elsewhere,
         FileProof, MergeError, MergeJob, Merged, Merger, StoredVideo, Swept, VideoSource, VideoStore,
     },
 };

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use sha2::{Digest as _, Sha256};
@@ -49,8 +49,21 @@ pub trait VideoStore: Send + Sync + 'static {
 pub enum VideoSource {
     /// A file on this machine.
     File(PathBuf),
-    /// Whoever wants it gets it there itself: a link that is good for a while.
-    Link(String),
+    /// Whoever wants it gets it from its store.
+    Elsewhere(Elsewhere),
+}
+
+/// A video in a store that serves it itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Good for a while, and for `GET` alone.
+    pub link: String,
+    /// Unit: bytes.
+    pub size_bytes: u64,
+    /// The `ETag` that the store answers with, in its quotes.
+    pub tag: Option<String>,
+    /// When it was stored, by the store's clock.
+    pub modified: SystemTime,
 }
 
 /// Something in a video store.

@@ -10,7 +10,9 @@ use super::{
     upload::Upload,
 };
 use crate::{
-    adapters::ports::{FileProof, PortFuture, StoreError, StoredVideo, Swept, VideoSource, VideoStore},
+    adapters::ports::{
+        Elsewhere, FileProof, PortFuture, StoreError, StoredVideo, Swept, VideoSource, VideoStore,
+    },
     protocol::{RecordId, recorder::VideoKey},
 };
 
@@ -83,7 +85,12 @@ impl VideoStore for S3Videos {
         let name = name(key);
         self.run(|bucket| async move {
             match bucket.look(&name).await {
-                Ok(_) => Ok(Some(VideoSource::Link(bucket.link(&name).await?))),
+                Ok(stands) => Ok(Some(VideoSource::Elsewhere(Elsewhere {
+                    link: bucket.link(&name).await?,
+                    size_bytes: stands.meta.size,
+                    tag: stands.meta.e_tag,
+                    modified: stands.meta.last_modified.into(),
+                }))),
                 Err(Trouble::Missing(_)) => Ok(None),
                 Err(other) => Err(other),
             }
