@@ -193,15 +193,15 @@ pub(super) fn clear_away(path: &Path) -> io::Result<Swept> {
         about => about?,
     };
     if about.is_dir() {
-        for entry in entries(path)? {
+        // Another node, or a sweep, may clear it away too.
+        let gone = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(Vec::new()),
+            _ => Err(error),
+        };
+        for entry in entries(path).map(Iterator::collect).or_else(gone)? {
             swept += clear_away(&entry.path())?;
         }
-        // Another node may clear it away too.
-        if let Err(error) = fs::remove_dir(path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error);
-        }
+        fs::remove_dir(path).or_else(|error| gone(error).map(drop))?;
     } else {
         remove_if_there(path)?;
         swept += Swept { count: 1, bytes: if about.nlink() > 1 { 0 } else { about.len() } };

@@ -14,7 +14,7 @@ use greenroom::{
     adapters::{
         ffmpeg::{FfmpegConfig, FfmpegMerger},
         ports::{
-            ChunkStore, MergeError, MergeJob, Merged, Merger, PortFuture, StagedChunk, StoreError,
+            ChunkStore, MergeError, MergeJob, Merged, Merger, PortFuture, Remains, StagedChunk, StoreError,
             StoredChunk, Swept,
         },
     },
@@ -159,7 +159,7 @@ impl ChunkStore for Shelf {
     fn list(&self, _: &RecordId) -> PortFuture<Result<Vec<StoredChunk>, StoreError>> {
         unused()
     }
-    fn delete(&self, _: &RecordId, _: Option<TokenDigest>) -> PortFuture<Result<(), StoreError>> {
+    fn begin_delete(&self, _: &RecordId, _: Option<TokenDigest>) -> PortFuture<Result<Remains, StoreError>> {
         unused()
     }
     fn age(&self, _: &RecordId) -> PortFuture<Result<Option<Duration>, StoreError>> {

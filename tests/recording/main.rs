@@ -6,7 +6,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/s3.rs"]
+#[allow(dead_code, reason = "the tests of the stores use all of it")]
+mod s3;
+
 mod aborts;
+mod bucket;
 mod chunks;
 mod comings;
 mod downloads;

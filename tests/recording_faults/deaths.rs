@@ -6,7 +6,9 @@ use serde_json::json;
 
 use crate::{
     check_video, stand_in, state, stored,
-    support::{Chance, Process, Recorder, Upload, cut, eventually, get, ready, webm},
+    support::{
+        Chance, Process, Recorder, Upload, cut, eventually, get, names, ready, send, try_download, webm,
+    },
 };
 
 #[tokio::test]
@@ -208,4 +210,32 @@ async fn a_node_that_is_told_to_go_while_it_merges_leaves_the_merge_to_the_next_
     let node = Process::start_on(storage.path(), &[]);
     let row = ready(node.address(), "talk").await;
     check_video(&node, &row, webm()).await;
+}
+
+/// What is cleared away after the answer is no recording's any more, so a node that dies then leaves nothing that comes back.
+#[tokio::test]
+async fn files_of_a_deleted_recording_go_in_the_next_life_of_the_node() {
+    let storage = tempfile::tempdir().unwrap();
+    let mut node = Process::start_on(storage.path(), &["--crash-at=remove.begun"]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &cut(webm(), 4, 107)).await;
+    let bearer = format!("Bearer {}", recorder.token());
+    let head =
+        format!("Host: node\r\nConnection: close\r\nAuthorization: {bearer}\r\nContent-Length: 0\r\n\r\n");
+    let request = format!("DELETE /recordings/talk HTTP/1.1\r\n{head}");
+    // It may be answered or not: that is a race with the end.
+    let _ = try_download(node.address(), request.as_bytes()).await;
+    node.ended().await;
+    let left = names(&storage.path().join("chunks"));
+    assert!(
+        left.iter().all(|name| name.starts_with('.')) && left.len() == 1,
+        "no recording, and not cleared away: {left:?}"
+    );
+
+    let node = Process::start_on(storage.path(), &[]);
+    assert!(names(&storage.path().join("chunks")).is_empty());
+    let again = send(node.address(), "DELETE /recordings/talk", &[("Authorization", &bearer)], b"").await;
+    assert!([204, 404].contains(&again.status), "{again:?}");
+    assert_eq!(get(node.address(), "/recordings/talk/status").await.status, 404);
+    assert_eq!(get(node.address(), "/recordings").await.json()["recordings"], json!([]));
 }

@@ -47,6 +47,8 @@ pub enum Fault {
     Answer(u16, &'static str),
     /// Nothing is answered.
     Hangs,
+    /// Nothing is done before this is mended.
+    Waits,
     /// Done, and the connection is lost before the answer.
     AnswerLost,
     /// The connection is lost before anything is done.
@@ -67,7 +69,7 @@ pub enum Fault {
 #[derive(Debug, Clone)]
 struct Rule {
     method: &'static str,
-    /// In path and query.
+    /// In path and query, or in the list of what is to be deleted.
     part: String,
     left: u32,
     fault: Fault,
@@ -251,15 +253,20 @@ impl From<Infallible> for Cut {
 
 impl Server {
     async fn answer(&self, request: Request<Incoming>) -> Result<HttpResponse, Cut> {
-        let what = format!("{} {}", request.method(), request.uri());
-        *self.seen.lock().expect("whole").entry(what.clone()).or_default() += 1;
-        let fault = self.fault(&what);
+        let mut what = format!("{} {}", request.method(), request.uri());
         let (head, body) = request.into_parts();
         let mut body = Body::from(body);
         let mut bytes = body.store_all_limited(BODY_BYTES_MAX).await.map_err(|_| Cut)?;
+        // Which objects are to go stands in there.
+        if head.uri.query() == Some("delete") {
+            what.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        *self.seen.lock().expect("whole").entry(what.clone()).or_default() += 1;
+        let fault = self.fault(&what);
         match fault {
             Some(Fault::Answer(status, code)) => return Ok(refusal(status, code)),
             Some(Fault::Hangs) => std::future::pending().await,
+            Some(Fault::Waits) => self.mended().await,
             Some(Fault::Cut) => return Err(Cut),
             Some(Fault::ChangedUpload) => bytes = changed(&bytes),
             _ => {}
@@ -297,6 +304,12 @@ impl Server {
         let rule = rules.iter_mut().find(fits)?;
         rule.left -= 1;
         Some(rule.fault)
+    }
+
+    async fn mended(&self) {
+        while !self.rules.lock().expect("whole").is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Writes take turns, and one that is refused leaves nothing, as on S3.

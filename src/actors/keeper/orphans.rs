@@ -19,10 +19,7 @@ use super::sweep::{PAGE, PAGES, PutOff, Reason, Sweep, passed_by};
 use crate::{
     adapters::ports::{CatalogRow, StoredVideo},
     domain::recording::{Manifest, VideoFacts},
-    protocol::{
-        RecordId,
-        recorder::{RecordingState, VideoKey},
-    },
+    protocol::{RecordId, recorder::RecordingState},
 };
 
 /// What belongs to nothing is left alone for so long: whoever is at it may be slow.
@@ -168,7 +165,7 @@ impl Sweep {
         match row.as_ref().map(|row| row.video.as_ref()) {
             Some(Some(facts)) if names(facts) => Ok(Known::Named),
             // Made by a claim that was overtaken, or an earlier version.
-            Some(Some(facts)) if fence(&facts.key) > fence(&video.key) => Ok(Known::Outdated),
+            Some(Some(facts)) if facts.key.fence() > video.key.fence() => Ok(Known::Outdated),
             Some(_) => Ok(Known::Unsettled),
             None => match self.ports.chunks.manifest(id).await {
                 Ok(None) => Ok(Known::Lost),
@@ -176,9 +173,4 @@ impl Sweep {
             },
         }
     }
-}
-
-/// The claim under which a video was made; those of the first versions of the program have none.
-fn fence(key: &VideoKey) -> u64 {
-    key.as_str().split('.').nth(1).and_then(|fence| fence.parse().ok()).unwrap_or(0)
 }

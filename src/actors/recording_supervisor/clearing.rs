@@ -13,7 +13,7 @@ use crate::{
     },
     adapters::{
         crash,
-        ports::{CatalogRow, ClaimEnd, RecordingPorts},
+        ports::{CatalogRow, ClaimEnd, RecordingPorts, StoreError},
     },
     domain::recording::{Fault, Manifest},
     protocol::{Code, Refusal, recorder::RecordingState},
@@ -126,13 +126,18 @@ impl RecordingSupervisor {
         let again = manifest.clone();
         let released = async move {
             let (id, fence) = (&manifest.record_id, manifest.fence);
-            let _alone = gates.close(id).await;
+            let alone = gates.close(id).await;
             let Some(last) = ports.ledger.release(id.clone(), fence).await? else { return Ok(None) };
             crash::point("release.closed");
-            let deleted = match takes_away {
-                true => ports.chunks.delete(id, Some(last.token)).await,
-                false => Ok(()),
+            let deleted = async {
+                if takes_away {
+                    let remains = ports.chunks.begin_delete(id, Some(last.token)).await?;
+                    drop(alone);
+                    remains.clear().await?;
+                }
+                Ok::<_, StoreError>(())
             };
+            let deleted = deleted.await;
             Ok::<_, NotPutBack>(Some((last, deleted)))
         };
         ctx.spawn(released.into_actor(self).map(move |released, supervisor, ctx| match released {
@@ -181,15 +186,18 @@ impl Clearing {
         if self.is_needed(manifest).await? {
             return Ok(Cleared::Needed);
         }
-        let _alone = self.gates.close(id).await;
+        let alone = self.gates.close(id).await;
         if !self.ports.ledger.holds(id.clone(), fence).await? {
             return Ok(Cleared::Needed);
         }
         crash::point("delete.before");
-        self.ports.chunks.delete(id, Some(manifest.token)).await?;
+        let remains = self.ports.chunks.begin_delete(id, Some(manifest.token)).await?;
         crash::point("delete.after");
         self.ports.ledger.forget_chunks(id, fence).await?;
         crash::point("delete.forgotten");
+        // Nobody has to wait for files that are nobody's.
+        drop(alone);
+        remains.clear().await?;
         Ok(Cleared::Gone)
     }
 
@@ -211,6 +219,6 @@ impl Clearing {
             return Ok(());
         };
         let keys: Vec<_> = finished.video.keys().cloned().collect();
-        Ok(self.ports.delete_videos(&manifest.record_id, &keys).await?)
+        Ok(self.ports.delete_videos(&manifest.record_id, |key| !keys.contains(key)).await?)
     }
 }

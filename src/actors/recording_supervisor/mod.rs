@@ -8,7 +8,7 @@
 //! The truth is in the chunk store and the ledger (ports), which nodes may share; what is held here is who listens, under
 //! which claims this node works, and which rows the catalog has still to be told. So what becomes of a recording is seen
 //! in its account, by the node that has its recorder's socket as by the one that makes its video. It waits for nobody:
-//! answers of ports come back as steps. Coming and going: `begin`, `removal`; who is there: `presence`; what is due and
+//! answers of ports come back as steps. Coming and going: `begin`, `removal`, `leaving`; who is there: `presence`; what is due and
 //! what became of it: `finalise`, `clearing`; the catalog: `rows`; accounts that were lost: `recover`; figures: `figures`.
 
 mod begin;
@@ -16,6 +16,7 @@ mod clearing;
 mod events;
 mod figures;
 mod finalise;
+mod leaving;
 mod presence;
 mod recover;
 mod removal;
@@ -32,9 +33,10 @@ use actix::{
     fut,
 };
 use futures_util::{StreamExt as _, stream};
+use tokio::sync::oneshot;
 use tracing::warn;
 
-use self::{figures::Attended, finalise::Held, presence::Attachment, rows::Rows};
+use self::{figures::Attended, finalise::Held, leaving::Leaving, presence::Attachment, rows::Rows};
 pub use self::{
     recover::{Recovered, recover},
     rows::row_of,
@@ -117,6 +119,9 @@ pub struct RecordingSupervisor {
     claims: HashMap<RecordId, Held>,
     rows: Rows,
     attended: HashMap<RecordId, Attended>,
+    /// Recordings that are being taken away, until that is durable, with whoever else waits for the answer.
+    closing: HashMap<RecordId, Vec<oneshot::Sender<Result<(), Refusal>>>>,
+    leaving: Leaving,
     /// Merges of a recording that came to nothing, one after the other.
     faults: HashMap<RecordId, u32>,
     recorded_rooms: Arc<BTreeSet<RoomName>>,
@@ -156,6 +161,8 @@ impl RecordingSupervisor {
             claims: HashMap::new(),
             rows: Rows::default(),
             attended: HashMap::new(),
+            closing: HashMap::new(),
+            leaving: Leaving::default(),
             faults: HashMap::new(),
             recorded_rooms: Arc::default(),
             untold_rooms: BTreeSet::new(),

@@ -102,36 +102,34 @@ impl House {
         disk::age(&self.shelf(id).0, disk::now(&self.chunks)?)
     }
 
-    /// Makes it no recording first, in one step, so that a half-done delete is never seen.
+    /// Makes it no recording, in one step, so that a half-done delete is never seen; the folder that is left of it, which
+    /// is to be cleared away.
     ///
     /// A folder cannot compare and rename in one step. So the recording is put aside, and then it is looked at again: if it
     /// is another's, which took the name between the two looks, it is put back. What comes for it meanwhile fails, and is
     /// tried again.
-    pub(super) fn delete(&self, id: &RecordId, which: Option<TokenDigest>) -> io::Result<()> {
+    pub(super) fn put_away(&self, id: &RecordId, which: Option<TokenDigest>) -> io::Result<Option<PathBuf>> {
         let place = self.shelf(id).0;
         let is_the_one = |folder: &Path| match which {
             Some(which) => Manifests(folder).read().map(|manifest| manifest.token.matches(&which)),
             None => Ok(true),
         };
         if !self.if_there(is_the_one(&place))?.unwrap_or(false) {
-            return Ok(());
+            return Ok(None);
         }
         let aside = self.hidden(ASIDE, id);
         if self.if_there(move_folder(&place, &aside))?.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let is_still = is_the_one(&aside);
         if !matches!(is_still, Ok(true)) {
             self.put_back(&aside, &place)?;
-            return is_still.map(drop);
+            return is_still.map(|_| None);
         }
         let deleted = self.hidden(DELETED, id);
         move_folder(&aside, &deleted)?;
         disk::sync_folder(&self.chunks)?;
-        if let Err(error) = disk::clear_away(&deleted) {
-            tracing::warn!(recording = %id, %error, "its space comes free with the next sweep");
-        }
-        Ok(())
+        Ok(Some(deleted))
     }
 
     fn hidden(&self, kind: &str, id: &RecordId) -> PathBuf {

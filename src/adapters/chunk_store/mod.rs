@@ -22,7 +22,7 @@ use bytes::Bytes;
 use self::{house::House, names::Name, shelf::Shelf};
 use super::{
     disk::{self, Disk, Partial},
-    ports::{ChunkStore, Committed, PortFuture, StagedChunk, StoreError, StoredChunk, Swept},
+    ports::{ChunkStore, Committed, PortFuture, Remains, StagedChunk, StoreError, StoredChunk, Swept},
 };
 use crate::{
     domain::recording::Manifest,
@@ -135,8 +135,18 @@ impl ChunkStore for FolderChunks {
         })
     }
 
-    fn delete(&self, id: &RecordId, which: Option<TokenDigest>) -> PortFuture<Result<(), StoreError>> {
-        self.run(id, move |house, id| house.delete(id, which))
+    fn begin_delete(
+        &self,
+        id: &RecordId,
+        which: Option<TokenDigest>,
+    ) -> PortFuture<Result<Remains, StoreError>> {
+        let (disk, put_away) = (self.disk.clone(), self.run(id, move |house, id| house.put_away(id, which)));
+        Box::pin(async move {
+            let Some(folder) = put_away.await? else { return Ok(Remains::none()) };
+            Ok(Remains::new(disk.run(move || {
+                disk::clear_away(&folder).map(drop).map_err(|error| disk::in_words(&folder, &error))
+            })))
+        })
     }
 
     fn age(&self, id: &RecordId) -> PortFuture<Result<Option<Duration>, StoreError>> {

@@ -45,9 +45,20 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// A chunk's bytes, as they are now: whoever uses them compares their checksum.
     fn read(&self, id: &RecordId, index: ChunkIndex) -> PortFuture<Result<Bytes, StoreError>>;
 
-    /// Takes away a recording with everything that belongs to it, if it is the one with this token: its name may be
-    /// another's by now. `None`: whichever it is. Nothing there is no error.
-    fn delete(&self, id: &RecordId, which: Option<TokenDigest>) -> PortFuture<Result<(), StoreError>>;
+    /// Makes a recording none, in one step that takes no longer for many chunks than for one, if it is the one with this
+    /// token: its name may be another's by now. `None`: whichever it is. Nothing there is no error. What is left of it nobody
+    /// finds any more.
+    fn begin_delete(
+        &self,
+        id: &RecordId,
+        which: Option<TokenDigest>,
+    ) -> PortFuture<Result<Remains, StoreError>>;
+
+    /// The same, and clears away what is left.
+    fn delete(&self, id: &RecordId, which: Option<TokenDigest>) -> PortFuture<Result<(), StoreError>> {
+        let begun = self.begin_delete(id, which);
+        Box::pin(async move { begun.await?.clear().await })
+    }
 
     /// How long ago anything of a recording was last stored, by the store's own clock where it has one; `None` where there
     /// is nothing.
@@ -64,6 +75,33 @@ pub trait ChunkStore: Send + Sync + 'static {
 pub trait StagedChunk: Send + Sync {
     /// Gives it its place, unless another chunk has it: whatever is there first stands (L-2). Can be tried again.
     fn commit(&self, index: ChunkIndex, mark: ChunkMark) -> PortFuture<Result<Committed, StoreError>>;
+}
+
+/// What is left of a recording that is none any more. Whoever drops it leaves it to a sweep of its store.
+#[must_use]
+pub struct Remains(Option<PortFuture<Result<(), StoreError>>>);
+
+impl Remains {
+    /// There was no such recording.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Goes by this, which does nothing before it is awaited.
+    pub fn new(clearing: impl Future<Output = Result<(), StoreError>> + Send + 'static) -> Self {
+        Self(Some(Box::pin(clearing)))
+    }
+
+    /// Clears it away. Takes as long as there are chunks.
+    ///
+    /// # Errors
+    /// The store fails; the rest is for its sweep.
+    pub async fn clear(self) -> Result<(), StoreError> {
+        match self.0 {
+            Some(clearing) => clearing.await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// How a commit ended.

@@ -27,7 +27,7 @@ use crate::{
         chunk_store::names::{Name, whose},
         crash,
         disk::LEFT_BEHIND,
-        ports::{ChunkStore, Committed, PortFuture, StagedChunk, StoreError, StoredChunk, Swept},
+        ports::{ChunkStore, Committed, PortFuture, Remains, StagedChunk, StoreError, StoredChunk, Swept},
     },
     domain::recording::Manifest,
     protocol::{
@@ -238,13 +238,21 @@ impl Work {
         Ok(found)
     }
 
-    async fn delete(&self, id: &RecordId, which: Option<TokenDigest>) -> Result<(), Trouble> {
+    /// Makes it no recording; the token that it had, and how many places.
+    async fn begin_delete(
+        &self,
+        id: &RecordId,
+        which: Option<TokenDigest>,
+    ) -> Result<Option<(TokenDigest, u32)>, Trouble> {
         let which = which.map_or_else(String::new, |token| token.to_hex());
         let dropped: Option<(String, u32)> =
             self.call(&scripts::CHUNKS_DROP, id, |call| _ = call.arg(which)).await?;
-        let Some((token, places)) = dropped else { return Ok(()) };
-        let Some(token) = TokenDigest::parse(&token) else { return Ok(()) };
         crash::point("redis.dropped");
+        Ok(dropped.and_then(|(token, places)| Some((TokenDigest::parse(&token)?, places))))
+    }
+
+    /// Takes away what is left of one that is none any more.
+    async fn clear(&self, id: &RecordId, token: TokenDigest, places: u32) -> Result<(), Trouble> {
         let whose = whose(&token);
         let indices: Vec<_> = (0..places).filter_map(|index| ChunkIndex::new(index).ok()).collect();
         for indices in indices.chunks(KEYS_AT_ONCE) {
@@ -348,9 +356,22 @@ impl ChunkStore for RedisChunks {
         Box::pin(async move { read.await?.ok_or(StoreError::Missing(what)) })
     }
 
-    fn delete(&self, id: &RecordId, which: Option<TokenDigest>) -> PortFuture<Result<(), StoreError>> {
-        let id = id.clone();
-        self.run(move |work| async move { work.delete(&id, which).await })
+    fn begin_delete(
+        &self,
+        id: &RecordId,
+        which: Option<TokenDigest>,
+    ) -> PortFuture<Result<Remains, StoreError>> {
+        let (store, named) = (self.clone(), id.clone());
+        let begun = self.run({
+            let id = id.clone();
+            move |work| async move { work.begin_delete(&id, which).await }
+        });
+        Box::pin(async move {
+            let Some((token, places)) = begun.await? else { return Ok(Remains::none()) };
+            Ok(Remains::new(async move {
+                store.run(move |work| async move { work.clear(&named, token, places).await }).await
+            }))
+        })
     }
 
     fn age(&self, id: &RecordId) -> PortFuture<Result<Option<Duration>, StoreError>> {

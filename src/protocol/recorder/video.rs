@@ -41,6 +41,12 @@ impl VideoKey {
         RecordId::parse(self.0.split('.').next().unwrap_or_default()).ok()
     }
 
+    /// The claim under which it was made; those of the first versions of the program have none.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        Fence(self.0.split('.').nth(1).and_then(|fence| fence.parse().ok()).unwrap_or(0))
+    }
+
     /// As it is in the store.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -229,20 +229,24 @@ impl Manifests<'_> {
         Err(came_between())
     }
 
-    pub(super) async fn delete(&self, id: &RecordId, which: Option<TokenDigest>) -> Result<(), Trouble> {
+    /// Makes it no recording; where what is to be cleared away is, and under which tag.
+    pub(super) async fn begin_delete(
+        &self,
+        id: &RecordId,
+        which: Option<TokenDigest>,
+    ) -> Result<Option<(Home, Tag)>, Trouble> {
         for attempt in 0..TRIES {
             pause(attempt).await;
             let (kept, tag) = match self.look(id).await? {
-                Known::Nothing | Known::Gone(_) => return Ok(()),
-                // Somebody who began with it has died, or is at it: together they are done no later.
-                Known::Deleting(home, tag) => return self.clear(id, &home, &tag).await.map(drop),
+                Known::Nothing | Known::Gone(_) => return Ok(None),
+                // By this call, or by somebody who has died or is at it: together they are done no later.
+                Known::Deleting(home, tag) => return Ok(Some((home, tag))),
                 Known::Manifest(kept, tag) => (kept, tag),
             };
             if which.is_some_and(|which| !kept.manifest.token.matches(&which)) {
-                return Ok(());
+                return Ok(None);
             }
             let word = format!("{DELETING}{}", kept.folder.unwrap_or_default());
-            // The next turn clears it, under the tag that it then has.
             match self.0.replace(&name(id), &tag, word.into(), Attributes::new()).await {
                 Ok(()) | Err(Trouble::Taken(_)) => crash::point("bucket.deleting"),
                 Err(other) => return Err(other),

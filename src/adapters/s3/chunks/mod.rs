@@ -23,7 +23,9 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    adapters::ports::{ChunkStore, Committed, PortFuture, StagedChunk, StoreError, StoredChunk, Swept},
+    adapters::ports::{
+        ChunkStore, Committed, PortFuture, Remains, StagedChunk, StoreError, StoredChunk, Swept,
+    },
     domain::recording::Manifest,
     protocol::{
         RecordId, TokenDigest,
@@ -117,9 +119,22 @@ impl ChunkStore for S3Chunks {
         })
     }
 
-    fn delete(&self, id: &RecordId, which: Option<TokenDigest>) -> PortFuture<Result<(), StoreError>> {
-        let id = id.clone();
-        self.run(move |bucket| async move { Manifests(&bucket).delete(&id, which).await })
+    fn begin_delete(
+        &self,
+        id: &RecordId,
+        which: Option<TokenDigest>,
+    ) -> PortFuture<Result<Remains, StoreError>> {
+        let (store, named) = (self.clone(), id.clone());
+        let begun = self.run({
+            let id = id.clone();
+            move |bucket| async move { Manifests(&bucket).begin_delete(&id, which).await }
+        });
+        Box::pin(async move {
+            let Some((home, tag)) = begun.await? else { return Ok(Remains::none()) };
+            Ok(Remains::new(store.run(move |bucket| async move {
+                Manifests(&bucket).clear(&named, &home, &tag).await.map(drop)
+            })))
+        })
     }
 
     fn age(&self, id: &RecordId) -> PortFuture<Result<Option<Duration>, StoreError>> {

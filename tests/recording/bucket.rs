@@ -1,0 +1,132 @@
+//! Chunks and videos in a bucket, by way of one node: what is told of them, and how a recording goes whose files take long.
+
+use serde_json::{Value, json};
+
+use crate::{
+    link,
+    s3::{Fault, S3Server},
+    support::{Download, Node, Recorder, Upload, cut, eventually, get, ready, send, webm},
+};
+
+fn node(server: &S3Server) -> Node {
+    let settings = server.settings();
+    let flags = [
+        "--storage-type=S3".to_owned(),
+        "--chunk-store=S3".to_owned(),
+        format!("--s3-bucket={}", settings.bucket),
+        format!("--s3-endpoint=http://{}", server.address()),
+        format!("--s3-access-key-id={}", settings.access_key),
+        format!("--s3-secret-access-key={}", settings.secret_key),
+    ];
+    crate::node(&flags.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+async fn recorded(node: &Node) -> Value {
+    let (upload, _) = Upload::start(node.address(), json!({ "recordId": "talk" })).await;
+    for (index, chunk) in (0..).zip(cut(webm(), 3, 90)) {
+        assert_eq!(upload.put(index, &chunk).await.status, 200);
+    }
+    assert_eq!(upload.stop(json!({ "chunks": 3 })).await.status, 202);
+    ready(node.address(), "talk").await
+}
+
+async fn delete(node: &Node) -> Download {
+    send(node.address(), "DELETE /recordings/talk", &[], b"").await
+}
+
+/// Objects of chunks.
+fn chunks(server: &S3Server) -> usize {
+    server.keys().iter().filter(|key| key.starts_with("chunks/")).count()
+}
+
+async fn no_chunks(server: &S3Server) {
+    eventually("the chunks are gone", async || (chunks(server) == 0).then_some(())).await;
+}
+
+/// A server that takes objects away one after the other, thousands of them, for longer than anybody waits.
+#[tokio::test]
+async fn who_deletes_waits_for_no_files() {
+    let server = S3Server::start();
+    let node = node(&server);
+    server.fail("POST", "chunks/talk/", u32::MAX, Fault::Waits);
+    let row = recorded(&node).await;
+    eventually("its chunks are being taken away", async || {
+        (server.seen("POST", "chunks/talk/") > 0).then_some(())
+    })
+    .await;
+    let deleted = delete(&node).await;
+    assert_eq!((deleted.status, deleted.body.len()), (204, 0), "{deleted:?}");
+    for path in ["/recordings/talk/status", link(&row, "downloadUrl"), link(&row, "posterUrl")] {
+        assert_eq!(get(node.address(), path).await.status, 404, "{path}");
+    }
+    assert_eq!(get(node.address(), "/recordings").await.json()["recordings"], json!([]));
+    // Whoever asks again is told the same, and nothing is done twice.
+    let asked = server.seen("POST", "recordings/talk");
+    assert_eq!(delete(&node).await.status, 204);
+    assert_eq!(server.seen("POST", "recordings/talk"), asked);
+    assert!(chunks(&server) > 0, "they are still there");
+    server.mend();
+    no_chunks(&server).await;
+    eventually("nobody remembers it", async || (delete(&node).await.status == 404).then_some(())).await;
+}
+
+#[tokio::test]
+async fn two_who_delete_at_once_get_one_answer() {
+    let server = S3Server::start();
+    let node = node(&server);
+    recorded(&node).await;
+    no_chunks(&server).await;
+    let keys: Vec<_> = server.keys().into_iter().filter(|key| key.starts_with("recordings/")).collect();
+    assert_eq!(keys.len(), 2, "a video and its poster: {keys:?}");
+    let answers = futures_util::join!(delete(&node), delete(&node), delete(&node));
+    assert_eq!((answers.0.status, answers.1.status, answers.2.status), (204, 204, 204));
+    for key in keys {
+        assert_eq!(server.seen("POST", &key), 1, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn who_aborts_waits_for_no_files_either() {
+    let server = S3Server::start();
+    let node = node(&server);
+    let bytes = cut(webm(), 3, 91);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &bytes).await;
+    server.fail("POST", "chunks/talk/", u32::MAX, Fault::Waits);
+    recorder.send(json!({ "type": "abort", "recordId": "talk" })).await;
+    recorder.expect_nothing().await;
+    assert_eq!(get(node.address(), "/recordings/talk/status").await.status, 404);
+    // The socket is free for another.
+    recorder.begin(json!({ "recordId": "next" })).await;
+    recorder.store_all(0, &bytes).await;
+    assert!(chunks(&server) > 2 * bytes.len(), "those of the first are still there");
+    server.mend();
+    recorder.stop_and_wait(&bytes).await;
+    no_chunks(&server).await;
+}
+
+/// A link to the bucket is signed for `GET`: who asks by `HEAD` would be sent to a refusal.
+#[tokio::test]
+async fn what_is_in_a_bucket_can_be_looked_at_without_fetching_it() {
+    let server = S3Server::start();
+    let node = node(&server);
+    let row = recorded(&node).await;
+    for (path, kind) in [(link(&row, "downloadUrl"), "video/webm"), (link(&row, "posterUrl"), "image/jpeg")] {
+        let told = send(node.address(), &format!("HEAD {path}"), &[], b"").await;
+        assert_eq!((told.status, told.body.len()), (200, 0), "{told:?}");
+        let got = send(node.address(), &format!("GET {path}"), &[], b"").await;
+        assert_eq!(got.status, 307, "{got:?}");
+        let place = got.header("location").expect("where it is");
+        let place = place.strip_prefix(&format!("http://{}", server.address())).expect("in the bucket");
+        let video = send(server.address(), &format!("GET {place}"), &[], b"").await;
+        assert_eq!(told.header("content-length"), Some(&*video.body.len().to_string()));
+        for name in ["etag", "last-modified"] {
+            assert!(told.header(name).is_some(), "{name}: {told:?}");
+            assert_eq!(told.header(name), video.header(name), "{name}");
+        }
+        assert_eq!((told.header("content-type"), told.header("accept-ranges")), (Some(kind), Some("bytes")));
+        assert!(told.header("content-disposition").is_some_and(|how| how.contains("filename=")), "{told:?}");
+    }
+    let none = send(node.address(), "HEAD /recordings/download/none.1.webm", &[], b"").await;
+    assert_eq!(none.status, 404);
+}
