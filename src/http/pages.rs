@@ -12,6 +12,7 @@ use actix_web::{
     web::Path,
 };
 use rust_embed::{EmbeddedFile, RustEmbed};
+use sha2::{Digest as _, Sha256};
 
 use super::error::Problem;
 use crate::protocol::tokens::hex;
@@ -22,6 +23,10 @@ use crate::protocol::{Code, RoomName};
 #[folder = "static/"]
 #[exclude = "*.md"]
 struct Files;
+
+/// Where a page wants its icons: in itself. A page that is open while the node is away would fetch in vain what it needs to
+/// say so.
+const ICONS: &str = "<!-- icons -->";
 
 /// Pages run their own scripts and styles only, and talk to this node only.
 const POLICY: &str = "default-src 'self'; connect-src 'self'; img-src 'self' data: blob:; \
@@ -84,7 +89,10 @@ pub async fn missing(request: HttpRequest) -> Result<HttpResponse, Problem> {
 
 fn page(request: &HttpRequest, path: &str, status: StatusCode) -> Result<HttpResponse, Problem> {
     let file: EmbeddedFile = Files::get(path).ok_or(Code::NotFound)?;
-    let tag = EntityTag::new_strong(hex(&file.metadata.sha256_hash()[..16]));
+    let kind = mime_guess::from_path(path).first_or_octet_stream();
+    let is_page = kind.subtype() == "html";
+    let bytes = if is_page { with_icons(&file)? } else { file.data.into_owned() };
+    let tag = EntityTag::new_strong(hex(&Sha256::digest(&bytes)[..16]));
     let mut response = HttpResponse::build(status);
     response
         .insert_header((ETAG, tag.to_string()))
@@ -93,8 +101,6 @@ fn page(request: &HttpRequest, path: &str, status: StatusCode) -> Result<HttpRes
     if status == StatusCode::OK && is_fresh(request, &tag) {
         return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
-    let kind = mime_guess::from_path(path).first_or_octet_stream();
-    let is_page = kind.subtype() == "html";
     response.insert_header(ContentType(kind));
     if is_page {
         response.insert_header((CONTENT_SECURITY_POLICY, POLICY)).insert_header((
@@ -102,7 +108,13 @@ fn page(request: &HttpRequest, path: &str, status: StatusCode) -> Result<HttpRes
             "camera=(self), microphone=(self), display-capture=(self)",
         ));
     }
-    Ok(response.body(file.data.into_owned()))
+    Ok(response.body(bytes))
+}
+
+fn with_icons(page: &EmbeddedFile) -> Result<Vec<u8>, Problem> {
+    let icons = Files::get("img/icons.svg").ok_or(Code::NotFound)?;
+    let page = String::from_utf8_lossy(&page.data);
+    Ok(page.replacen(ICONS, &String::from_utf8_lossy(&icons.data), 1).into_bytes())
 }
 
 fn is_fresh(request: &HttpRequest, tag: &EntityTag) -> bool {

@@ -43,9 +43,16 @@ export function need(selector, type, root = document) {
 }
 
 /**
+ * Where an icon is: in the page itself, because what there is to say while the node is away needs its icon too.
+ *
+ * @param {string} name
+ */
+export const iconOf = (name) => `#icon-${name}`;
+
+/**
  * Builds a picture from the icon sheet. It is decoration: the words stand beside it or in the label.
  *
- * @param {string} name a symbol of /static/img/icons.svg
+ * @param {string} name a symbol of `static/img/icons.svg`, which is in the page
  * @returns {SVGSVGElement}
  */
 export function icon(name) {
@@ -53,7 +60,7 @@ export function icon(name) {
   svg.setAttribute('class', 'icon');
   svg.setAttribute('aria-hidden', 'true');
   const use = document.createElementNS(SVG, 'use');
-  use.setAttribute('href', `/static/img/icons.svg#${name}`);
+  use.setAttribute('href', iconOf(name));
   svg.append(use);
   return svg;
 }
@@ -66,7 +73,7 @@ export function icon(name) {
  */
 export function setIcon(holder, name) {
   const use = holder.querySelector('use');
-  const href = `/static/img/icons.svg#${name}`;
+  const href = iconOf(name);
   if (use && use.getAttribute('href') !== href) use.setAttribute('href', href);
 }
 

@@ -1,6 +1,6 @@
 // The way into every room: a name, a look at oneself, the devices, and what is wrong with them if anything is.
 
-import { el, icon, need, setAttribute, setText } from './dom.js';
+import { el, icon, need, setAttribute, setIcon, setText } from './dom.js';
 import { DeviceChoice } from './devices.js';
 import { LevelMeter } from './level.js';
 import { NAME_CHARS_MAX, initialsOf, shownName, toneOf } from './names.js';
@@ -174,6 +174,5 @@ export class Prejoin {
 function toggle(button, on, picture, problem) {
   setAttribute(button, 'aria-pressed', on ? 'true' : 'false');
   setAttribute(button, 'data-problem', problem);
-  const href = `/static/img/icons.svg#${on ? picture : `${picture}-off`}`;
-  button.querySelector('use')?.setAttribute('href', href);
+  setIcon(button, on ? picture : `${picture}-off`);
 }

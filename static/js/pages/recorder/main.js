@@ -4,7 +4,7 @@
 import { Leftovers, Recorder } from '../../index.js';
 import { captureFor } from '../capture.js';
 import { DeviceChoice } from '../devices.js';
-import { el, icon, need, setText } from '../dom.js';
+import { el, icon, need, setIcon, setText } from '../dom.js';
 import { Toasts } from '../feedback.js';
 import { copy } from '../invite.js';
 import { LevelMeter } from '../level.js';
@@ -133,7 +133,7 @@ class Studio {
     const empty = need('[data-part=empty]', HTMLElement);
     empty.hidden = view !== null;
     setText(need('p', HTMLElement, empty), this.scene.hasSound ? 'Only sound is recorded.' : 'What you choose appears here.');
-    need('use', SVGUseElement, empty).setAttribute('href', `/static/img/icons.svg#${this.scene.hasSound ? 'wave' : 'screen'}`);
+    setIcon(empty, this.scene.hasSound ? 'wave' : 'screen');
   }
 
   /** @returns {string} */
