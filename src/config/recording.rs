@@ -209,6 +209,7 @@ impl Recordings {
         Ok(RecordingConfig {
             grace: Duration::from_secs(self.recording_grace_secs),
             reopen: Duration::from_secs(self.reopen_secs),
+            duration_max: (!self.max_recording_duration.is_zero()).then_some(self.max_recording_duration),
             cleanup_chunks: self.cleanup_chunks,
             api_base_url: base,
             merge_jobs: self.merge_jobs.map_or_else(cores, usize::from),

@@ -31,6 +31,10 @@ export class RecordingNode {
   refusal = null;
   /** Those before this one are taken all the same. */
   refusedFrom = 0;
+  /** Longest that a recording may take, where it is set. Unit: ms. @type {number | undefined} */
+  longestMs = undefined;
+  /** What the next `start` with a token is refused with, where it is set. @type {string | null} */
+  startRefusal = null;
   /** Where false, sockets are closed as soon as they open. */
   up = true;
   /** What comes after a stop; the test calls `finish` itself where it is null. @type {'ready' | 'failed' | null} */
@@ -109,6 +113,7 @@ export class RecordingNode {
   #hear(socket, message) {
     if (message.type === 'start') {
       this.starts.push(message);
+      if (message.uploadToken && this.startRefusal) return this.#say(socket.route, { type: 'recordingError', recordId: message.recordId, code: this.startRefusal, error: 'no', retryable: false });
       const recordId = message.uploadToken?.replace('token-', '') ?? `rec-${this.recordings.length + 1}`;
       socket.recordId = recordId;
       const stored = this.chunks.get(recordId) ?? new Map();
@@ -116,7 +121,7 @@ export class RecordingNode {
       if (!this.find(recordId)) this.recordings.unshift({ recordId, state: 'recording', title: message.title, roomName: message.roomName ?? null, owner: message.owner, startedAt: new Date().toISOString(), mimeType: message.mimeType, complete: null, gaps: [], sizeBytes: null, durationMs: null, error: null });
       const nextIndex = stored.size === 0 ? 0 : Math.max(...stored.keys()) + 1;
       const missing = Array.from({ length: nextIndex }, (_, index) => index).filter((index) => !stored.has(index));
-      this.#say(socket.route, { type: 'started', recordId, uploadToken: `token-${recordId}`, nextIndex, missing, limits: LIMITS, graceMs: 5000, state: 'recording', merging: 'available' });
+      this.#say(socket.route, { type: 'started', recordId, uploadToken: `token-${recordId}`, nextIndex, missing, limits: { ...LIMITS, maxDurationMs: this.longestMs }, graceMs: 5000, state: 'recording', merging: 'available' });
     } else if (message.type === 'stop') {
       if (!this.acks) return void this.held.push(() => this.#hear(socket, message));
       this.stops.push(message);

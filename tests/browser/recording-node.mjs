@@ -23,7 +23,7 @@ const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9 };
  * @property {(chunk: Chunk, conn: Connection) => 'silent' | 'unstored' | { code: string, error: string, retryable: boolean, retryAfterMs?: number } | undefined} [chunk]
  *   silent: stored without an answer; unstored: lost without an answer
  * @property {(stop: any, conn: Connection) => object[] | undefined} [stop] the answers
- * @property {{ maxChunkBytes?: number, maxInFlight?: number }} [limits]
+ * @property {{ maxChunkBytes?: number, maxInFlight?: number, maxDurationMs?: number }} [limits]
  */
 
 /** @param {Script} [script] */

@@ -7,35 +7,10 @@ import { test } from 'node:test';
 import { until } from './harness.mjs';
 import { FENCE, RecordingNode } from './page-recordings.mjs';
 import { chromium, describePages, node } from './pages-kit.mjs';
+import { READY, START, counted, plays, turn, visit } from './recording-kit.mjs';
 import { disperse, enterRoom, noticed, othersSeen } from './visitors.mjs';
 
 /** @typedef {import('playwright-core').Page} Page */
-
-const START = '.studio-form button[type=submit]';
-const READY = '#result[data-state=ready]';
-
-/** @param {Page} page @param {string} source @param {boolean} [on] */
-async function turn(page, source, on = true) {
-  const pressed = (/** @type {boolean} */ state) => `[data-source=${source}][aria-pressed=${state}]`;
-  await page.waitForSelector('[data-restored]');
-  if (await page.locator(pressed(!on)).count()) await page.click(pressed(!on));
-  await page.waitForSelector(pressed(on));
-}
-
-/** @param {Page} page @param {'recorded' | 'stored' | 'sent' | 'acked'} stage @param {number} count */
-async function counted(page, stage, count) {
-  await until(async () => Number(await page.innerText(`[data-count=${stage}] b`)) >= count, { what: `${count} pieces ${stage}` });
-}
-
-/** @param {Page} page @returns {Promise<boolean>} whether the player has a picture and can go to its end */
-function plays(page, selector = 'video') {
-  return page.evaluate(async (wanted) => {
-    const video = document.querySelector(wanted);
-    if (!(video instanceof HTMLVideoElement)) return false;
-    if (video.readyState < 2) await new Promise((resolve) => video.addEventListener('loadeddata', resolve, { once: true }));
-    return video.videoWidth > 0;
-  }, selector);
-}
 
 /**
  * Runs in a page: what the first picture of a recorded call shows where two people stand, and how loud it gets.
@@ -64,14 +39,6 @@ async function watchCall(url) {
 }
 
 describePages('pages that record', 600_000, () => {
-  /** @param {string} path @param {import('playwright-core').BrowserContextOptions} [options] */
-  const visit = async (path, options = {}) => {
-    const recorder = new RecordingNode();
-    const page = await chromium.open(undefined, options);
-    await recorder.attach(page);
-    await page.goto(node.url + path);
-    return { page, recorder };
-  };
   /** Refusals that a test provokes are written to the console by the browser itself. */
   const forgive = (/** @type {string} */ what) => chromium.complaints.splice(0, Infinity, ...chromium.complaints.filter((line) => !line.includes(what)));
 
@@ -407,39 +374,6 @@ describePages('pages that record', 600_000, () => {
     assert.deepEqual(size, [1280, 720]);
     assert.ok(greens.every((green) => green > 60), `both people are in the picture: ${greens}`);
     assert.ok(loudest > 0.02, `the voice of the other is in the sound: ${loudest}`);
-  });
-
-  test('at the limit of the server a recording ends by itself, is saved, and the page says so', async () => {
-    const { page, recorder } = await visit('/recorder');
-    Object.assign(recorder, { refusal: 'recording_too_large', refusedFrom: 3 });
-    await turn(page, 'camera');
-    await page.click(START);
-    await page.waitForSelector(READY);
-    await page.locator('#result', { hasText: 'Your recording is ready. The recording is as large as the server allows' }).waitFor();
-    assert.deepEqual(recorder.stops.map(({ chunks }) => chunks), [3]);
-    assert.equal(await plays(page, '#result video'), true);
-    Object.assign(recorder, { refusal: null });
-    await page.click('text=Record again');
-    await turn(page, 'camera');
-    await page.click(START);
-    await until(() => recorder.chunks.get('rec-2')?.size, { what: 'a piece of the next' });
-    await page.click('[data-act=stop]');
-    await page.waitForSelector(READY);
-    assert.equal(await page.innerText('#result [data-part=text]'), 'Your recording is ready.', 'of this one nothing is left to say');
-  });
-
-  test('at the limit of the server the recording of a call ends, is told, and the call goes on', async () => {
-    const ada = await chromium.open();
-    const recorder = new RecordingNode();
-    Object.assign(recorder, { refusal: 'recording_too_long', refusedFrom: 2 });
-    await recorder.attach(ada);
-    await enterRoom(ada, `${node.url}/room/limited`, 'Ada');
-    await ada.click('.bar [data-act=record]');
-    await ada.click('#confirm [value=yes]');
-    await ada.locator('.toast', { hasText: 'as long as the server allows' }).waitFor();
-    await ada.locator('.toast', { hasText: 'The recording is in the library.' }).waitFor();
-    await ada.locator('.bar [data-act=record]:not([aria-label="Stop recording"])').waitFor();
-    assert.deepEqual(recorder.stops.map(({ chunks }) => chunks), [2]);
   });
 
   test('everyone is told that a recording runs and that it ended', async () => {

@@ -73,6 +73,7 @@ fn started(record_id: RecordId) -> Started {
         limits: RecorderLimits {
             max_chunk_bytes: limits::CHUNK_BYTES_MAX,
             max_in_flight: limits::CHUNKS_IN_FLIGHT_MAX,
+            max_duration_ms: Some(14_400_000),
         },
         grace_ms: 5000,
         state: RecordingState::Recording,

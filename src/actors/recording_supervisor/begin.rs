@@ -1,5 +1,7 @@
 //! Recorders that come, go on, and stop.
 
+use std::time::Duration;
+
 use actix::{ActorFutureExt as _, Message, ResponseActFuture, WrapFuture as _};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -106,8 +108,9 @@ impl RecordingSupervisor {
             limits: RecorderLimits {
                 max_chunk_bytes: limits::CHUNK_BYTES_MAX,
                 max_in_flight: limits::CHUNKS_IN_FLIGHT_MAX,
+                max_duration_ms: self.config.duration_max.map(ms),
             },
-            grace_ms: u64::try_from(self.config.grace.as_millis()).unwrap_or(u64::MAX),
+            grace_ms: ms(self.config.grace),
             state: manifest.state,
             merging: if self.merging_works { Merging::Available } else { Merging::Unavailable },
         };
@@ -180,6 +183,10 @@ impl RecordingSupervisor {
             },
         ))
     }
+}
+
+fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn fresh_manifest(start: &Start, token: &UploadToken, started_ms: u64) -> Manifest {

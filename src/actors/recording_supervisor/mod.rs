@@ -75,6 +75,8 @@ pub struct RecordingConfig {
     pub grace: Duration,
     /// How long the chunks of a recording whose recorder vanished are kept.
     pub reopen: Duration,
+    /// Longest that a recording may take, for its recorder to know; `None`: any time.
+    pub duration_max: Option<Duration>,
     /// Whether chunks are taken away once their video is complete.
     pub cleanup_chunks: bool,
     /// In front of every link, such as `https://rooms.example.org`; empty: links begin with `/`.

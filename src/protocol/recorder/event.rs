@@ -119,6 +119,10 @@ pub struct RecorderLimits {
     pub max_chunk_bytes: usize,
     /// Chunks that may be without an acknowledgement.
     pub max_in_flight: usize,
+    /// Longest that the recording may take from its beginning on; then it ends by itself. `None`: any time. Unit:
+    /// milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_duration_ms: Option<u64>,
 }
 
 /// Where a recording stands.

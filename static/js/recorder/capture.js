@@ -109,7 +109,12 @@ export class Capture {
 
   pause() {
     this.#paused = true;
-    if (this.#recorder?.state === 'recording') this.#recorder.pause();
+    const recorder = this.#recorder;
+    if (recorder?.state !== 'recording') return;
+    // A pause may last, or be the end: what was recorded before it is not kept waiting, nor is what its encoders still have.
+    recorder.requestData();
+    recorder.pause();
+    setTimeout(() => { if (recorder.state === 'paused') recorder.requestData(); }, this.#timesliceMs);
   }
 
   resume() {

@@ -71,7 +71,7 @@ export interface Started {
   uploadToken: string;
   nextIndex: number;
   missing: number[];
-  limits: { maxChunkBytes: number; maxInFlight: number };
+  limits: { maxChunkBytes: number; maxInFlight: number; maxDurationMs?: number };
   graceMs: number;
   state: 'recording' | 'finalising' | 'ready' | 'failed';
   /** Without merging chunks are saved all the same. */
@@ -133,6 +133,8 @@ export interface Trouble {
   ends?: boolean;
   /** Where it is about one chunk. */
   index?: number;
+  /** With `recording_over`: the node has everything that was recorded until then. */
+  saved?: boolean;
   /** With `chunks_missing`: what the node lacks. */
   missing?: number[];
 }

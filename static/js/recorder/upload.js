@@ -38,6 +38,10 @@ export class Upload extends TypedEventTarget {
   #stop = 'none';
   /** From which chunk on the node takes nothing, and why. @type {{ index: number, code: string, error: string } | null} */
   #limit = null;
+  /** Longest that the recording may take on its node. Unit: ms. */
+  #longestMs = Infinity;
+  /** The video of all that the node has, which it made without a stop. @type {import('./types.d.ts').RecordingReady | null} */
+  #made = null;
   /** One more than the highest index that the node has. */
   #reach = 0;
   /** A stop was too early once, or the node takes no more; the next waits for every acknowledgement. */
@@ -102,6 +106,7 @@ export class Upload extends TypedEventTarget {
    */
   end(total) {
     this.#ending = total;
+    if (this.#made) return void this.#ready(this.#made);
     void this.#sender.pump();
   }
 
@@ -168,6 +173,7 @@ export class Upload extends TypedEventTarget {
     void this.#store.save(this.#meta).catch(() => {});
     this.#link.agreed(graceMs);
     this.chunkBytesMax = Math.min(CHUNK_BYTES_MAX, limits.maxChunkBytes);
+    this.#longestMs = limits.maxDurationMs ?? Infinity;
     this.#reach = Math.max(this.#reach, nextIndex);
     this.#stop = 'none';
     this.emit('started', message);
@@ -232,11 +238,24 @@ export class Upload extends TypedEventTarget {
 
   /** @param {import('./types.d.ts').RecordingReady} message */
   async #ready(message) {
-    if (!this.#ending) return this.#finishedElsewhere();
+    if (!this.#ending) return this.#endedUnasked(message);
     const { keepsAny } = this.#sender;
     await this.close();
     if (!keepsAny) await this.#store.forget(this.#meta).catch(() => {});
     this.emit('ready', message);
+  }
+
+  /**
+   * The node ended the recording by itself: somebody was in a pause when its longest time was over. Where it has all of it,
+   * that is an end like any other.
+   * @param {import('./types.d.ts').RecordingReady} message
+   */
+  #endedUnasked(message) {
+    if (this.#sender.waiting > 0) return this.#finishedElsewhere();
+    this.#made = message;
+    const tooLong = Date.now() - this.#meta.startedAt >= this.#longestMs;
+    const [code, error] = tooLong ? ['recording_too_long', 'the recording is as long as one may be'] : ['recording_over', 'the recording was ended elsewhere'];
+    this.#limited({ index: this.#reach, code, error });
   }
 
   /** @param {import('./types.d.ts').RecordingError} message */
@@ -314,7 +333,8 @@ export class Upload extends TypedEventTarget {
   /** @param {string} code @param {string} message @param {number[]} [missing] */
   #fail(code, message, missing) {
     if (this.#over) return;
+    const saved = code === 'recording_over' && this.#sender.waiting === 0;
     void this.close();
-    this.emit('error', { code, message, fatal: true, ...(missing ? { missing } : {}) });
+    this.emit('error', { code, message, fatal: true, ...(missing ? { missing } : {}), ...(saved ? { saved } : {}) });
   }
 }

@@ -303,6 +303,19 @@ class Studio {
     ]);
   }
 
+  /**
+   * The node ended it while this page was away, and has what was recorded until then.
+   *
+   * @param {Recorder} recorder
+   */
+  #saved({ recordId }) {
+    this.recorder = null;
+    this.result.saved('It ended while this page was not connected: after a long break, or because it was as long as the server allows. What was recorded before is saved.', [
+      { label: 'Watch it', icon: 'play', primary: true, href: recordId ? recordingLink(recordId) : '/library' },
+      { label: 'Record again', icon: 'record', act: () => void this.#again() },
+    ]);
+  }
+
   async #again() {
     this.trouble = '';
     this.ended = '';
@@ -353,19 +366,23 @@ class Studio {
   }
 
   /** @param {Trouble} trouble */
-  #troubled({ code, message, fatal, ends }) {
+  #troubled({ code, message, fatal, ends, saved = false }) {
     this.trouble = troubleWords(code, message);
     if (ends) {
       this.ended = this.trouble;
       return void this.#stop();
     }
-    if (fatal && (this.recorder?.state === 'failed' || this.page.dataset.screen === 'recording')) return this.#fatal();
+    if (fatal && (this.recorder?.state === 'failed' || this.page.dataset.screen === 'recording')) return this.#fatal(saved);
     if (this.page.dataset.screen === 'recording') this.toasts.show(this.trouble, { tone: 'problem' });
     else this.#renderDelivery();
   }
 
-  /** The recording ended although nobody pressed Stop. */
-  #fatal() {
+  /**
+   * The recording ended although nobody pressed Stop.
+   *
+   * @param {boolean} saved
+   */
+  #fatal(saved) {
     const { recorder } = this;
     if (this.page.dataset.screen !== 'recording' || !recorder) return;
     this.watch.rest();
@@ -373,6 +390,7 @@ class Studio {
     this.letSleep();
     this.#letGo();
     this.#show('result');
+    if (saved) return this.#saved(recorder);
     void this.#failed(recorder, new Error(this.trouble));
   }
 

@@ -60,12 +60,32 @@ export class Result {
   }
 
   /**
+   * It is in the library, and this page was not told more.
+   *
+   * @param {string} text
+   * @param {Action[]} actions
+   */
+  saved(text, actions) {
+    this.#over('saved', 'Your recording is saved', text, actions);
+  }
+
+  /**
    * @param {string} title
    * @param {string} text
    * @param {Action[]} actions
    */
   failed(title, text, actions) {
-    this.#show('failed', title);
+    this.#over('failed', title, text, actions);
+  }
+
+  /**
+   * @param {string} state
+   * @param {string} title
+   * @param {string} text
+   * @param {Action[]} actions
+   */
+  #over(state, title, text, actions) {
+    this.#show(state, title);
     setText(this.text, text);
     this.progress.hidden = true;
     this.#act(actions);
