@@ -416,6 +416,28 @@ const STATES = {
     await shoot(other, 'isolated');
     await disperse(other, first, second);
   },
+  async recorderends() {
+    const { page, recorder } = await openRecorder();
+    recorder.longestMs = 1;
+    await page.click('.studio-form button[type=submit]');
+    await page.waitForFunction(() => Number(document.querySelector('[data-count=acked] b')?.textContent) > 3);
+    await page.click('[data-act=pause]');
+    await page.waitForFunction(() => document.querySelector('[data-count=acked] b')?.textContent === document.querySelector('[data-count=recorded] b')?.textContent);
+    recorder.finish('rec-1');
+    await page.waitForSelector('#result[data-state=ready] video');
+    await shoot(page, 'recorder-too-long');
+    await disperse(page);
+    const { page: lost, recorder: over } = await openRecorder();
+    await lost.click('.studio-form button[type=submit]');
+    await lost.waitForFunction(() => Number(document.querySelector('[data-count=acked] b')?.textContent) > 3);
+    await lost.click('[data-act=pause]');
+    await lost.waitForFunction(() => document.querySelector('[data-count=acked] b')?.textContent === document.querySelector('[data-count=recorded] b')?.textContent);
+    over.startRefusal = 'recording_over';
+    over.cut();
+    await lost.waitForSelector('#result[data-state=saved]');
+    await shoot(lost, 'recorder-saved');
+    await disperse(lost);
+  },
   async recorderleftovers() {
     const { page, recorder } = await openRecorder();
     recorder.acks = false;
