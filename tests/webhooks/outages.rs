@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     node, record,
-    support::{Receiver, Reply, eventually, free_port, metric},
+    support::{Receiver, Recorder, Reply, eventually, free_port, metric, status, webm},
     tries,
 };
 
@@ -71,6 +71,25 @@ async fn a_node_that_dies_while_it_tells_tells_once_more() {
     );
     let ids = |at: usize| receiver.calls()[at].header("webhook-id").to_owned();
     assert_eq!(ids(1), unanswered.header("webhook-id"));
+}
+
+#[tokio::test]
+async fn a_recording_of_which_nothing_is_left_is_told_as_failed() {
+    let (storage, receiver) = (tempfile::tempdir().unwrap(), Receiver::start());
+    let first = node(storage.path(), &receiver.flags(), &[]);
+    let mut recorder = Recorder::start(first.address(), json!({ "recordId": "talk" })).await;
+    recorder.store(0, webm()).await;
+    receiver.hears("started talk").await;
+    first.kill();
+    // Somebody has taken its chunks away.
+    std::fs::remove_dir_all(storage.path().join("chunks").join("talk")).unwrap();
+
+    let second = node(storage.path(), &receiver.flags(), &[]);
+    let failed = receiver.hears("failed talk").await.event();
+    assert_eq!(failed["data"]["code"], "empty_recording", "{failed}");
+    assert_eq!(receiver.words(), ["started talk", "failed talk"]);
+    let shown = status(second.address(), "talk").await;
+    assert_eq!((&shown["state"], &shown["error"]["code"]), (&json!("failed"), &json!("empty_recording")));
 }
 
 /// An event of this recording that happened then.

@@ -152,7 +152,7 @@ impl RecordingSupervisor {
         metrics: Metrics,
         recovered: Recovered,
     ) -> Self {
-        let Recovered { found, merging_works } = recovered;
+        let Recovered { found, lost, merging_works } = recovered;
         let mut new = Self {
             ports,
             config,
@@ -176,7 +176,7 @@ impl RecordingSupervisor {
             recovering: false,
             draining: false,
         };
-        new.take_back(&found);
+        new.take_back(&found, lost);
         new
     }
 

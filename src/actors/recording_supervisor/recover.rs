@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::{RecordingSupervisor, SIDE_BY_SIDE};
 use crate::{
     actors::accounts::{Accounts, NotPutBack},
-    adapters::ports::{CatalogFilter, LedgerView, RecordingPorts},
+    adapters::ports::{CatalogFilter, CatalogRow, LedgerView, RecordingPorts},
     protocol::{Code, RecordId, Refusal, recorder::RecordingState},
 };
 
@@ -23,6 +23,8 @@ const PAGE: u32 = 200;
 pub struct Recovered {
     /// The recordings whose accounts were put back.
     pub found: Vec<LedgerView>,
+    /// The rows of recordings of which nothing is left, as they are to be.
+    pub lost: Vec<CatalogRow>,
     /// Whether ffmpeg is there.
     pub merging_works: bool,
 }
@@ -39,7 +41,7 @@ pub async fn recover(
 ) -> Result<Recovered, NotPutBack> {
     let merging_works = merging_works(ports).await;
     match put_back(ports, accounts, Duration::ZERO).await {
-        Ok(found) => Ok(Recovered { found, merging_works }),
+        Ok((found, lost)) => Ok(Recovered { found, lost, merging_works }),
         Err(failure) if clustered => {
             warn!(%failure, "recordings of before are looked for later");
             Ok(Recovered { merging_works, ..Recovered::default() })
@@ -67,9 +69,9 @@ async fn put_back(
     ports: &RecordingPorts,
     accounts: &Accounts,
     patience: Duration,
-) -> Result<Vec<LedgerView>, NotPutBack> {
+) -> Result<(Vec<LedgerView>, Vec<CatalogRow>), NotPutBack> {
     if ports.ledger.is_whole().await? {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     let (ids, failed) = accounts.put_back_all().await?;
     tokio::time::sleep(patience).await;
@@ -77,22 +79,26 @@ async fn put_back(
     let ledger = &ports.ledger;
     let views = stream::iter(&ids).map(|id| async move { ledger.show(id).await.ok().flatten() });
     let found: Vec<_> = views.buffered(SIDE_BY_SIDE).filter_map(std::future::ready).collect().await;
-    bury_the_lost(ports, &ids.into_iter().collect()).await;
+    let lost = lost_rows(ports, &ids.into_iter().collect()).await;
     if !found.is_empty() || failed > 0 {
         info!(recordings = found.len(), failed, "recordings go on from the chunk store");
     }
-    Ok(found)
+    Ok((found, lost))
 }
 
 /// Rows of recordings that the catalog believes to be under way, but of which nothing is left: they never end by
-/// themselves.
-async fn bury_the_lost(ports: &RecordingPorts, found: &BTreeSet<RecordId>) {
+/// themselves. They have failed, which is told like any other failure.
+async fn lost_rows(ports: &RecordingPorts, found: &BTreeSet<RecordId>) -> Vec<CatalogRow> {
+    let mut lost = Vec::new();
     for state in [RecordingState::Recording, RecordingState::Finalising] {
         let mut filter = CatalogFilter { state: Some(state), limit: PAGE, ..CatalogFilter::default() };
         loop {
             let page = match ports.catalog.page(filter.clone()).await {
                 Ok(page) => page,
-                Err(failure) => return warn!(%failure, "the catalog was not looked through"),
+                Err(failure) => {
+                    warn!(%failure, "the catalog was not looked through");
+                    return lost;
+                }
             };
             for mut row in page.rows.into_iter().filter(|row| !found.contains(&row.record_id)) {
                 // One that has just begun, on another node, or that cannot be read at the moment, is not lost.
@@ -105,21 +111,24 @@ async fn bury_the_lost(ports: &RecordingPorts, found: &BTreeSet<RecordId>) {
                 let refusal = Refusal::from(Code::EmptyRecording);
                 row.state = RecordingState::Failed;
                 row.error = Some((refusal.code.name().to_owned(), refusal.message().into_owned()));
-                if let Err(failure) = ports.catalog.put(row, Vec::new()).await {
-                    warn!(%failure, "the catalog was not told");
-                }
+                lost.push(row);
             }
             let Some(next) = page.next else { break };
             filter.after = Some(next);
         }
     }
+    lost
 }
 
 impl RecordingSupervisor {
     /// Rows follow what was found.
-    pub(super) fn take_back(&mut self, found: &[LedgerView]) {
+    pub(super) fn take_back(&mut self, found: &[LedgerView], lost: Vec<CatalogRow>) {
         for view in found {
             self.row_changed(&view.manifest, view.chunks);
+        }
+        for row in lost {
+            self.metrics.recordings_ended.with_label_values(&["auto", "failed"]).inc();
+            self.rows.put(row);
         }
     }
 
@@ -134,7 +143,7 @@ impl RecordingSupervisor {
         ctx.spawn(found.into_actor(self).map(|found, supervisor, _| {
             supervisor.recovering = false;
             match found {
-                Ok(found) => supervisor.take_back(&found),
+                Ok((found, lost)) => supervisor.take_back(&found, lost),
                 Err(failure) => warn!(%failure, "accounts are put back later"),
             }
         }));
