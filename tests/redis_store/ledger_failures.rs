@@ -134,6 +134,61 @@ async fn a_server_that_refuses_to_write_changes_nothing() {
     }
 }
 
+/// Has the server close the account of this name, and nobody hear of it.
+async fn closed_unheard<T>(redis: &Redis, proxy: &Proxy, name: &str, closing: impl Future<Output = T>) -> T {
+    proxy.delay(Duration::from_millis(200));
+    let cut = async {
+        eventually("it is closed", async || {
+            (redis.run::<i64>(&["EXISTS", &format!("recording:{{{name}}}")]) == 0).then_some(())
+        })
+        .await;
+        // The answer is on its way, and so is nothing else from then on.
+        proxy.cut();
+    };
+    let (closed, ()) = futures_util::join!(closing, cut);
+    proxy.heal();
+    closed
+}
+
+#[tokio::test]
+async fn whoever_asks_again_because_nothing_was_answered_hears_that_the_account_was_closed() {
+    if !Redis::is_here() {
+        return;
+    }
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.address());
+    let books = Books::with(patient(&redis.url_at(proxy.address())), "n1", RULES);
+    // The server knows the script.
+    let (token, _) = books.opened("sunday", None, None).await;
+    books.ledger.close(&id("sunday"), None).await.expect("an answer").expect("closed");
+    let again = books.ledger.close(&id("sunday"), Some(token.digest())).await;
+    assert_eq!(again, Ok(None), "that was answered");
+
+    let (token, _) = books.opened("monday", None, None).await;
+    let close = || books.ledger.close(&id("monday"), Some(token.digest()));
+    closed_unheard(&redis, &proxy, "monday", close()).await.expect_err("no answer");
+    let closed = eventually("Redis is used again", async || close().await.ok()).await;
+    assert_eq!(closed.map(|last| last.token), Some(token.digest()));
+    assert_eq!(close().await, Ok(None), "once");
+
+    let (token, _) = books.opened("tuesday", None, None).await;
+    books.noted("tuesday", 0).await;
+    books.ledger.stop(token, Made::default()).await.expect("an answer").expect("taken");
+    let claim = books.claims().await.pop().expect("due").manifest;
+    let release = || books.ledger.release(id("tuesday"), claim.fence);
+    closed_unheard(&redis, &proxy, "tuesday", release()).await.expect_err("no answer");
+    assert_eq!(eventually("Redis is used again", async || release().await.ok()).await, Some(claim.clone()));
+
+    // Who has an account again is told of that one.
+    let (token, opened) = books.opened("friday", None, None).await;
+    let close = || books.ledger.close(&id("friday"), Some(token.digest()));
+    closed_unheard(&redis, &proxy, "friday", close()).await.expect_err("no answer");
+    let back = async || books.ledger.restore(opened.manifest.clone(), Vec::new()).await.ok();
+    eventually("Redis is used again", back).await;
+    assert!(close().await.expect("an answer").is_some());
+    assert_eq!(books.ledger.show(&id("friday")).await, Ok(None));
+}
+
 #[tokio::test]
 async fn an_account_whose_end_was_not_heard_of_was_closed_all_the_same() {
     if !Redis::is_here() {

@@ -225,38 +225,63 @@ impl Work {
         answer.manifest().map(Some)
     }
 
-    /// Closes an account, if it is that of this claim and of this token.
+    /// Closes an account, if it is that of this claim and of this token. Whoever was not answered and asks again is told what
+    /// the first time came to.
     pub async fn close(
         &self,
         id: &RecordId,
         fence: Option<Fence>,
         token: Option<TokenDigest>,
     ) -> Result<Option<Manifest>, Trouble> {
+        let shown = self.show(id).await?;
+        let is_gone = shown.is_none();
+        let is_held = |view: &LedgerView| fence.is_none() || view.claimed_by.is_some();
+        let before = match shown {
+            Some(view) => Some(view).filter(is_held).map(|view| view.manifest),
+            None => self.owed.last_of(id),
+        };
+        let before = before.filter(|manifest| {
+            token.is_none_or(|token| manifest.token == token)
+                && fence.is_none_or(|fence| manifest.fence == fence)
+        });
+        let (closed, asked_twice) = match self.ask_to_close(id, fence, token).await {
+            Ok(closed) => closed,
+            Err(error) => {
+                if let Some(last) = before.filter(|_| error != Trouble::NotAsked) {
+                    self.owed.closing(last);
+                }
+                return Err(error);
+            }
+        };
+        self.owed.closed(id);
+        // The first time it may have been done.
+        let closed = closed.or(before.filter(|_| asked_twice || is_gone));
+        if let Some(manifest) = &closed {
+            self.leave(manifest, Which::Before(Fence(manifest.fence.0.saturating_add(1)))).await;
+        }
+        Ok(closed)
+    }
+
+    /// Whether it had to be asked twice, too.
+    async fn ask_to_close(
+        &self,
+        id: &RecordId,
+        fence: Option<Fence>,
+        token: Option<TokenDigest>,
+    ) -> Result<(Option<Manifest>, bool), Trouble> {
         let question = || {
             self.on(&scripts::RECORDING_CLOSE, id, |call| {
                 call.arg(text(fence.map(|fence| fence.0)));
                 call.arg(token.map_or_else(String::new, |token| token.to_hex()));
             })
         };
-        let before = self.show(id).await?.map(|view| view.manifest);
-        let before = before.filter(|manifest| token.is_none_or(|token| manifest.token == token));
         let (closed, asked_twice) = match self.store.ask_ledger(question().once()).await {
             Err(Trouble::Lost(_)) => (self.store.ask_ledger(question()).await?, true),
             closed => (closed?, false),
         };
         let mut closed = Answer::of(closed)?;
-        let closed = match closed.is_empty() {
-            false => Some(closed.manifest()?),
-            // The first time it may have been done.
-            true if asked_twice => {
-                before.filter(|manifest| fence.is_none_or(|fence| manifest.fence == fence))
-            }
-            true => None,
-        };
-        if let Some(manifest) = &closed {
-            self.leave(manifest, Which::Before(Fence(manifest.fence.0.saturating_add(1)))).await;
-        }
-        Ok(closed)
+        let closed = if closed.is_empty() { None } else { Some(closed.manifest()?) };
+        Ok((closed, asked_twice))
     }
 
     pub async fn show(&self, id: &RecordId) -> Result<Option<LedgerView>, Trouble> {

@@ -3,24 +3,28 @@
 //! heard of does not hold the recording up for its term.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use uuid::Uuid;
 
-use crate::protocol::RecordId;
+use crate::{domain::recording::Manifest, protocol::RecordId};
 
 /// Recordings of which something is owed. Overflow act: it is not remembered; a number whose chunk does not come is taken back
 /// after a while anyway, and a recording is looked at again at the time that stands in the index.
 const RECORDINGS_MAX: usize = 4096;
 /// Numbers of one of them. Overflow act: the same.
 const NUMBERS_MAX: usize = 256;
+/// Accounts that were to be closed without an answer. Overflow act: the oldest is forgotten; whoever asks for it again is told
+/// that there is no such account.
+const CLOSINGS_MAX: usize = 256;
 
 /// Debts, by recording.
 #[derive(Default)]
 pub struct Owed {
     debts: Mutex<BTreeMap<RecordId, Debt>>,
+    closings: Mutex<VecDeque<Manifest>>,
     /// One pays at a time, and who comes meanwhile waits: nothing is asked of a recording before.
     pub paying: tokio::sync::Mutex<()>,
 }
@@ -76,6 +80,31 @@ impl Owed {
         if *debt == Debt::default() {
             debts.remove(id);
         }
+    }
+
+    /// It was not answered whether this account was closed. Whoever asks again is told what became of it.
+    pub fn closing(&self, last: Manifest) {
+        self.closed(&last.record_id);
+        let mut closings = self.closings();
+        if closings.len() >= CLOSINGS_MAX {
+            closings.pop_front();
+        }
+        closings.push_back(last);
+    }
+
+    /// How an account last stood that was to be closed.
+    pub fn last_of(&self, id: &RecordId) -> Option<Manifest> {
+        self.closings().iter().find(|last| last.record_id == *id).cloned()
+    }
+
+    /// That was answered.
+    pub fn closed(&self, id: &RecordId) {
+        self.closings().retain(|last| last.record_id != *id);
+    }
+
+    fn closings(&self) -> MutexGuard<'_, VecDeque<Manifest>> {
+        // As with debts.
+        self.closings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, id: &RecordId, change: impl FnOnce(&mut Debt)) {
