@@ -4,13 +4,20 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use bytes::Bytes;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use crate::{
-    adapters::ports::{Catalog, ChunkStore, Ledger, LedgerError, PortFuture, RecordingPorts, StoreError},
+    adapters::{
+        crash,
+        ports::{
+            Catalog, ChunkStore, Committed, Ledger, LedgerError, PortFuture, RecordingPorts, StoreError,
+            StoredChunk,
+        },
+    },
     domain::recording::{Manifest, StopRefused},
-    protocol::{Code, RecordId, Refusal},
+    protocol::{Code, RecordId, Refusal, chunk::ChunkMark},
 };
 
 /// Accounts behind the ledger and the chunk store. Cheap to clone.
@@ -153,7 +160,7 @@ impl Accounts {
             manifest.version = manifest.version.max(row.version);
         }
         let chunks = self.chunks.list(id).await?;
-        info!(recording = %id, chunks = chunks.len(), "an account is made whole from the chunk store");
+        info!(recording = %id, chunks = StoredChunk::count(&chunks), "an account is made whole from the chunk store");
         self.ledger.restore(manifest, chunks).await?;
         Ok(true)
     }
@@ -171,6 +178,34 @@ impl Accounts {
         }
         warn!(recording = %id, "a recording that was deleted had an account again");
         matches!(self.ledger.close(id, Some(token)).await, Ok(Some(_)))
+    }
+
+    /// Makes the numbers void whose chunks did not come in time: an empty chunk takes the place of each, durably, so that
+    /// nothing can come there any more, and a ledger that is put back knows of it. What has come after all, and was not
+    /// noted, gets into the account as after an outage.
+    ///
+    /// # Errors
+    /// The chunk store or the ledger fails; what was not done is done the next time.
+    pub async fn fill_late(&self, id: &RecordId) -> Result<(), NotPutBack> {
+        let late = self.ledger.late_numbers(id).await?;
+        let (mut voids, numbers) = (Vec::new(), late.len());
+        for index in late {
+            let staged = self.chunks.stage(id, Bytes::new()).await?;
+            match staged.commit(index, ChunkMark::VOID).await? {
+                Committed::Taken(stored) if !stored.is_void() => {}
+                Committed::Stored | Committed::Taken(_) => voids.push(index),
+            }
+            crash::point("number.filled");
+        }
+        let has_come = voids.len() < numbers;
+        if !voids.is_empty() {
+            info!(recording = %id, numbers = voids.len(), "numbers whose chunks did not come are void");
+            self.ledger.fill(id.clone(), voids).await?;
+        }
+        if has_come {
+            self.catch_up(id).await?;
+        }
+        Ok(())
     }
 
     /// Chunks that an operator keeps longer than a recording can be taken up again belong to no account.

@@ -22,7 +22,8 @@ use crate::{
         },
     },
     domain::recording::{
-        Attached, Claim, Finished, Kept, Manifest, Noted, Placed, RecordingRules, StopRefused, StopTaken,
+        Attached, Claim, Finished, Kept, Manifest, Noted, Number, Placed, RecordingRules, StopRefused,
+        StopTaken,
     },
     metrics::Metrics,
     protocol::{
@@ -101,8 +102,11 @@ impl Ledger for FlakyLedger {
         admit(token: UploadToken, length: u32, may_begin: bool) -> Result<(), Refusal>;
         place(token: UploadToken, index: ChunkIndex, mark: ChunkMark, may_begin: bool)
             -> Result<Placed, Refusal>;
-        number(token: UploadToken, length: u32, may_begin: bool) -> Result<ChunkIndex, Refusal>;
-        give_back(id: RecordId, index: ChunkIndex) -> ();
+        number(token: UploadToken, length: u32, may_begin: bool) -> Result<Number, Refusal>;
+        give_back(id: RecordId, number: Number) -> bool;
+        late_numbers(id: &RecordId) -> Vec<ChunkIndex>;
+        fill(id: RecordId, voids: Vec<ChunkIndex>) -> ();
+        note_numbered(id: RecordId, number: Number, mark: ChunkMark, patience: Patience) -> Option<Noted>;
         note(id: RecordId, index: ChunkIndex, mark: ChunkMark, patience: Patience) -> Option<Noted>;
         stop(token: UploadToken, made: Made) -> Result<StopTaken, StopRefused>;
         keep(id: RecordId, generation: u64) -> Option<Kept>;

@@ -4,6 +4,9 @@
 //!  indexed   place? ─► stage ─► commit ─► note ─► ack          refused, duplicate, taken by other bytes: told at once
 //!  raw       admit? ─► stage ─► number ─► commit ─► note ─► ack
 //! ```
+//! A number whose node died before the commit is void after a while ([`Accounts::fill_late`]): whoever comes late finds the
+//! place taken, and is refused, because its recorder has sent the chunk again, or will.
+//!
 //! While the ledger is away, chunks that bring their place go on being taken: the store keeps their order, and the ledger
 //! follows (`away`). Those that need a number cannot be.
 //!
@@ -16,7 +19,7 @@ use std::{sync::Arc, time::Instant};
 
 use actix::Recipient;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use self::away::Heads;
 use super::{
@@ -32,7 +35,7 @@ use crate::{
             ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, StagedChunk, StoreError,
         },
     },
-    domain::recording::{Noted, Placed, RecordingRules},
+    domain::recording::{Noted, Number, Placed, RecordingRules},
     metrics::{Metrics, gauge},
     protocol::{
         Code, RecordId, Refusal, UploadToken,
@@ -248,42 +251,74 @@ impl Intake {
         self.ledger_said("admit", asked.await)??;
         let staged = self.stage(id, &chunk).await?;
         loop {
-            let asked = self.accounts.ask(id, |ledger| ledger.number(token.clone(), length, may_begin));
-            let index = self.ledger_said("number", asked.await)??;
+            let number = self.number(token, length, may_begin).await?;
             crash::point("chunk.numbered");
-            match self.commit_numbered(&*staged, id, index, &chunk).await? {
+            match self.commit_numbered(&*staged, id, number, &chunk).await? {
                 Committed::Stored => {
                     crash::point("chunk.number_stored");
-                    self.note(id, index, chunk.mark, patience).await?;
+                    self.note_numbered(id, number, chunk.mark, patience).await?;
                     crash::point("chunk.number_noted");
-                    return Ok(Outcome::Stored(index));
+                    return Ok(Outcome::Stored(number.index));
                 }
                 // It is there: an earlier try has got as far as that, and was not acknowledged.
                 Committed::Taken(stored) if stored.same_bytes(&chunk.mark) => {
-                    self.note(id, index, chunk.mark, patience).await?;
-                    return Ok(Outcome::Duplicate(index));
+                    self.note_numbered(id, number, chunk.mark, patience).await?;
+                    return Ok(Outcome::Duplicate(number.index));
                 }
-                // The counter was behind the store: note what is there, and take the next.
-                Committed::Taken(stored) => self.note(id, index, stored, patience).await?,
+                Committed::Taken(stored) => self.give_way(id, number, stored, patience).await?,
             }
         }
     }
 
-    /// Commits under a number that nobody else can have. Should that fail for good, the number is given back: a failed
-    /// write leaves no hole.
+    async fn number(&self, token: &UploadToken, length: u32, may_begin: bool) -> Result<Number, Refusal> {
+        let id = token.record_id();
+        let asked = self.accounts.ask(id, |ledger| ledger.number(token.clone(), length, may_begin));
+        let number = self.ledger_said("number", asked.await)?;
+        // The account may be full of numbers of nodes that are dead.
+        let is_full = number.as_ref().is_err_and(|refusal| refusal.code == Code::Overloaded);
+        if (is_full || number.as_ref().is_ok_and(|number| number.others_are_late))
+            && let Err(failure) = self.accounts.fill_late(id).await
+        {
+            debug!(recording = %id, %failure, "numbers whose chunks did not come are seen to later");
+        }
+        number
+    }
+
+    /// Somebody else's chunk has the place of a number.
+    async fn give_way(
+        &self,
+        id: &RecordId,
+        number: Number,
+        stored: ChunkMark,
+        patience: Patience,
+    ) -> Result<(), Refusal> {
+        let index = number.index;
+        if stored.is_void() {
+            // Its time was over. A ledger that has forgotten that must hear of it, or it gives the number out again.
+            self.ledger_said("fill", self.ledger.fill(id.clone(), vec![index]).await)?;
+            return Err(withdrawn());
+        }
+        if !self.ledger_said("give_back", self.ledger.give_back(id.clone(), number).await)? {
+            return Err(withdrawn());
+        }
+        // The counter was behind the store: note what is there, and take the next.
+        self.note(id, index, stored, patience).await
+    }
+
+    /// Commits under a number. Should that fail for good, the number is given back: a failed write leaves no hole.
     async fn commit_numbered(
         &self,
         staged: &dyn StagedChunk,
         id: &RecordId,
-        index: ChunkIndex,
+        number: Number,
         chunk: &Chunk,
     ) -> Result<Committed, Refusal> {
         let mut tries = 1;
         loop {
-            match self.store_said("commit", staged.commit(index, chunk.mark).await) {
+            match self.store_said("commit", staged.commit(number.index, chunk.mark).await) {
                 Err(_) if tries < COMMIT_TRIES => tries += 1,
                 Err(refusal) => {
-                    self.ledger_said("give_back", self.ledger.give_back(id.clone(), index).await)?;
+                    self.ledger_said("give_back", self.ledger.give_back(id.clone(), number).await)?;
                     return Err(refusal);
                 }
                 committed => return committed,
@@ -307,9 +342,25 @@ impl Intake {
         patience: Patience,
     ) -> Result<(), Refusal> {
         let asked = self.accounts.find(id, |ledger| ledger.note(id.clone(), index, mark, patience));
-        match self.ledger_said("note", asked.await)? {
+        self.noted(id, asked.await).await
+    }
+
+    async fn note_numbered(
+        &self,
+        id: &RecordId,
+        number: Number,
+        mark: ChunkMark,
+        patience: Patience,
+    ) -> Result<(), Refusal> {
+        let asked = self.accounts.find(id, |ledger| ledger.note_numbered(id.clone(), number, mark, patience));
+        self.noted(id, asked.await).await
+    }
+
+    async fn noted(&self, id: &RecordId, said: Result<Option<Noted>, LedgerError>) -> Result<(), Refusal> {
+        match self.ledger_said("note", said)? {
             None => Err(Code::RecordingUnknown.into()),
             Some(Noted::InTime) => Ok(()),
+            Some(Noted::Withdrawn) => Err(withdrawn()),
             Some(Noted::Outdated) => {
                 self.save_reopened(id).await;
                 let message = RecordingWentOn { id: id.clone() };
@@ -343,6 +394,11 @@ impl Intake {
             error.refusal()
         })
     }
+}
+
+/// A chunk's number was taken back before it was noted: to whoever still waits for it, it did not come.
+fn withdrawn() -> Refusal {
+    Refusal::because(Code::StorageFailed, "it took too long").retry_after_ms(1000)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use tracing::warn;
 
 use super::{
+    accounts::Accounts,
     chunk_gate::ChunkGates,
     mailbox::{Mailbox, post},
     messages::{CancelMerge, MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     adapters::{
         crash,
-        ports::{FileProof, MergeJob, Merged, RecordingPorts, StoreError},
+        ports::{FileProof, MergeJob, Merged, RecordingPorts, StoreError, StoredChunk},
     },
     domain::recording::{Manifest, VideoFacts},
     metrics::{Metrics, gauge},
@@ -184,20 +185,21 @@ impl Making {
     async fn make(&self) -> Result<MergedVideo, MergeFault> {
         let id = &self.manifest.record_id;
         let store = |error: StoreError| MergeFault::Store(error.to_string());
+        self.fill_late().await?;
         let chunks = self.ports.chunks.list(id).await.map_err(store)?;
-        let count = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        let count = StoredChunk::count(&chunks);
         match self.done_before(count).await {
             Ok(Some(done)) => return Ok(done),
             // Its chunks may be gone because its video is there: that must be known before anything is said of it.
-            Err(fault) if chunks.is_empty() && self.expected > 0 => return Err(fault),
-            Ok(None) | Err(_) if chunks.is_empty() => return Err(MergeFault::Empty),
+            Err(fault) if count == 0 && self.expected > 0 => return Err(fault),
+            Ok(None) | Err(_) if count == 0 => return Err(MergeFault::Empty),
             Ok(None) | Err(_) => {}
         }
         crash::point("merge.planned");
         let job = MergeJob {
             id: id.clone(),
+            expected: self.expected(&chunks),
             chunks,
-            expected: self.expected,
             folder: self.folder.path().to_owned(),
             store: self.ports.chunks.clone(),
             progress: self.progress(),
@@ -205,6 +207,21 @@ impl Making {
         let merged = self.ports.merger.merge(job).await.map_err(MergeFault::Merge)?;
         crash::point("merge.made");
         self.store(merged, count).await
+    }
+
+    /// Whoever has a number has no time left: what comes now would be in no video, or in it twice.
+    async fn fill_late(&self) -> Result<(), MergeFault> {
+        let id = &self.manifest.record_id;
+        let _passing = self.gates.pass(id).await;
+        let filled = Accounts::of(&self.ports).fill_late(id).await;
+        filled.map_err(|failure| MergeFault::Store(failure.to_string()))
+    }
+
+    /// How many places there must be: when it was claimed, nobody knew yet which of them are void.
+    fn expected(&self, places: &[StoredChunk]) -> u32 {
+        let voids = u32::try_from(places.len()).unwrap_or(u32::MAX) - StoredChunk::count(places);
+        let announced = self.manifest.announced.map_or(0, |chunks| chunks.saturating_add(voids));
+        self.expected.max(announced)
     }
 
     /// What somebody has made of these chunks before, and did not get to the end with; or what a ledger that has lost its

@@ -11,13 +11,15 @@ use std::{
     time::Duration,
 };
 
+use uuid::Uuid;
+
 use super::{
     clock::Clock,
     ports::{ClaimEnd, Ledger, LedgerError, LedgerView, Patience, PortFuture, StoredChunk},
 };
 use crate::{
     domain::recording::{
-        Attached, Claim, Finished, Kept, Manifest, Noted, Placed, RecordingRecord, RecordingRules,
+        Attached, Claim, Finished, Kept, Manifest, Noted, Number, Placed, RecordingRecord, RecordingRules,
         StopRefused, StopTaken,
     },
     protocol::{
@@ -146,13 +148,24 @@ impl Ledger for MemoryLedger {
         token: UploadToken,
         length: u32,
         may_begin: bool,
-    ) -> PortFuture<Result<Result<ChunkIndex, Refusal>, LedgerError>> {
-        let (now, rules) = (self.clock.steady_ms(), self.rules);
-        at_once(self.with_token(&token, |record| record.number(&token, length, may_begin, now, rules)))
+    ) -> PortFuture<Result<Result<Number, Refusal>, LedgerError>> {
+        let (now, rules, request) = (self.clock.steady_ms(), self.rules, Uuid::new_v4());
+        let number =
+            |record: &mut RecordingRecord| record.number(&token, request, length, may_begin, now, rules);
+        at_once(self.with_token(&token, number))
     }
 
-    fn give_back(&self, id: RecordId, index: ChunkIndex) -> PortFuture<Result<(), LedgerError>> {
-        self.with(&id, |record| record.give_back(index));
+    fn give_back(&self, id: RecordId, number: Number) -> PortFuture<Result<bool, LedgerError>> {
+        at_once(self.with(&id, |record| record.give_back(number.request)).unwrap_or(false))
+    }
+
+    fn late_numbers(&self, id: &RecordId) -> PortFuture<Result<Vec<ChunkIndex>, LedgerError>> {
+        let now = self.clock.steady_ms();
+        at_once(self.with(id, |record| record.late_numbers(now)).unwrap_or_default())
+    }
+
+    fn fill(&self, id: RecordId, voids: Vec<ChunkIndex>) -> PortFuture<Result<(), LedgerError>> {
+        self.with(&id, |record| record.fill(voids));
         at_once(())
     }
 
@@ -165,6 +178,17 @@ impl Ledger for MemoryLedger {
     ) -> PortFuture<Result<Option<Noted>, LedgerError>> {
         let (now, rules, over_http) = (self.clock.steady_ms(), self.rules, patience == Patience::Http);
         at_once(self.with(&id, |record| record.note(index, mark, over_http, now, rules)))
+    }
+
+    fn note_numbered(
+        &self,
+        id: RecordId,
+        number: Number,
+        mark: ChunkMark,
+        patience: Patience,
+    ) -> PortFuture<Result<Option<Noted>, LedgerError>> {
+        let (now, rules, over_http) = (self.clock.steady_ms(), self.rules, patience == Patience::Http);
+        at_once(self.with(&id, |record| record.note_numbered(number, mark, over_http, now, rules)))
     }
 
     fn stop(

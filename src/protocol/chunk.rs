@@ -61,6 +61,16 @@ pub struct ChunkMark {
 }
 
 impl ChunkMark {
+    /// Of a place that is kept empty: of a number that was given out and whose chunk never came. No chunk of a recorder is
+    /// empty.
+    pub const VOID: Self = Self { length: 0, crc: 0, begins_segment: false, timecode_ms: None };
+
+    /// Whether it says that nothing is there, nor ever will be.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.same_bytes(&Self::VOID)
+    }
+
     /// Whether the two stand for the same bytes.
     #[must_use]
     pub fn same_bytes(&self, other: &Self) -> bool {

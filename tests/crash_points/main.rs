@@ -10,6 +10,7 @@ mod support;
 #[allow(dead_code, reason = "the tests of the stores use all of it")]
 mod s3;
 
+mod numbers;
 mod story;
 
 use self::story::{Framing, Place, die_at, die_at_a_large_one};

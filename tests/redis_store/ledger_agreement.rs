@@ -10,10 +10,12 @@ use greenroom::{
         ports::{ClaimEnd, Ledger, LedgerView, Patience, StoredChunk},
     },
     domain::recording::{
-        Attached, Claim, ClaimedWork, Kept, Manifest, Noted, Placed, RecordingRules, StopRefused, StopTaken,
+        Attached, Claim, ClaimedWork, Kept, Manifest, Noted, Number, Placed, RecordingRules, StopRefused,
+        StopTaken,
     },
     protocol::{
         Code, Fence, RecordId, Refusal, RoomName, UploadToken,
+        chunk::{ChunkIndex, ChunkMark},
         recorder::{Made, RecordingState},
     },
 };
@@ -22,6 +24,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     ledger_kit::{Books, at, fault, finished, id, manifest_of, mark, token},
+    ledger_steps::{Step, step},
     support::{Redis, setting},
 };
 
@@ -29,81 +32,14 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// The two read their clocks one after the other.
 const APART_MS: u64 = 10_000;
 
-/// Something to ask. Numbers choose among fences, generations and manifests that a ledger has answered before.
-#[derive(Debug, Clone)]
-enum Step {
-    Open { which: usize, other_token: bool, owner: usize, owner_max: u32, room: bool, old: bool },
-    Attach { which: usize, right: bool },
-    Authorise { which: usize, right: bool },
-    Admit { which: usize, right: bool, length: u32, may_begin: bool },
-    Place { which: usize, right: bool, index: u32, other: bool, may_begin: bool },
-    Number { which: usize, length: u32, may_begin: bool },
-    GiveBack { which: usize, index: u32 },
-    Note { which: usize, index: u32, http: bool },
-    Stop { which: usize, right: bool, chunks: Option<u32>, bytes: Option<u64> },
-    Keep { which: usize, seen: usize },
-    Detach { which: usize, seen: usize },
-    ClaimDue,
-    KeepClaim { which: usize, seen: usize, percent: Option<u8> },
-    Holds { which: usize, seen: usize },
-    Publish { which: usize, seen: usize, chunks: u32 },
-    Settle { which: usize, seen: usize, how: u8, soon: bool, says: bool },
-    Release { which: usize, seen: usize },
-    Restore { which: usize, seen: usize, revision: u64, state: usize, chunks: Vec<u32>, foreign: bool },
-    ForgetChunks { which: usize, seen: usize },
-    Close { which: usize, right: Option<bool> },
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let which = || 0..2_usize;
-    let right = || prop::bool::weighted(0.9);
-    let may = || prop::bool::weighted(0.8);
-    let index = || prop_oneof![8 => 0..8_u32, 1 => 4090..4110_u32];
-    let seen = || prop_oneof![4 => Just(0_usize), 1 => 1..4_usize];
-    prop_oneof![
-        6 => (which(), prop::bool::weighted(0.2), 0..3_usize, 0..3_u32, any::<bool>(), prop::bool::weighted(0.1))
-            .prop_map(|(which, other_token, owner, owner_max, room, old)| {
-                Step::Open { which, other_token, owner, owner_max, room, old }
-            }),
-        3 => (which(), right()).prop_map(|(which, right)| Step::Attach { which, right }),
-        1 => (which(), right()).prop_map(|(which, right)| Step::Authorise { which, right }),
-        1 => (which(), right(), 1..600_u32, may())
-            .prop_map(|(which, right, length, may_begin)| Step::Admit { which, right, length, may_begin }),
-        3 => (which(), right(), index(), prop::bool::weighted(0.1), may()).prop_map(
-            |(which, right, index, other, may_begin)| Step::Place { which, right, index, other, may_begin }
-        ),
-        5 => (which(), 1..600_u32, may())
-            .prop_map(|(which, length, may_begin)| Step::Number { which, length, may_begin }),
-        2 => (which(), 0..8_u32).prop_map(|(which, index)| Step::GiveBack { which, index }),
-        8 => (which(), 0..8_u32, any::<bool>()).prop_map(|(which, index, http)| Step::Note { which, index, http }),
-        4 => (which(), right(), prop::option::of(index()), prop::option::weighted(0.1, 0..100_u64))
-            .prop_map(|(which, right, chunks, bytes)| Step::Stop { which, right, chunks, bytes }),
-        2 => (which(), seen()).prop_map(|(which, seen)| Step::Keep { which, seen }),
-        3 => (which(), seen()).prop_map(|(which, seen)| Step::Detach { which, seen }),
-        5 => Just(Step::ClaimDue),
-        1 => (which(), seen(), prop::option::of(0..100_u8))
-            .prop_map(|(which, seen, percent)| Step::KeepClaim { which, seen, percent }),
-        1 => (which(), seen()).prop_map(|(which, seen)| Step::Holds { which, seen }),
-        3 => (which(), seen(), 0..8_u32).prop_map(|(which, seen, chunks)| Step::Publish { which, seen, chunks }),
-        4 => (which(), seen(), 0..3_u8, any::<bool>(), any::<bool>())
-            .prop_map(|(which, seen, how, soon, says)| Step::Settle { which, seen, how, soon, says }),
-        1 => (which(), seen()).prop_map(|(which, seen)| Step::Release { which, seen }),
-        3 => (which(), seen(), 0..3_u64, 0..5_usize, prop::collection::vec(0..10_u32, 0..6), prop::bool::weighted(0.1))
-            .prop_map(|(which, seen, revision, state, chunks, foreign)| {
-                Step::Restore { which, seen, revision, state, chunks, foreign }
-            }),
-        1 => (which(), seen()).prop_map(|(which, seen)| Step::ForgetChunks { which, seen }),
-        1 => (which(), prop::option::of(any::<bool>())).prop_map(|(which, right)| Step::Close { which, right }),
-    ]
-}
-
 /// What an answer comes to.
 #[derive(Debug, PartialEq)]
 enum Answer {
     Attached(Result<Attached, Refusal>),
     Refusable(Result<(), Refusal>),
     Placed(Result<Placed, Refusal>),
-    Number(Result<u32, Refusal>),
+    Number(Result<(u32, bool), Refusal>),
+    Late(Vec<ChunkIndex>),
     Noted(Option<Noted>),
     Stopped(Result<StopTaken, StopRefused>),
     Kept(Option<Kept>),
@@ -119,6 +55,7 @@ struct Side<'a> {
     fences: BTreeMap<RecordId, Vec<Fence>>,
     generations: BTreeMap<RecordId, Vec<u64>>,
     manifests: BTreeMap<RecordId, Vec<Manifest>>,
+    numbers: BTreeMap<RecordId, Vec<Number>>,
     started_ms: u64,
 }
 
@@ -162,7 +99,7 @@ impl Side<'_> {
         answer
     }
 
-    async fn ask(&self, step: &Step) -> Answer {
+    async fn ask(&mut self, step: &Step) -> Answer {
         let ledger = self.ledger;
         match step.clone() {
             Step::Open { .. } => self.open(step.clone()).await,
@@ -181,13 +118,8 @@ impl Side<'_> {
                 let placed = ledger.place(shown(which, right), at(index), mark, may_begin).await;
                 Answer::Placed(placed.expect("an answer"))
             }
-            Step::Number { which, length, may_begin } => {
-                let number = ledger.number(shown(which, true), length, may_begin).await;
-                Answer::Number(number.expect("an answer").map(|index| index.get()))
-            }
-            Step::GiveBack { which, index } => {
-                ledger.give_back(name(which), at(index)).await.expect("an answer");
-                Answer::Nothing
+            Step::Number { .. } | Step::GiveBack { .. } | Step::NoteNumbered { .. } | Step::Fill { .. } => {
+                self.ask_of_numbers(step.clone()).await
             }
             Step::Note { which, index, http } => {
                 let patience = if http { Patience::Http } else { Patience::Socket };
@@ -211,6 +143,36 @@ impl Side<'_> {
                 Answer::Nothing
             }
             _ => self.ask_of_claims(step.clone()).await,
+        }
+    }
+
+    async fn ask_of_numbers(&mut self, step: Step) -> Answer {
+        let ledger = self.ledger;
+        let given = |which, seen| chosen(&self.numbers, &name(which), seen);
+        match step {
+            Step::Number { which, length, may_begin } => {
+                let number = ledger.number(shown(which, true), length, may_begin).await.expect("an answer");
+                self.numbers.entry(name(which)).or_default().extend(number.clone());
+                Answer::Number(number.map(|number| (number.index.get(), number.others_are_late)))
+            }
+            Step::GiveBack { which, seen } => {
+                let Some(number) = given(which, seen) else { return Answer::Nothing };
+                Answer::Held(ledger.give_back(name(which), number).await.expect("an answer"))
+            }
+            Step::NoteNumbered { which, seen, http } => {
+                let Some(number) = given(which, seen) else { return Answer::Nothing };
+                let patience = if http { Patience::Http } else { Patience::Socket };
+                let mark = mark(number.index.get());
+                let noted = ledger.note_numbered(name(which), number, mark, patience).await;
+                Answer::Noted(noted.expect("an answer"))
+            }
+            Step::Fill { which, index } => {
+                let late = ledger.late_numbers(&name(which)).await.expect("an answer");
+                let voids = late.iter().copied().chain(index.map(at)).collect();
+                ledger.fill(name(which), voids).await.expect("an answer");
+                Answer::Late(late)
+            }
+            _ => unreachable!("of numbers"),
         }
     }
 
@@ -297,13 +259,20 @@ impl Side<'_> {
         if foreign {
             manifest.token = token(&name(which), 3).digest();
         }
-        let mut chunks: Vec<_> =
-            chunks.iter().map(|&n| StoredChunk { index: at(n), mark: mark(n) }).collect();
+        let mut chunks: Vec<_> = chunks
+            .iter()
+            .map(|&n| StoredChunk { index: at(n), mark: stored(n, manifest.revision) })
+            .collect();
         chunks.sort_by_key(|chunk| chunk.index);
         chunks.dedup();
         self.ledger.restore(manifest, chunks).await.expect("an answer");
         Answer::Nothing
     }
+}
+
+/// Now and then there is a void.
+fn stored(index: u32, revision: u64) -> ChunkMark {
+    if (u64::from(index) + revision).is_multiple_of(4) { ChunkMark::VOID } else { mark(index) }
 }
 
 /// Puts the times of one in the place of the other's, where they are about the same, so that the rest can be compared.
@@ -388,6 +357,7 @@ async fn agree(redis: &Redis, rules: RecordingRules, steps: Vec<Step>) {
         fences: BTreeMap::new(),
         generations: BTreeMap::new(),
         manifests: BTreeMap::new(),
+        numbers: BTreeMap::new(),
         started_ms,
     };
     let (mut reference, mut scripts) = (side(&memory), side(&books.ledger));
@@ -440,8 +410,8 @@ pub async fn take_the_main_way(books: &Books, name: &str, owner: &str) {
     ledger.open(manifest, 100).await.expect("answers").expect("opened");
     for expected in 0..3 {
         let number = ledger.number(token.clone(), 10, true).await.expect("answers").expect("given out");
-        assert_eq!(number.get(), expected);
-        let noted = ledger.note(id.clone(), number, mark(expected), Patience::Http).await;
+        assert_eq!(number.index.get(), expected);
+        let noted = ledger.note_numbered(id.clone(), number, mark(expected), Patience::Http).await;
         assert_eq!(noted, Ok(Some(Noted::InTime)));
     }
     let rooms = ledger.recorded_rooms().await.expect("answers");

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use greenroom::{
     adapters::ports::{Ledger as _, Patience, StoredChunk},
-    domain::recording::{ClaimedWork, Manifest, Placed, RecordingRules},
+    domain::recording::{ClaimedWork, Manifest, Noted, Placed, RecordingRules},
     protocol::{
         chunk::ChunkMark,
         recorder::{Made, RecordingState},
@@ -34,14 +34,26 @@ async fn bring_and_put_back(
                 books.ledger.restore(manifest.clone(), shelf.list()).await.expect("Redis answers");
                 continue;
             };
-            let stands = shelf.commit(number, mark);
-            let note = || books.ledger.note(id("tuesday"), number, stands, Patience::Http);
-            while note().await.expect("Redis answers").is_none() {
-                books.ledger.restore(manifest.clone(), shelf.list()).await.expect("Redis answers");
+            let stands = shelf.commit(number.index, mark);
+            if stands != mark {
+                // The counter was behind the store.
+                assert_eq!(books.ledger.give_back(id("tuesday"), number).await, Ok(true));
+                books
+                    .ledger
+                    .note(id("tuesday"), number.index, stands, Patience::Http)
+                    .await
+                    .expect("an answer");
+                continue;
             }
-            if stands == mark {
-                break;
+            let note = || books.ledger.note_numbered(id("tuesday"), number, mark, Patience::Http);
+            match note().await.expect("Redis answers") {
+                Some(Noted::Withdrawn) | None => {
+                    books.ledger.restore(manifest.clone(), shelf.list()).await.expect("Redis answers");
+                    assert_eq!(note().await, Ok(Some(Noted::InTime)), "it is in its place");
+                }
+                Some(_) => {}
             }
+            break;
         }
     }
 }
@@ -90,6 +102,35 @@ async fn an_emptied_ledger_is_put_back_by_many_at_once_while_chunks_come() {
         }
     }
     assert!(redis.keys().iter().all(|key| redis.run::<i64>(&["TTL", key]) == -1), "nothing goes by itself");
+}
+
+#[tokio::test]
+async fn what_is_noted_late_leaves_the_grace_that_the_rules_say_and_voids_come_back() {
+    if !Redis::is_here() {
+        return;
+    }
+    let redis = Redis::start();
+    // Less than requests without a socket have.
+    let grace = Duration::from_secs(7);
+    let books = Books::under(RecordingRules { grace, ..RULES }, &redis, "n1");
+    let (token, attached) = books.opened("tuesday", None, None).await;
+    books.ledger.detach(id("tuesday"), attached.generation).await.expect("Redis answers");
+    let place = |index, mark| StoredChunk { index: at(index), mark };
+    let late = vec![place(0, mark(0)), place(1, ChunkMark::VOID), place(2, mark(2))];
+    for put_back in [false, true] {
+        if put_back {
+            redis.empty();
+        }
+        let now_ms = books.ledger.now_ms().await.expect("Redis answers");
+        books.ledger.restore(attached.manifest.clone(), late.clone()).await.expect("Redis answers");
+        let due_ms: u64 = redis.run(&["HGET", "recording:{tuesday}", "deadline"]);
+        assert!((now_ms + 7_000..now_ms + 20_000).contains(&due_ms), "{due_ms} after {now_ms}");
+        let view = books.ledger.show(token.record_id()).await.expect("Redis answers").expect("there");
+        assert_eq!((view.chunks, view.next_index), (2, 3));
+        assert_eq!(books.ledger.missing(token.record_id()).await, Ok(vec![]));
+    }
+    let stopped = books.ledger.stop(token, Made { chunks: Some(2), bytes: None }).await;
+    assert_eq!(stopped.expect("Redis answers").expect("whole").chunks, 2);
 }
 
 #[tokio::test]
@@ -152,7 +193,7 @@ async fn a_redis_that_was_rolled_back_counts_on_and_gives_out_no_fence_twice() {
     let mut bring = async |count: u32| {
         for _ in 0..count {
             let number = books.ledger.number(token.clone(), 10, true).await.expect("Redis answers");
-            let index = number.expect("given out");
+            let index = number.expect("given out").index;
             stored.push(StoredChunk { index, mark: mark(index.get()) });
             books.noted("tuesday", index.get()).await;
         }

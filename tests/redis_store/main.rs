@@ -21,5 +21,6 @@ mod ledger_entries;
 mod ledger_failures;
 mod ledger_kit;
 mod ledger_restore;
+mod ledger_steps;
 mod rooms;
 mod several;

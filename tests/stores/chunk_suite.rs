@@ -25,6 +25,7 @@ pub async fn suite(open: Open<'_>) {
     keeps_marks_of_the_upload(open).await;
     forgets_what_was_only_staged(open).await;
     acknowledges_a_duplicate_once(open).await;
+    keeps_places_empty(open).await;
     lets_the_first_of_many_stand(open).await;
     lets_the_first_of_many_twins_stand(open).await;
     takes_a_hundred_at_once(open).await;
@@ -127,6 +128,22 @@ async fn keeps_marks_of_the_upload(open: Open<'_>) {
     put_marked(&*open(), &id, 3, b"five!", odd).await.unwrap();
     let listed: Vec<_> = open().list(&id).await.unwrap().into_iter().map(|chunk| chunk.mark).collect();
     assert_eq!(listed, [said[0].mark, said[1].mark, said[2].mark, odd]);
+}
+
+/// A number whose chunk never came is void: whoever comes late finds its place taken.
+async fn keeps_places_empty(open: Open<'_>) {
+    let id = id("voids");
+    put(&*open(), &id, 0, b"first").await.unwrap();
+    let void = || async { put_marked(&*open(), &id, 1, b"", ChunkMark::VOID).await.unwrap() };
+    assert_eq!(void().await, Committed::Stored);
+    assert!(matches!(void().await, Committed::Stored | Committed::Taken(ChunkMark::VOID)));
+    assert_eq!(put(&*open(), &id, 1, b"late").await.unwrap(), Committed::Taken(ChunkMark::VOID));
+    put(&*open(), &id, 2, b"third").await.unwrap();
+    let listed = open().list(&id).await.unwrap();
+    assert_eq!(listed[1], StoredChunk { index: index(1), mark: ChunkMark::VOID });
+    assert_eq!((listed.len(), StoredChunk::count(&listed)), (3, 2));
+    let full = put_marked(&*open(), &id, 0, b"", ChunkMark::VOID).await.unwrap();
+    assert_eq!(full, Committed::Taken(mark(b"first")), "what has come stands");
 }
 
 async fn forgets_what_was_only_staged(open: Open<'_>) {

@@ -74,6 +74,16 @@ pub async fn send(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Download {
+    try_send(address, request_line, headers, body).await.expect("the node answers")
+}
+
+/// The same to a node that may die of it.
+pub async fn try_send(
+    address: SocketAddr,
+    request_line: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Download> {
     let mut bytes = format!("{request_line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     for (name, value) in headers {
         bytes.push_str(&format!("{name}: {value}\r\n"));
@@ -82,8 +92,7 @@ pub async fn send(
         bytes.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     bytes.push_str("\r\n");
-    let answer = exchange(address, &[bytes.as_bytes(), body].concat()).await;
-    download(&answer).expect("the node answers")
+    download(&exchange(address, &[bytes.as_bytes(), body].concat()).await)
 }
 
 /// Sends these bytes and reads the answer; `None` when the connection ends without one.

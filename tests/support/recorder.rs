@@ -9,7 +9,7 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 use super::{
     Closed, Heard, eventually,
-    http::{Download, get, send},
+    http::{Download, get, send, try_send},
     within,
 };
 
@@ -330,18 +330,33 @@ impl Upload {
 
     /// Adds a chunk at the next place.
     pub async fn post(&self, bytes: &[u8]) -> Download {
-        self.send_with(&format!("POST /recordings/{}/chunks", self.id), &[], bytes).await
+        self.try_post(bytes).await.expect("the node answers")
+    }
+
+    /// The same where the node may die of it.
+    pub async fn try_post(&self, bytes: &[u8]) -> Option<Download> {
+        self.try_send_with(&format!("POST /recordings/{}/chunks", self.id), &[], bytes).await
     }
 
     /// Says how much was recorded.
     pub async fn stop(&self, made: Value) -> Download {
+        self.try_stop(made).await.expect("the node answers")
+    }
+
+    /// The same where the node may die of it.
+    pub async fn try_stop(&self, made: Value) -> Option<Download> {
         let line = format!("POST /recordings/{}/stop", self.id);
-        self.send_with(&line, &[("Content-Type", "application/json")], made.to_string().as_bytes()).await
+        let json = [("Content-Type", "application/json")];
+        self.try_send_with(&line, &json, made.to_string().as_bytes()).await
     }
 
     async fn send_with(&self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Download {
+        self.try_send_with(line, headers, body).await.expect("the node answers")
+    }
+
+    async fn try_send_with(&self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Download> {
         let headers = [&[("Authorization", self.bearer.as_str())], headers].concat();
-        send(self.address, line, &headers, body).await
+        try_send(self.address, line, &headers, body).await
     }
 }
 

@@ -31,7 +31,8 @@ const HEADS_MAX: usize = 10_000;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heads(Arc<Mutex<HashMap<RecordId, Head>>>);
 
-/// How far a recording was when the chunk store was looked at, and what came here since.
+/// How far a recording was when the chunk store was looked at, and what came here since. Places that are kept empty count as
+/// chunks.
 #[derive(Debug, Clone, Copy)]
 struct Head {
     /// One more than the highest index stored.

@@ -5,6 +5,8 @@ use std::{
 
 use actix::{Actor, ActorContext as _, Addr, Context, Handler, Message};
 
+use bytes::Bytes;
+
 use super::*;
 use crate::{
     actors::{
@@ -292,4 +294,63 @@ async fn a_chunk_that_comes_after_the_video_is_not_acknowledged_before_that_is_w
     let known = stores.chunks.manifest(token("talk").record_id()).await.expect("readable");
     let known = known.expect("a recording");
     assert_eq!((known.state, known.version), (RecordingState::Recording, 2));
+}
+
+#[actix::test]
+async fn a_number_whose_chunk_did_not_come_is_void_and_who_comes_late_is_refused() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, _, _supervisor) = intake(&stores);
+    let (token, id) = (token("talk"), token("talk").record_id().clone());
+    assert_eq!(take(&intake, Some(0), HEAD).await, Ok(0), "its account is back");
+    // A node that stands still before it stores its chunk. Its recorder sends it again.
+    let slow = chunk(b"one");
+    let staged = stores.chunks.stage(&id, slow.payload).await.expect("staged");
+    let number = stores.ledger.number(token.clone(), 3, true).await.expect("answers").expect("given out");
+    assert_eq!(take(&intake, None, b"one").await, Ok(2));
+    stores.ledger.attach(token).await.expect("answers").expect("its own");
+    assert_eq!(take(&intake, None, b"two").await, Ok(3), "whoever gets a number sees to those that are late");
+    assert_eq!(stored(&stores).await, [0, 1, 2, 3]);
+    let committed = staged.commit(number.index, slow.mark).await.expect("stored");
+    assert_eq!(committed, Committed::Taken(ChunkMark::VOID));
+    let noted = stores.ledger.note_numbered(id.clone(), number, slow.mark, Patience::Http).await;
+    assert_eq!(noted, Ok(Some(Noted::Withdrawn)));
+    let view = stores.ledger.show(&id).await.expect("answers").expect("an account");
+    assert_eq!((view.chunks, view.next_index), (3, 4));
+    assert_eq!(stores.ledger.missing(&id).await, Ok(vec![]));
+}
+
+#[actix::test]
+async fn a_ledger_that_has_forgotten_a_void_hears_of_it_and_counts_on() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, _, _supervisor) = intake(&stores);
+    assert_eq!(take(&intake, Some(0), HEAD).await, Ok(0));
+    let staged = stores.chunks.stage(token("talk").record_id(), Bytes::new()).await.expect("staged");
+    staged.commit(place(1), ChunkMark::VOID).await.expect("stored");
+    let refusal = take(&intake, None, b"one").await.expect_err("its time may be over");
+    assert_eq!((refusal.code, refusal.code.row().retryable), (Code::StorageFailed, true));
+    assert_eq!(take(&intake, None, b"one").await, Ok(2));
+}
+
+/// Two chunks of which neither was acknowledged: that of a recorder who went away, and the next one's.
+#[actix::test]
+async fn what_was_stored_under_a_number_that_is_anothers_now_stays_in_its_place() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, _, _supervisor) = intake(&stores);
+    let (token, id) = (token("talk"), token("talk").record_id().clone());
+    assert_eq!(take(&intake, Some(0), HEAD).await, Ok(0));
+    let slow = chunk(b"slow");
+    let staged = stores.chunks.stage(&id, slow.payload).await.expect("staged");
+    let number = stores.ledger.number(token.clone(), 4, true).await.expect("answers").expect("given out");
+    let back = stores.ledger.attach(token).await.expect("answers").expect("its own");
+    assert_eq!((back.next_index, back.missing), (1, vec![]), "nothing came after it");
+    assert_eq!(staged.commit(number.index, slow.mark).await.expect("stored"), Committed::Stored);
+    let noted = stores.ledger.note_numbered(id.clone(), number, slow.mark, Patience::Http).await;
+    assert_eq!(noted, Ok(Some(Noted::Withdrawn)), "it is not acknowledged");
+    // Its recorder sends it again: it is there. And what comes after it comes after it.
+    assert_eq!(take(&intake, None, b"slow").await, Ok(1));
+    assert_eq!(take(&intake, None, b"next").await, Ok(2));
+    assert_eq!(stored(&stores).await, [0, 1, 2]);
 }

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::sweep::{PAGE, PAGES, PutOff, Reason, Sweep, before};
 use crate::{
     actors::messages::DeleteRecording,
-    adapters::ports::{CatalogFilter, CatalogRow, DueBefore, LedgerView},
+    adapters::ports::{CatalogFilter, CatalogRow, DueBefore, LedgerView, StoredChunk},
     domain::recording::Manifest,
     protocol::{Code, recorder::RecordingState},
 };
@@ -114,14 +114,12 @@ impl Sweep {
         }
         let id = &manifest.record_id;
         let stored = self.ports.chunks.list(id).await?;
-        if manifest.state == RecordingState::Ready
-            && stored.len() > manifest.merged_chunks.unwrap_or(0) as usize
-        {
+        let chunks = StoredChunk::count(&stored);
+        if manifest.state == RecordingState::Ready && chunks > manifest.merged_chunks.unwrap_or(0) {
             // There is more than the account knows of: it goes on when it has heard of it.
             self.accounts.catch_up(id).await?;
             return Ok(());
         }
-        let chunks = u32::try_from(stored.len()).unwrap_or(u32::MAX);
         let over = Manifest {
             state: RecordingState::Ready,
             merged_chunks: Some(chunks),

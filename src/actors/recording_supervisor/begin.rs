@@ -63,6 +63,9 @@ impl RecordingSupervisor {
             if on_socket {
                 beginning.expect_socket(token.record_id(), attached.generation).await;
             }
+            if goes_on {
+                beginning.fill_late(token.record_id()).await;
+            }
             Ok((token, attached))
         };
         Box::pin(attached.into_actor(self).map(move |attached, supervisor, _| {
@@ -97,7 +100,7 @@ impl RecordingSupervisor {
             self.take_back_merge(&manifest.record_id, manifest.fence);
         }
         if manifest.state == RecordingState::Recording {
-            self.row_changed(manifest, attached.chunks());
+            self.row_changed(manifest, attached.chunks);
         }
         let outcome = self.outcome(&attached);
         let started = Started {
@@ -119,7 +122,7 @@ impl RecordingSupervisor {
 
     /// What somebody who comes late is told of how it stands.
     fn outcome(&self, attached: &Attached) -> Option<RecorderEvent> {
-        let (manifest, chunks) = (&attached.manifest, attached.chunks());
+        let (manifest, chunks) = (&attached.manifest, attached.chunks);
         let record_id = manifest.record_id.clone();
         match manifest.state {
             RecordingState::Recording => None,
@@ -156,6 +159,9 @@ impl RecordingSupervisor {
                 // forgotten them. Nobody is asked for what is stored.
                 let caught_up = links.accounts.catch_up(token.record_id()).await;
                 caught_up.map_err(|failure| failure.refusal())?;
+                // Nor for what nobody was told of.
+                let filled = links.accounts.fill_late(token.record_id()).await;
+                filled.map_err(|failure| failure.refusal())?;
                 answer = ask().await.map_err(|error| error.refusal())?;
             }
             crash::point("stop.taken");
@@ -312,6 +318,13 @@ impl Beginning {
     async fn expect_socket(&self, id: &RecordId, generation: u64) {
         if let Err(error) = self.ports.ledger.keep(id.clone(), generation).await {
             warn!(recording = %id, %error, "its recorder is kept later");
+        }
+    }
+
+    /// What was on its way is sent again, and must not come twice. What is not done now is done before its video is made.
+    async fn fill_late(&self, id: &RecordId) {
+        if let Err(failure) = self.accounts.fill_late(id).await {
+            warn!(recording = %id, %failure, "numbers whose chunks did not come are seen to later");
         }
     }
 

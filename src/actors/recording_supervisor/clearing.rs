@@ -13,7 +13,7 @@ use crate::{
     },
     adapters::{
         crash,
-        ports::{CatalogRow, ClaimEnd, RecordingPorts, StoreError},
+        ports::{CatalogRow, ClaimEnd, RecordingPorts, StoreError, StoredChunk},
     },
     domain::recording::{Fault, Manifest},
     protocol::{Code, Refusal, recorder::RecordingState},
@@ -204,9 +204,8 @@ impl Clearing {
     /// Whether more is stored than the video was made of: acknowledged while the ledger was away. Then the account learns
     /// of it, and the recording goes on.
     async fn is_needed(&self, manifest: &Manifest) -> Result<bool, NotPutBack> {
-        let stored = self.ports.chunks.list(&manifest.record_id).await?.len();
-        let merged = manifest.merged_chunks.unwrap_or(0) as usize;
-        if stored <= merged {
+        let stored = StoredChunk::count(&self.ports.chunks.list(&manifest.record_id).await?);
+        if stored <= manifest.merged_chunks.unwrap_or(0) {
             return Ok(false);
         }
         self.accounts.catch_up(&manifest.record_id).await?;

@@ -222,7 +222,7 @@ impl RecordingSupervisor {
         }
         self.take_back_merge(id, manifest.fence);
         self.save_manifest(manifest.clone(), ctx);
-        self.row_changed(manifest, attached.chunks());
+        self.row_changed(manifest, attached.chunks);
     }
 
     pub(super) fn tell_progress(&mut self, id: &RecordId, percent: u8) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{PortFuture, Swept};
 use crate::{
     domain::recording::{
-        Attached, Claim, Fault, Finished, Kept, Manifest, Noted, Placed, StopRefused, StopTaken,
+        Attached, Claim, Fault, Finished, Kept, Manifest, Noted, Number, Placed, StopRefused, StopTaken,
     },
     protocol::{
         Code, Fence, NodeId, RecordId, Refusal, RoomName, TokenDigest, UploadToken,
@@ -39,7 +39,7 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// away.
     fn stage(&self, id: &RecordId, payload: Bytes) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>>;
 
-    /// Every chunk that was committed, in order of index.
+    /// Every chunk that was committed, in order of index; among them the empty ones of voids.
     fn list(&self, id: &RecordId) -> PortFuture<Result<Vec<StoredChunk>, StoreError>>;
 
     /// A chunk's bytes, as they are now: whoever uses them compares their checksum.
@@ -120,6 +120,15 @@ pub struct StoredChunk {
     pub index: ChunkIndex,
     /// What was noted when it came.
     pub mark: ChunkMark,
+}
+
+impl StoredChunk {
+    /// How many chunks are in these places; some may be kept empty.
+    #[must_use]
+    pub fn count(places: &[Self]) -> u32 {
+        let chunks = places.iter().filter(|place| !place.mark.is_void()).count();
+        u32::try_from(chunks).unwrap_or(u32::MAX)
+    }
 }
 
 /// Why a store did not do what was asked.
@@ -217,10 +226,16 @@ pub trait Ledger: Send + Sync + 'static {
         token: UploadToken,
         length: u32,
         may_begin: bool,
-    ) -> PortFuture<Result<Result<ChunkIndex, Refusal>, LedgerError>>;
+    ) -> PortFuture<Result<Result<Number, Refusal>, LedgerError>>;
 
-    /// Takes back a number whose chunk could not be stored.
-    fn give_back(&self, id: RecordId, index: ChunkIndex) -> PortFuture<Result<(), LedgerError>>;
+    /// Takes back a number whose chunk could not be stored. `false`: it was taken back before, or has come.
+    fn give_back(&self, id: RecordId, number: Number) -> PortFuture<Result<bool, LedgerError>>;
+
+    /// The numbers whose chunks did not come in time, because their node died or nobody waits for them any more.
+    fn late_numbers(&self, id: &RecordId) -> PortFuture<Result<Vec<ChunkIndex>, LedgerError>>;
+
+    /// Learns that the places of such numbers are kept empty from now on: the chunk store has voids there.
+    fn fill(&self, id: RecordId, voids: Vec<ChunkIndex>) -> PortFuture<Result<(), LedgerError>>;
 
     /// Notes a chunk that is durable in its place. `None`: there is no such account.
     fn note(
@@ -231,7 +246,17 @@ pub trait Ledger: Send + Sync + 'static {
         patience: Patience,
     ) -> PortFuture<Result<Option<Noted>, LedgerError>>;
 
-    /// Takes a stop, unless chunks are missing.
+    /// Notes a chunk that is durable in the place of its number, unless that was taken back. `None`: there is no such account.
+    fn note_numbered(
+        &self,
+        id: RecordId,
+        number: Number,
+        mark: ChunkMark,
+        patience: Patience,
+    ) -> PortFuture<Result<Option<Noted>, LedgerError>>;
+
+    /// Takes a stop, unless chunks are missing. Numbers that are out are late from then on, as after each claim and each
+    /// [`Self::attach`].
     fn stop(
         &self,
         token: UploadToken,

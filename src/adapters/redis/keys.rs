@@ -50,12 +50,12 @@ pub fn recording(id: &RecordId) -> String {
     format!("recording:{{{id}}}")
 }
 
-/// All keys of a recording's account: itself; counter: the next index; hash index → `length:crc`; sorted set: numbers given back;
-/// hash: numbers given out whose chunks have not come.
-pub fn account(id: &RecordId) -> [String; 5] {
+/// All keys of a recording's account: itself; counter: the next index; hash index → `length:crc`; hash: numbers given out whose
+/// chunks have not come.
+pub fn account(id: &RecordId) -> [String; 4] {
     let account = recording(id);
     let part = |name: &str| format!("{account}:{name}");
-    [account.clone(), part("chunk_index"), part("chunks"), part("returned"), part("given")]
+    [account.clone(), part("chunk_index"), part("chunks"), part("given")]
 }
 
 /// Sorted set id → when to look whether it is due; never later than its deadline. Unit: ms of the server's clock.

@@ -39,7 +39,8 @@ use super::{
 use crate::{
     adapters::ports::{ClaimEnd, Ledger, LedgerError, LedgerView, Patience, PortFuture, StoredChunk},
     domain::recording::{
-        Attached, Claim, Finished, Kept, Manifest, Noted, Placed, RecordingRules, StopRefused, StopTaken,
+        Attached, Claim, Finished, Kept, Manifest, Noted, Number, Placed, RecordingRules, StopRefused,
+        StopTaken,
     },
     protocol::{
         Code, Fence, NodeId, RecordId, Refusal, RoomName, TokenDigest, UploadToken,
@@ -200,13 +201,22 @@ impl Ledger for RedisLedger {
         token: UploadToken,
         length: u32,
         may_begin: bool,
-    ) -> PortFuture<Result<Result<ChunkIndex, Refusal>, LedgerError>> {
+    ) -> PortFuture<Result<Result<Number, Refusal>, LedgerError>> {
         let id = token.record_id().clone();
         self.on(&id, move |work| async move { work.number(&token, length, may_begin, Uuid::new_v4()).await })
     }
 
-    fn give_back(&self, id: RecordId, index: ChunkIndex) -> PortFuture<Result<(), LedgerError>> {
-        self.on(&id.clone(), move |work| async move { work.give_back(&id, index).await })
+    fn give_back(&self, id: RecordId, number: Number) -> PortFuture<Result<bool, LedgerError>> {
+        self.on(&id.clone(), move |work| async move { work.give_back(&id, number.request).await })
+    }
+
+    fn late_numbers(&self, id: &RecordId) -> PortFuture<Result<Vec<ChunkIndex>, LedgerError>> {
+        let late = id.clone();
+        self.on(id, move |work| async move { work.late_numbers(&late).await })
+    }
+
+    fn fill(&self, id: RecordId, voids: Vec<ChunkIndex>) -> PortFuture<Result<(), LedgerError>> {
+        self.on(&id.clone(), move |work| async move { work.fill(&id, &voids).await })
     }
 
     fn note(
@@ -216,7 +226,17 @@ impl Ledger for RedisLedger {
         mark: ChunkMark,
         patience: Patience,
     ) -> PortFuture<Result<Option<Noted>, LedgerError>> {
-        self.on(&id.clone(), move |work| async move { work.note(&id, index, mark, patience).await })
+        self.on(&id.clone(), move |work| async move { work.note(&id, index, mark, patience, None).await })
+    }
+
+    fn note_numbered(
+        &self,
+        id: RecordId,
+        number: Number,
+        mark: ChunkMark,
+        patience: Patience,
+    ) -> PortFuture<Result<Option<Noted>, LedgerError>> {
+        self.on(&id.clone(), move |work| async move { work.note_numbered(&id, number, mark, patience).await })
     }
 
     fn stop(

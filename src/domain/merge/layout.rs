@@ -65,7 +65,7 @@ pub struct Layout {
 
 impl Layout {
     /// Lays out `chunks`, which are in order of index. Indices below `expected` that are not among them are missing;
-    /// those in `unusable` are taken as missing.
+    /// those in `unusable` are taken as missing, and voids are no chunks.
     ///
     /// A segment whose first chunk is missing cannot be used, however much of it is there. That a first chunk is
     /// missing shows by its mark, where it was stored once, or by the recorder's clock that begins anew behind the
@@ -79,6 +79,11 @@ impl Layout {
         let mut builder = Builder::default();
         for chunk in chunks {
             builder.missing_up_to(chunk.index.get());
+            if chunk.mark.is_void() {
+                // Nothing was ever there: what comes after it goes on from what came before.
+                builder.next = chunk.index.get().saturating_add(1);
+                continue;
+            }
             builder.take(chunk, unusable.contains(&chunk.index.get()));
         }
         builder.missing_up_to(expected);
@@ -124,7 +129,8 @@ impl Builder {
     fn take(&mut self, chunk: PlannedChunk, unusable: bool) {
         let index = chunk.index.get();
         self.next = index.saturating_add(1);
-        let begins = index == 0 || chunk.mark.begins_segment;
+        let is_first = self.layout.segments.is_empty() && self.hole.is_empty();
+        let begins = is_first || chunk.mark.begins_segment;
         if unusable {
             self.headless |= begins;
             self.hole.push(index);

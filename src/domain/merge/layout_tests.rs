@@ -10,10 +10,13 @@ fn chunk(index: u32, begins_segment: bool, timecode_ms: Option<u32>) -> PlannedC
     PlannedChunk { index: ChunkIndex::new(index).unwrap(), mark }
 }
 
-/// Chunks as letters: `S` begins a segment, `.` goes on, `_` is missing.
+/// Chunks as letters: `S` begins a segment, `.` goes on, `_` is missing, `0` is kept empty.
 fn layout(text: &str, expected: u32, unusable: &[u32]) -> Layout {
     let chunks = (0..).zip(text.chars()).filter(|(_, letter)| *letter != '_');
-    let chunks = chunks.map(|(index, letter)| chunk(index, letter == 'S', None));
+    let chunks = chunks.map(|(index, letter)| match letter {
+        '0' => PlannedChunk { mark: ChunkMark::VOID, ..chunk(index, false, None) },
+        letter => chunk(index, letter == 'S', None),
+    });
     Layout::of(chunks, expected, &unusable.iter().copied().collect())
 }
 
@@ -33,6 +36,14 @@ fn segments_begin_where_a_recorder_did() {
     assert_eq!(shown(&layout("...", 3, &[])), ["0 1 2"], "the first chunk begins one whatever its mark says");
     assert_eq!(shown(&layout("SSS", 0, &[])), ["0", "1", "2"]);
     assert_eq!(layout("", 0, &[]), Layout::default());
+}
+
+#[test]
+fn what_is_kept_empty_is_neither_a_chunk_nor_a_hole() {
+    assert_eq!(shown(&layout("S.0.S0.00", 9, &[])), ["0 1 3", "4 6"]);
+    assert_eq!(shown(&layout("S0_0.", 7, &[])), ["0 [2] 4 [5, 6]"]);
+    assert_eq!(shown(&layout("0..", 3, &[])), ["1 2"], "the first that there is begins one");
+    assert_eq!(layout("00", 2, &[]), Layout::default());
 }
 
 #[test]

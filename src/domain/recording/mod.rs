@@ -23,6 +23,6 @@ mod record;
 pub use self::{
     finished::{Finished, VideoFacts},
     manifest::{Fault, Manifest},
-    outcome::{Attached, Claim, ClaimedWork, Kept, Noted, Placed, StopRefused, StopTaken},
+    outcome::{Attached, Claim, ClaimedWork, Kept, Noted, Number, Placed, StopRefused, StopTaken},
     record::{KEPT_MIN, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRecord, RecordingRules},
 };

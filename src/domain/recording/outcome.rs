@@ -1,7 +1,9 @@
 //! What an account answers.
 
+use uuid::Uuid;
+
 use super::Manifest;
-use crate::protocol::{Refusal, recorder::RecordingState};
+use crate::protocol::{Refusal, chunk::ChunkIndex, recorder::RecordingState};
 
 /// A recorder has taken up a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,18 +14,12 @@ pub struct Attached {
     pub generation: u64,
     /// One more than the highest index stored or given out.
     pub next_index: u32,
-    /// Indices below it that are not stored.
+    /// How many chunks are stored.
+    pub chunks: u32,
+    /// Indices below the next one that are to come.
     pub missing: Vec<u32>,
     /// Whether it was over, or nearly, and has begun anew.
     pub reopened: bool,
-}
-
-impl Attached {
-    /// How many chunks are stored.
-    #[must_use]
-    pub fn chunks(&self) -> u32 {
-        self.next_index.saturating_sub(u32::try_from(self.missing.len()).unwrap_or(u32::MAX))
-    }
 }
 
 /// Whether a chunk must be stored.
@@ -35,6 +31,17 @@ pub enum Placed {
     Duplicate,
 }
 
+/// A number that was given out to a chunk without a place of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number {
+    /// The place.
+    pub index: ChunkIndex,
+    /// Who has it: a place that was given up may be another's later.
+    pub request: Uuid,
+    /// Whether there are others whose chunks did not come in time: whoever hears of them sees to them.
+    pub others_are_late: bool,
+}
+
 /// What became of a noted chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noted {
@@ -43,6 +50,8 @@ pub enum Noted {
     /// It is, and because it came after a claim, that claim no longer holds: the chunk was acknowledged, so it must be
     /// in the video.
     Outdated,
+    /// It is not: its number was taken back meanwhile. Nothing has changed.
+    Withdrawn,
 }
 
 /// How a recording stands for the recorder that keeps it.

@@ -67,8 +67,10 @@ impl Answer {
     /// The rest, where somebody has opened or taken up a recording.
     pub fn attached(&mut self) -> Result<(Attached, Option<u64>), Trouble> {
         let (generation, next_index) = (self.some_number()?, self.take()?);
-        let (missing, reopened, due_ms) = (self.take()?, self.take()?, self.number()?);
-        Ok((Attached { generation, next_index, missing, reopened, manifest: self.manifest()? }, due_ms))
+        let (chunks, missing, reopened) = (self.take()?, self.take()?, self.take()?);
+        let due_ms = self.number()?;
+        let manifest = self.manifest()?;
+        Ok((Attached { manifest, generation, next_index, chunks, missing, reopened }, due_ms))
     }
 }
 

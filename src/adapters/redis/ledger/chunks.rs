@@ -8,10 +8,11 @@ use super::{
     Work,
     answer::Answer,
     refused,
+    restore::CHUNKS_AT_ONCE,
 };
 use crate::{
     adapters::ports::Patience,
-    domain::recording::{Noted, Placed},
+    domain::recording::{Noted, Number, Placed},
     protocol::{
         RecordId, Refusal, UploadToken,
         chunk::{ChunkIndex, ChunkMark},
@@ -66,7 +67,7 @@ impl Work {
         length: u32,
         may_begin: bool,
         request: Uuid,
-    ) -> Result<Result<ChunkIndex, Refusal>, Trouble> {
+    ) -> Result<Result<Number, Refusal>, Trouble> {
         let id = token.record_id();
         let mut tries = 0;
         let answer = loop {
@@ -91,32 +92,71 @@ impl Work {
         if !no.is_empty() {
             return refused(&no);
         }
-        Ok(ChunkIndex::new(answer.take()?))
+        let (index, others_are_late) = (ChunkIndex::new(answer.take()?), answer.take()?);
+        Ok(index.map(|index| Number { index, request, others_are_late }))
     }
 
-    pub async fn give_back(&self, id: &RecordId, index: ChunkIndex) -> Result<(), Trouble> {
+    pub async fn give_back(&self, id: &RecordId, request: Uuid) -> Result<bool, Trouble> {
         let question = self.on(&scripts::RECORDING_GIVE_BACK, id, |call| {
-            call.arg(index.get()).arg("");
+            call.arg(request.to_string());
         });
-        self.store.ask_ledger::<Value>(question).await.map(drop)
+        self.store.ask_ledger(question).await
     }
 
+    pub async fn late_numbers(&self, id: &RecordId) -> Result<Vec<ChunkIndex>, Trouble> {
+        let question = self.on(&scripts::RECORDING_LATE, id, |_| {});
+        let late: Vec<u32> = self.store.ask_ledger(question).await?;
+        Ok(late.into_iter().filter_map(|index| ChunkIndex::new(index).ok()).collect())
+    }
+
+    pub async fn fill(&self, id: &RecordId, voids: &[ChunkIndex]) -> Result<(), Trouble> {
+        for voids in voids.chunks(CHUNKS_AT_ONCE) {
+            let question = self.on(&scripts::RECORDING_FILL, id, |call| {
+                call.arg(mark_text(&ChunkMark::VOID));
+                for index in voids {
+                    call.arg(index.get());
+                }
+            });
+            self.store.ask_ledger::<Value>(question).await?;
+        }
+        Ok(())
+    }
+
+    /// Should it not be answered, its number is owed back: its recorder sends it again, and finds it in its place.
+    pub async fn note_numbered(
+        &self,
+        id: &RecordId,
+        number: Number,
+        mark: ChunkMark,
+        patience: Patience,
+    ) -> Result<Option<Noted>, Trouble> {
+        let noted = self.note(id, number.index, mark, patience, Some(number.request)).await;
+        if noted.is_err() {
+            self.owed.number(id, number.request);
+        }
+        noted
+    }
+
+    /// Notes a chunk; `number`: only if this request has its place still.
     pub async fn note(
         &self,
         id: &RecordId,
         index: ChunkIndex,
         mark: ChunkMark,
         patience: Patience,
+        number: Option<Uuid>,
     ) -> Result<Option<Noted>, Trouble> {
         let mut is_entered = false;
         loop {
             let question = self.on(&scripts::RECORDING_NOTE, id, |call| {
                 call.arg(index.get()).arg(mark_text(&mark)).arg(u8::from(patience == Patience::Http));
                 call.arg(u8::from(is_entered));
+                call.arg(number.map_or_else(String::new, |request| request.to_string()));
             });
             let mut answer = Answer::of(self.store.ask_ledger(question).await?)?;
             match answer.take::<String>()?.as_str() {
                 "unknown" => return Ok(None),
+                "withdrawn" => return Ok(Some(Noted::Withdrawn)),
                 "in_time" => return Ok(Some(Noted::InTime)),
                 "indexes" => {
                     self.enter_again(id, &mut answer).await?;

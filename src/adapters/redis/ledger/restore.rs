@@ -9,7 +9,7 @@ use super::{
 use crate::{adapters::ports::StoredChunk, domain::recording::Manifest};
 
 /// Chunks that one call brings: it holds up everybody else's.
-const CHUNKS_AT_ONCE: usize = 500;
+pub const CHUNKS_AT_ONCE: usize = 500;
 
 impl Work {
     /// Several may do it at one time, and chunks may be noted meanwhile: every call only adds. An account that was not there is

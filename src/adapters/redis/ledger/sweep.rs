@@ -188,10 +188,7 @@ impl Work {
         let _paying = self.owed.paying.lock().await;
         let Some(debt) = owes() else { return Ok(()) };
         for request in &debt.numbers {
-            let question = self.on(&scripts::RECORDING_GIVE_BACK, id, |call| {
-                call.arg("").arg(request.to_string());
-            });
-            self.store.ask_ledger::<Value>(question).await?;
+            self.give_back(id, *request).await?;
         }
         if debt.due {
             self.look_at(id, 0).await?;

@@ -1,7 +1,7 @@
 -- What the scripts on a recording's account share; it stands before each of them. They mean what RecordingRecord says.
--- KEYS: the account, its counter, its chunks, numbers given back, numbers given out.
+-- KEYS: the account, its counter, its chunks (voids among them), numbers given out.
 -- ARGV: the rules as the next lines name them, then what a script asks for by arg(1), arg(2), …
-local account, counter, chunks, returned, given = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local account, counter, chunks, given = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local RULES = 11
 local rules = {}
 for i, name in ipairs({
@@ -31,6 +31,8 @@ local FIELDS = {
     'request', 'settled',
     -- Below the first all chunks are stored; no number that is still out was given before the second. Both may lag behind.
     'whole', 'given_since',
+    -- How many places are kept empty.
+    'voids',
 }
 local it, was = {}, {}
 for i, value in ipairs(redis.call('HMGET', account, unpack(FIELDS))) do
@@ -84,8 +86,16 @@ local function holds(fence)
     return it.state and it.claimed_by and it.fence == tonumber(fence)
 end
 
-local function chunk_count()
+local function place_count()
     return it.gone or redis.call('HLEN', chunks)
+end
+
+local function voids()
+    return it.voids or 0
+end
+
+local function chunk_count()
+    return it.gone or place_count() - voids()
 end
 
 local function set_next(value)
@@ -123,7 +133,7 @@ end
 
 -- An account that is not there: what a restore that did not come to its end has left of it goes.
 local function begin_anew()
-    redis.call('DEL', account, counter, chunks, returned, given)
+    redis.call('DEL', account, counter, chunks, given)
     next_index, it, was = 0, { bytes = 0 }, {}
 end
 
@@ -144,6 +154,17 @@ local function reopen()
     it.deadline = now + rules.idle
 end
 
+-- There is more than its video has. What was stopped is finalised anew at once; else its recorder is waited for.
+local function go_on(wait)
+    reopen()
+    if it.stopped == 1 then
+        it.state = 'finalising'
+        it.deadline = now
+    elseif wait then
+        it.deadline = now + wait
+    end
+end
+
 -- Why a chunk of this length is not taken; nil: it is.
 local function takes_chunk(length)
     if it.stopped == 1 then
@@ -155,50 +176,50 @@ local function takes_chunk(length)
     return now >= it.started + rules.duration_max and 'recording_too_long' or nil
 end
 
--- A number that is out stands under itself, as time and request, and under its request.
+-- A number that is out stands under itself, as time and request, and under its request. At the time 0 its chunk is not waited for
+-- any more.
 local function take_in(index)
     local out = redis.call('HGET', given, text(index))
     if out then
         redis.call('HDEL', given, text(index), string.match(out, ':(.*)$'))
     end
+    return out
 end
 
-local function give_back(index)
-    if index >= next_index or redis.call('HEXISTS', chunks, text(index)) == 1 then
-        return
-    end
-    take_in(index)
-    redis.call('ZADD', returned, text(index), text(index))
-    local last = redis.call('ZRANGE', returned, -1, -1)[1]
-    while last and tonumber(last) + 1 == next_index do
-        redis.call('ZREM', returned, last)
-        set_next(tonumber(last))
-        last = redis.call('ZRANGE', returned, -1, -1)[1]
-    end
+local function numbers_out()
+    return redis.call('HLEN', given) / 2
 end
 
--- Takes back the numbers that were given out up to a time and whose chunks have not come.
-local function take_back(until_ms)
-    if not it.given_since or it.given_since > until_ms then
+-- Nobody waits for the chunks any more that are on their way. Numbers at the end were never given out; the others are late from
+-- now on.
+local function take_back_numbers()
+    if not it.given_since then
         return
+    end
+    while next_index > 0 and take_in(next_index - 1) do
+        set_next(next_index - 1)
     end
     it.given_since = nil
     local out = redis.call('HGETALL', given)
     for i = 1, #out, 2 do
-        local at = string.match(out[i + 1], '^(%d+):')
-        if at and tonumber(at) <= until_ms then
-            give_back(tonumber(out[i]))
-        elseif at then
-            it.given_since = math.min(it.given_since or tonumber(at), tonumber(at))
+        local request = string.match(out[i + 1], '^%d+:(.*)$')
+        if request then
+            redis.call('HSET', given, out[i], '0:' .. request)
+            it.given_since = 0
         end
     end
 end
 
+local function is_void(mark)
+    return string.sub(mark, 1, 2) == '0:'
+end
+
 local function insert(index, mark)
-    if redis.call('HSET', chunks, text(index), mark) == 1 then
+    -- Whatever is there first stands, as it does in the chunk store.
+    if redis.call('HSETNX', chunks, text(index), mark) == 1 then
         it.bytes = it.bytes + tonumber(string.match(mark, '^%d+'))
+        it.voids = is_void(mark) and voids() + 1 or it.voids
     end
-    redis.call('ZREM', returned, text(index))
     take_in(index)
     if index >= next_index then
         set_next(index + 1)
@@ -212,25 +233,22 @@ local function insert(index, mark)
     end
 end
 
--- A chunk has come; `known`: it was there. Whether the recording has begun anew, or is to be finalised anew, because of it.
-local function came(known, over_http)
+-- A chunk has come; `known`: it was there; `wait`: for how long its recorder is waited for at least, where nothing else tells of its
+-- end. Whether the recording has begun anew, or is to be finalised anew, because of it.
+local function came(known, wait)
     if it.patience then
         it.patience = now + rules.patience
     end
     if it.state == 'recording' then
-        if over_http then
-            it.deadline = math.max(it.deadline or 0, now + rules.idle)
+        if wait then
+            it.deadline = math.max(it.deadline or 0, now + wait)
         end
         return false
     end
     if known then
         return false
     end
-    reopen()
-    if it.stopped == 1 then
-        it.state = 'finalising'
-        it.deadline = now
-    end
+    go_on(wait)
     return true
 end
 
@@ -240,7 +258,7 @@ local function missing_count(below)
 end
 
 -- The indices below a number that are not stored.
-local function missing_below(below)
+local function empty_below(below)
     local missing = {}
     if it.gone then
         return missing
@@ -266,6 +284,26 @@ local function missing_below(below)
     return missing
 end
 
+-- Those of them that are to come. A number that is given out is not: nobody was told of it.
+local function missing_below(below)
+    local empty = empty_below(below)
+    if not it.given_since or #empty == 0 then
+        return empty
+    end
+    local out = {}
+    for _, name in ipairs(redis.call('HKEYS', given)) do
+        out[name] = true
+    end
+    local missing = {}
+    for _, index in ipairs(empty) do
+        if not out[text(index)] then
+            missing[#missing + 1] = index
+        end
+    end
+    return missing
+end
+
+-- How many places there must be: chunks, and voids.
 local function expected()
-    return math.max(it.announced or 0, next_index)
+    return math.max(it.announced and it.announced + voids() or 0, next_index)
 end

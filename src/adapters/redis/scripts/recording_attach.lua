@@ -14,8 +14,8 @@ end
 -- A ledger that has lost its last changes does not give one out twice.
 it.generation = math.max(now, it.generation + 1)
 it.attached = 1
--- What was on its way is sent again, and takes the place that it had.
-take_back(math.huge)
+-- What was on its way is sent again.
+take_back_numbers()
 if it.state == 'recording' then
     it.announced = nil
     clear_fault()
@@ -25,4 +25,4 @@ if it.state == 'recording' then
 end
 local missing = missing_below(next_index)
 save()
-return { '', text(it.generation), next_index, missing, reopened and 1 or 0, due(), manifest() }
+return { '', text(it.generation), next_index, chunk_count(), missing, reopened and 1 or 0, due(), manifest() }

@@ -1,5 +1,6 @@
 -- Claims what is due; asked again by the same request, the same is answered. arg: node, request.
--- Answers {'unknown'}, {'later', due or '', now}, or {what is due, how many chunks there must be, how many there are, manifest}.
+-- Answers {'unknown'}, {'later', due or '', now}, or {what is due, how many places there must be, how many chunks there are,
+-- manifest}.
 local function claimed()
     local work = it.state ~= 'ready' and 'finalise' or it.keep_until and 'forget' or 'publish'
     return { work, expected(), chunk_count(), manifest() }
@@ -15,7 +16,7 @@ local at = due()
 if at == '' or tonumber(at) > now then
     return { 'later', at, text(now) }
 end
-take_back(now - rules.number_term)
+take_back_numbers()
 it.claimed_by, it.request = arg(1), arg(2)
 it.claimed_until = now + rules.lease
 it.percent = nil

@@ -5,5 +5,5 @@ if not meant then
     return {}
 end
 local last = manifest()
-redis.call('DEL', account, counter, chunks, returned, given)
+redis.call('DEL', account, counter, chunks, given)
 return { last }

@@ -5,6 +5,6 @@ end
 it.gone = chunk_count()
 it.bytes = 0
 it.whole, it.given_since = nil, nil
-redis.call('DEL', chunks, returned, given)
+redis.call('DEL', chunks, given)
 save()
 return 1

@@ -17,8 +17,8 @@ if index == 0 and arg(5) == '0' then
     return { 'not_media' }
 end
 local ahead = math.max(index - next_index, 0)
-local holes = math.max(next_index - chunk_count(), 0)
-if holes + ahead > rules.missing_max or index >= (it.announced or rules.chunks_max) then
+local holes = math.max(next_index - place_count(), 0)
+if holes + ahead > rules.missing_max or index >= (it.announced and it.announced + voids() or rules.chunks_max) then
     return { 'index_out_of_range' }
 end
 return { '' }

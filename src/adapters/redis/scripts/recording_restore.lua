@@ -19,10 +19,12 @@ local adopts = fresh or revision > it.revision
 for i = RULES + 18, #ARGV, 2 do
     if redis.call('HEXISTS', chunks, ARGV[i]) == 0 then
         insert(tonumber(ARGV[i]), ARGV[i + 1])
-        if adopts then
+        if is_void(ARGV[i + 1]) then
+            -- Nothing has come.
+        elseif adopts then
             added = true
         else
-            came(false, true)
+            came(false, rules.grace)
         end
     end
 end
@@ -55,8 +57,7 @@ if adopts then
     end
     if it.state == 'ready' and it.merged and chunk_count() > it.merged then
         -- A chunk was acknowledged after the video was made, and the node died before it could write that down.
-        reopen()
-        it.deadline = now + rules.grace
+        go_on(rules.grace)
     end
     redis.call('HDEL', account, 'restoring')
     for _, key in ipairs(KEYS) do
@@ -64,7 +65,7 @@ if adopts then
     end
 elseif added and it.state ~= 'recording' then
     -- Another has brought the later manifest meanwhile.
-    came(false, true)
+    came(false, rules.grace)
 end
 save()
 return { '', due(), manifest() }

@@ -1,20 +1,13 @@
 //! What is asked again because its answer was lost, and what came from nobody any more.
 
-use super::{
-    tests::{NOON, RULES, at, code, fault, made, mark, node, open, token, with_chunks},
-    *,
-};
-
-fn numbers<const N: usize>(record: &mut RecordingRecord, now_ms: u64) -> [u32; N] {
-    std::array::from_fn(|_| record.number(&token(), 10, true, now_ms, RULES).expect("given out").get())
-}
+use super::{tests::*, *};
 
 #[test]
 fn a_request_gets_the_same_number_again_until_its_chunk_has_come() {
     let mut record = open();
-    let [one, other] = [1, 2].map(|request| Some(Uuid::from_u128(request)));
+    let [one, other] = [1, 2].map(Uuid::from_u128);
     let ask = |record: &mut RecordingRecord, request, length| {
-        record.number_for(&token(), request, length, true, NOON, RULES).map(ChunkIndex::get)
+        record.number(&token(), request, length, true, NOON, RULES).map(|number| number.index.get())
     };
     assert_eq!(ask(&mut record, one, 10), Ok(0));
     assert_eq!(ask(&mut record, other, 10), Ok(1));
@@ -22,79 +15,129 @@ fn a_request_gets_the_same_number_again_until_its_chunk_has_come() {
     record.check_invariants();
     record.note(at(0), mark(0), false, NOON, RULES);
     assert_eq!(ask(&mut record, one, 10), Ok(2), "that is another chunk");
-    record.give_back_for(Uuid::from_u128(2));
-    record.give_back_for(Uuid::from_u128(9));
+    assert!(record.give_back(one));
+    assert!(!record.give_back(Uuid::from_u128(9)));
+    assert!(record.give_back(other));
     record.check_invariants();
-    assert_eq!(numbers(&mut record, NOON), [1]);
+    assert_eq!(indices(&numbers::<1>(&mut record, NOON)), [1]);
 }
 
 #[test]
-fn numbers_given_back_are_given_out_in_their_order_and_leave_no_hole_at_the_end() {
-    let mut record = open();
-    assert_eq!(numbers(&mut record, NOON), [0, 1, 2, 3, 4, 5]);
-    for index in [3, 1, 4] {
-        record.give_back(at(index));
-    }
-    record.check_invariants();
-    assert_eq!(numbers(&mut record, NOON), [1, 3, 4, 6]);
-    for index in [0, 1, 2] {
-        record.note(at(index), mark(index), false, NOON, RULES);
-    }
-    for index in [3, 4, 5, 6, 9] {
-        record.give_back(at(index));
-    }
-    record.check_invariants();
-    assert_eq!(record.next_index(), 3, "the ones after the last chunk were never given out");
-    assert!(record.stop(&token(), made(3), NOON).is_ok());
-}
-
-#[test]
-fn a_number_whose_chunk_never_came_is_given_out_again() {
-    let late = NOON + NUMBER_TERM_MS;
-    let outstanding = || {
-        let mut record = open();
-        assert_eq!(numbers(&mut record, NOON), [0, 1]);
-        record.note(at(0), mark(0), false, NOON, RULES);
-        record
-    };
-    assert_eq!(numbers(&mut outstanding(), late - 1), [2]);
-    assert_eq!(numbers(&mut outstanding(), late), [1]);
-    let everything = Made::default();
-    assert_eq!(
-        outstanding().stop(&token(), everything, late - 1).expect_err("1").missing,
-        Some((vec![1], 2))
-    );
-    assert_eq!(outstanding().stop(&token(), everything, late).expect("whole").chunks, 1);
-    let claimed = outstanding().claim(&node(), late, RULES).expect("due").work;
-    assert_eq!(claimed, ClaimedWork::Finalise { expected: 1, chunks: 1 });
-    // It came after all.
-    let mut record = outstanding();
-    assert_eq!(numbers(&mut record, late), [1]);
-    record.note(at(1), mark(1), false, late, RULES);
-    assert_eq!(numbers(&mut record, late), [2], "the chunk store has said whose it is");
-    record.check_invariants();
-}
-
-#[test]
-fn whoever_comes_back_sends_again_what_was_on_its_way_in_its_place() {
+fn a_number_whose_chunk_never_came_is_void_and_no_chunk_is_missing() {
     let mut record = with_chunks(0..2);
-    assert_eq!(numbers(&mut record, NOON), [2, 3, 4]);
-    record.note(at(3), mark(3), false, NOON, RULES);
+    let [dead, alive] = numbers(&mut record, NOON);
+    record.note_numbered(alive, mark(3), true, NOON, RULES);
+    assert_eq!((record.missing(), record.late_numbers(NOON)), (vec![], vec![]), "nobody was told of it");
+    let late = NOON + NUMBER_TERM_MS;
+    assert!(!numbers::<1>(&mut record, late - 1)[0].others_are_late);
+    let [next] = numbers(&mut record, late);
+    assert!(next.others_are_late);
+    assert_eq!((next.index.get(), record.late_numbers(late)), (5, vec![dead.index]));
+    record.fill([dead.index]);
+    record.check_invariants();
+    assert_eq!((record.chunk_count(), record.bytes(), record.next_index()), (3, 30, 6));
+    assert_eq!(record.late_numbers(late), vec![]);
+    // It comes after all, and its recorder has long sent it again.
+    let before = record.clone();
+    assert_eq!(record.note_numbered(dead, mark(2), true, late, RULES), Noted::Withdrawn);
+    assert_eq!(code(record.place(&token(), dead.index, mark(2), true, late, RULES)), Code::Conflict);
+    assert_eq!(record, before);
+}
+
+#[test]
+fn what_its_recorder_counts_are_chunks_and_not_voids() {
+    let outstanding = || {
+        let mut record = with_chunks(0..2);
+        let [dead, again] = numbers(&mut record, NOON);
+        record.note_numbered(again, mark(3), true, NOON, RULES);
+        (record, dead)
+    };
+    // Whether or not it says how many there were, it is done with what is on its way.
+    for made in [made(3), Made::default()] {
+        let (mut record, dead) = outstanding();
+        let refused = record.stop(&token(), made, NOON).expect_err("one place is empty yet");
+        assert_eq!((refused.refusal.code, refused.missing), (Code::ChunksMissing, Some((vec![2], 4))));
+        assert_eq!(record.late_numbers(NOON), [dead.index]);
+        record.fill([dead.index]);
+        let taken = record.stop(&token(), made, NOON).expect("whole");
+        assert_eq!((taken.chunks, taken.manifest.announced), (3, Some(3)));
+        let claim = record.claim(&node(), NOON, RULES).expect("due");
+        assert_eq!(claim.work, ClaimedWork::Finalise { expected: 4, chunks: 3 });
+        record.check_invariants();
+    }
+    let (mut record, dead) = outstanding();
+    assert_eq!(code(record.stop(&token(), made(2), NOON).map_err(|no| no.refusal)), Code::Malformed);
+    record.fill([dead.index]);
+    let refused = record.stop(&token(), made(4), NOON).expect_err("one more was made");
+    assert_eq!(refused.missing, Some((vec![4], 5)));
+    // What is void later does not stand for it.
+    let [dead, _] = numbers(&mut record, NOON);
+    record.attach(&token(), NOON, RULES).expect("its own");
+    assert_eq!(record.next_index(), 4, "{dead:?} was never given out");
+    let refused = record.stop(&token(), made(4), NOON).expect_err("it has not come");
+    assert_eq!((refused.missing, record.expected()), (Some((vec![4], 5)), 5));
+    assert!(record.place(&token(), at(4), mark(4), true, NOON, RULES).is_ok(), "it may come to its place");
+}
+
+#[test]
+fn whoever_comes_back_sends_again_what_was_on_its_way() {
+    let mut record = with_chunks(0..2);
+    let [first, stored, third, last] = numbers(&mut record, NOON);
+    record.note_numbered(stored, mark(3), false, NOON, RULES);
     let back = record.attach(&token(), NOON + 1, RULES).expect("its own");
     record.check_invariants();
-    assert_eq!((back.next_index, back.missing), (4, vec![2]));
-    assert_eq!(numbers(&mut record, NOON + 1), [2, 4]);
+    assert_eq!((back.next_index, back.chunks, back.missing), (4, 3, vec![]));
+    assert_eq!(record.late_numbers(NOON + 1), [first.index], "the others were never given out");
+    // A node that was only slow: the place is another's by now.
+    let [again] = numbers(&mut record, NOON + 1);
+    assert_eq!(again.index, third.index);
+    assert_eq!(record.note_numbered(third, mark(4), false, NOON + 1, RULES), Noted::Withdrawn);
+    assert!(!record.give_back(third.request) && !record.give_back(last.request));
+    assert_eq!(record.note_numbered(again, mark(4), false, NOON + 1, RULES), Noted::InTime);
+    assert_eq!(record.note_numbered(third, mark(4), false, NOON + 1, RULES), Noted::InTime, "the same bytes");
+    assert_eq!((record.chunk_count(), record.next_index()), (4, 5));
+}
+
+#[test]
+fn what_came_to_the_place_of_a_late_number_after_all_is_in_the_video() {
+    let mut record = with_chunks(0..2);
+    let [slow, again] = numbers(&mut record, NOON);
+    record.note_numbered(again, mark(3), false, NOON, RULES);
+    record.detach(NOON, NOON, RULES);
+    let claim = record.claim(&node(), NOON + 5_000, RULES).expect("due");
+    assert_eq!(record.late_numbers(NOON + 5_000), [slow.index]);
+    record.fill([at(1)]);
+    assert_eq!(record.chunk_count(), 3, "what is there first stands");
+    assert!(record.holds(claim.manifest.fence));
+    assert_eq!(record.note_numbered(slow, mark(2), false, NOON + 5_000, RULES), Noted::Outdated);
+    assert!(!record.holds(claim.manifest.fence));
+    record.check_invariants();
+}
+
+#[test]
+fn an_account_that_is_put_back_has_its_voids() {
+    let stored = [(at(0), mark(0)), (at(1), ChunkMark::VOID), (at(2), mark(2))];
+    let ready = Manifest { merged_chunks: Some(2), state: RecordingState::Ready, ..manifest() };
+    let record = RecordingRecord::restore(ready, stored, NOON, RULES);
+    record.check_invariants();
+    assert_eq!((record.chunk_count(), record.next_index(), record.missing()), (2, 3, vec![]));
+    assert_eq!(record.manifest().state, RecordingState::Ready, "nothing came after its video");
+    let mut record = with_chunks([0, 2]);
+    assert_eq!(record.missing(), [1]);
+    let before = record.due_ms();
+    record.catch_up(record.manifest().clone(), stored, NOON + 9, RULES);
+    assert_eq!((record.missing(), record.due_ms()), (vec![], before));
 }
 
 #[test]
 fn no_more_numbers_are_out_than_may_be_missing() {
     let mut record = open();
     for _ in 0..limits::CHUNKS_MISSING_MAX {
-        record.number(&token(), 1, true, NOON, RULES).expect("given out");
+        numbered(&mut record, NOON, RULES).expect("given out");
     }
-    assert_eq!(code(record.number(&token(), 1, true, NOON, RULES)), Code::Overloaded);
-    record.give_back(at(7));
-    assert_eq!(numbers(&mut record, NOON), [7]);
+    assert_eq!(code(numbered(&mut record, NOON, RULES)), Code::Overloaded);
+    record.fill([at(7)]);
+    assert_eq!(indices(&numbers::<1>(&mut record, NOON)), [limits::CHUNKS_MISSING_MAX]);
 }
 
 #[test]
@@ -122,13 +165,16 @@ fn a_claim_that_was_ended_is_ended_for_whoever_asks_again_until_something_happen
 #[test]
 fn what_an_account_has_noted_is_not_forgotten_for_what_the_chunk_store_had_before() {
     let mut record = with_chunks(0..5);
-    assert_eq!(numbers(&mut record, NOON), [5, 6, 7]);
-    record.note(at(6), mark(6), false, NOON, RULES);
-    record.give_back(at(5));
+    let [first, second, third] = numbers(&mut record, NOON);
+    record.note_numbered(second, mark(6), false, NOON, RULES);
     let later = Manifest { revision: record.manifest().revision + 1, ..record.manifest().clone() };
     let listed = [1, 8].map(|index| (at(index), mark(index)));
     record.catch_up(later, listed, NOON, RULES);
     record.check_invariants();
     assert_eq!((record.chunk_count(), record.next_index(), record.bytes()), (7, 9, 70));
-    assert_eq!(numbers(&mut record, NOON), [5, 9]);
+    assert_eq!(indices(&numbers::<1>(&mut record, NOON)), [9]);
+    for number in [first, third] {
+        let index = number.index.get();
+        assert_eq!(record.note_numbered(number, mark(index), false, NOON, RULES), Noted::InTime);
+    }
 }

@@ -1,8 +1,10 @@
 //! Chunks: which may come, and what becomes of them.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
-use super::{Given, Manifest, NUMBER_TERM_MS, Noted, Placed, RecordingRecord, RecordingRules, after};
+use super::{Entry, Given, Manifest, NUMBER_TERM_MS, Noted, Number, Placed, RecordingRecord, RecordingRules, after};
 use crate::protocol::{
     Code, Refusal, UploadToken,
     chunk::{ChunkIndex, ChunkMark},
@@ -77,100 +79,106 @@ impl RecordingRecord {
             return Err(Code::NotMedia.into());
         }
         let ahead = index.get().saturating_sub(self.next);
-        let holes = self.next - self.chunk_count().min(self.next);
-        let announced = self.manifest.announced.unwrap_or(limits::CHUNKS_MAX);
-        if holes.saturating_add(ahead) > limits::CHUNKS_MISSING_MAX || index.get() >= announced {
+        let holes = self.next - self.gone.unwrap_or_else(|| self.places()).min(self.next);
+        let end =
+            self.manifest.announced.map_or(limits::CHUNKS_MAX, |chunks| chunks.saturating_add(self.voids));
+        if holes.saturating_add(ahead) > limits::CHUNKS_MISSING_MAX || index.get() >= end {
             return Err(Code::IndexOutOfRange.into());
         }
         Ok(Placed::New)
     }
 
-    /// Gives out the next number, for a chunk of this length that is staged.
+    /// Gives out the next number, for a chunk of this length that is staged. Asked again by the same request, because its
+    /// answer was lost, the same number is the answer, until its chunk has come.
     ///
     /// # Errors
     /// As [`Self::admit`], [`Code::IndexOutOfRange`], [`Code::Overloaded`] where too many chunks are on their way.
     pub fn number(
         &mut self,
         token: &UploadToken,
+        request: Uuid,
         length: u32,
         may_begin: bool,
         now_ms: u64,
         rules: RecordingRules,
-    ) -> Result<ChunkIndex, Refusal> {
-        self.number_for(token, None, length, may_begin, now_ms, rules)
-    }
-
-    /// The same for a request that may be asked again because its answer was lost: the same number is the answer, until
-    /// its chunk has come.
-    ///
-    /// # Errors
-    /// As [`Self::number`].
-    pub fn number_for(
-        &mut self,
-        token: &UploadToken,
-        request: Option<Uuid>,
-        length: u32,
-        may_begin: bool,
-        now_ms: u64,
-        rules: RecordingRules,
-    ) -> Result<ChunkIndex, Refusal> {
+    ) -> Result<Number, Refusal> {
         self.authorise(token)?;
-        if let Some(number) = request.and_then(|request| self.given_for(request)) {
-            return Ok(number);
+        if let Some(index) = self.given_for(request) {
+            return Ok(Number { index, request, others_are_late: false });
         }
         self.takes_chunk(length, now_ms, rules)?;
-        self.take_back_stale(now_ms);
         if self.given.len() >= limits::CHUNKS_MISSING_MAX as usize {
             return Err(Code::Overloaded.into());
         }
-        let number = match self.returned.first() {
-            Some(&returned) => returned,
-            None => ChunkIndex::new(self.next)?,
-        };
-        if number.get() == 0 && !may_begin {
+        let index = ChunkIndex::new(self.next)?;
+        if index.get() == 0 && !may_begin {
             return Err(Code::NotMedia.into());
         }
-        if self.returned.pop_first().is_none() {
-            self.next += 1;
-        }
-        self.given.insert(number, Given { request, at_ms: now_ms });
-        Ok(number)
+        let others_are_late = !self.late_numbers(now_ms).is_empty();
+        self.next += 1;
+        self.given.insert(index, Given { request, at_ms: now_ms });
+        Ok(Number { index, request, others_are_late })
     }
 
-    /// Takes back a number whose chunk could not be stored: a failed write leaves no hole.
-    pub fn give_back(&mut self, index: ChunkIndex) {
-        if self.chunks.contains_key(&index) || index.get() >= self.next {
-            return;
-        }
-        self.given.remove(&index);
-        self.returned.insert(index);
-        // Where nothing comes after them, they were never given out.
-        while self.returned.last().is_some_and(|last| last.get() + 1 == self.next) {
-            self.returned.pop_last();
+    /// Takes back the number of a request whose chunk could not be stored, or that nobody has heard of. Where nothing
+    /// comes after it, it was never given out; else its place stays empty. Whether the request had it.
+    pub fn give_back(&mut self, request: Uuid) -> bool {
+        let Some(index) = self.given_for(request) else { return false };
+        if index.get() + 1 == self.next {
+            self.given.remove(&index);
             self.next -= 1;
         }
+        true
     }
 
-    /// Takes back the number that a request was given, if nobody has heard of it.
-    pub fn give_back_for(&mut self, request: Uuid) {
-        if let Some(number) = self.given_for(request) {
-            self.give_back(number);
+    /// The numbers whose chunks did not come in time. Their places are to be filled.
+    #[must_use]
+    pub fn late_numbers(&self, now_ms: u64) -> Vec<ChunkIndex> {
+        let is_late = |given: &Given| given.at_ms.saturating_add(NUMBER_TERM_MS) <= now_ms;
+        self.given.iter().filter(|(_, given)| is_late(given)).map(|(&index, _)| index).collect()
+    }
+
+    /// Learns that the places of numbers are kept empty from now on, because their chunks did not come in time.
+    pub fn fill(&mut self, voids: impl IntoIterator<Item = ChunkIndex>) {
+        if self.gone.is_none() {
+            voids.into_iter().for_each(|index| self.insert(index, ChunkMark::VOID));
         }
     }
 
-    /// Takes back numbers whose chunks have not come in time.
-    pub(super) fn take_back_stale(&mut self, now_ms: u64) {
-        self.take_back(|given| given.at_ms.saturating_add(NUMBER_TERM_MS) <= now_ms);
+    /// Nobody waits for the chunks any more that are on their way. Numbers at the end were never given out; the others are
+    /// late from now on.
+    pub(super) fn take_back_numbers(&mut self) {
+        while self.given.last_key_value().is_some_and(|(last, _)| last.get() + 1 == self.next) {
+            self.given.pop_last();
+            self.next -= 1;
+        }
+        self.given.values_mut().for_each(|given| given.at_ms = 0);
     }
 
-    pub(super) fn take_back(&mut self, which: impl Fn(&Given) -> bool) {
-        let numbers: Vec<_> =
-            self.given.iter().filter(|(_, given)| which(given)).map(|(&index, _)| index).collect();
-        numbers.into_iter().for_each(|index| self.give_back(index));
+    /// How many numbers are out.
+    pub(super) fn numbers_out(&self) -> u32 {
+        u32::try_from(self.given.len()).unwrap_or(u32::MAX)
     }
 
     fn given_for(&self, request: Uuid) -> Option<ChunkIndex> {
-        self.given.iter().find(|(_, given)| given.request == Some(request)).map(|(&index, _)| index)
+        self.given.iter().find(|(_, given)| given.request == request).map(|(&index, _)| index)
+    }
+
+    /// Notes a chunk that is durable in the place of its number, unless that was taken back: then its recorder has sent it
+    /// again, or will.
+    pub fn note_numbered(
+        &mut self,
+        number: Number,
+        mark: ChunkMark,
+        over_http: bool,
+        now_ms: u64,
+        rules: RecordingRules,
+    ) -> Noted {
+        let is_known = self.chunks.get(&number.index).is_some_and(|stored| stored.same_bytes(&mark));
+        if !is_known && self.given_for(number.request) != Some(number.index) {
+            return Noted::Withdrawn;
+        }
+        self.note(number.index, mark, over_http, now_ms, rules)
     }
 
     /// Notes a chunk that is durable in its place. `over_http`: its recorder has no socket that would tell of its end.
@@ -182,27 +190,33 @@ impl RecordingRecord {
         now_ms: u64,
         rules: RecordingRules,
     ) -> Noted {
+        let wait = over_http.then(|| rules.grace.max(limits::UPLOAD_IDLE));
+        self.come(index, mark, wait, now_ms, rules)
+    }
+
+    /// The same; `wait`: for how long its recorder is waited for at least, where nothing else tells of its end.
+    pub(super) fn come(
+        &mut self,
+        index: ChunkIndex,
+        mark: ChunkMark,
+        wait: Option<Duration>,
+        now_ms: u64,
+        rules: RecordingRules,
+    ) -> Noted {
         let known = self.chunks.contains_key(&index);
         self.insert(index, mark);
         if self.patience_ms.is_some() {
             self.patience_ms = Some(after(now_ms, limits::STOP_PATIENCE));
         }
         if self.manifest.state == RecordingState::Recording {
-            if over_http {
-                let idle = after(now_ms, rules.grace.max(limits::UPLOAD_IDLE));
-                self.deadline_ms = self.deadline_ms.max(Some(idle));
-            }
+            self.deadline_ms = self.deadline_ms.max(wait.map(|wait| after(now_ms, wait)));
             return Noted::InTime;
         }
         if known {
             // Brought twice at the same time, and counted once already.
             return Noted::InTime;
         }
-        self.reopen(now_ms, rules);
-        if self.manifest.stopped {
-            self.manifest.state = RecordingState::Finalising;
-            self.deadline_ms = Some(now_ms);
-        }
+        self.go_on(wait, now_ms, rules);
         Noted::Outdated
     }
 
@@ -211,10 +225,11 @@ impl RecordingRecord {
     }
 
     pub(super) fn insert(&mut self, index: ChunkIndex, mark: ChunkMark) {
-        self.returned.remove(&index);
         self.given.remove(&index);
-        if self.chunks.insert(index, mark).is_none() {
-            self.bytes += u64::from(mark.length);
+        // Whatever is there first stands, as it does in the chunk store.
+        if let Entry::Vacant(place) = self.chunks.entry(index) {
+            self.bytes += u64::from(place.insert(mark).length);
+            self.voids += u32::from(mark.is_void());
         }
         self.next = self.next.max(index.get() + 1);
     }

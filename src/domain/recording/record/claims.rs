@@ -10,7 +10,7 @@ impl RecordingRecord {
         if due_ms > now_ms {
             return None;
         }
-        self.take_back_stale(now_ms);
+        self.take_back_numbers();
         let until_ms = after(now_ms, rules.lease);
         self.claimed = Some(Hold { by: by.clone(), until_ms, percent: None });
         self.deadline_ms = None;
@@ -95,7 +95,6 @@ impl RecordingRecord {
     pub fn forget_chunks(&mut self) {
         self.gone = Some(self.chunk_count());
         self.chunks.clear();
-        self.returned.clear();
         self.given.clear();
         self.bytes = 0;
     }

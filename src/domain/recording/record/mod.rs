@@ -4,14 +4,15 @@ mod chunks;
 mod claims;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, btree_map::Entry},
     time::Duration,
 };
 
 use uuid::Uuid;
 
 use super::{
-    Attached, Claim, ClaimedWork, Fault, Finished, Kept, Manifest, Noted, Placed, StopRefused, StopTaken,
+    Attached, Claim, ClaimedWork, Fault, Finished, Kept, Manifest, Noted, Number, Placed, StopRefused,
+    StopTaken,
 };
 use crate::protocol::{
     Code, Fence, NodeId, Refusal, UploadToken,
@@ -45,9 +46,9 @@ struct Hold {
 /// A number that was given out, while its chunk has not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Given {
-    /// For which request, where it may be asked again because its answer was lost.
-    request: Option<Uuid>,
-    /// Unit: milliseconds of the ledger's clock.
+    /// For which request: it may be asked again because its answer was lost.
+    request: Uuid,
+    /// Unit: milliseconds of the ledger's clock. 0: its chunk is not waited for any more.
     at_ms: u64,
 }
 
@@ -55,16 +56,17 @@ struct Given {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingRecord {
     manifest: Manifest,
+    /// What has each place: chunks, and voids.
     chunks: BTreeMap<ChunkIndex, ChunkMark>,
+    /// Places that are kept empty.
+    voids: u32,
     /// How many chunks there were, once they are gone.
     gone: Option<u32>,
     bytes: u64,
     /// One more than the highest index that was stored or given out.
     next: u32,
-    /// Numbers given out for chunks that could not be stored after all; the next ones take them, the lowest first, so that
-    /// what is sent again comes in its order.
-    returned: BTreeSet<ChunkIndex>,
-    /// Numbers given out whose chunks have not come yet.
+    /// Numbers given out whose chunks have not come yet. None is given out again while anything comes after it: what takes
+    /// its place would be out of order.
     given: BTreeMap<ChunkIndex, Given>,
     /// Which recorder is the present one.
     generation: u64,
@@ -85,10 +87,10 @@ impl RecordingRecord {
         Self {
             manifest,
             chunks: BTreeMap::new(),
+            voids: 0,
             gone: None,
             bytes: 0,
             next: 0,
-            returned: BTreeSet::new(),
             given: BTreeMap::new(),
             generation: now_ms,
             attached: true,
@@ -127,8 +129,7 @@ impl RecordingRecord {
         let merged = record.manifest.merged_chunks.unwrap_or(record.chunk_count());
         if record.manifest.state == RecordingState::Ready && record.chunk_count() > merged {
             // A chunk was acknowledged after the video was made, and the node died before it could write that down.
-            record.reopen(now_ms, rules);
-            record.deadline_ms = Some(after(now_ms, rules.grace));
+            record.go_on(Some(rules.grace), now_ms, rules);
         }
         record
     }
@@ -152,16 +153,17 @@ impl RecordingRecord {
             let unknown = chunks.into_iter().filter(|(index, _)| !known.contains_key(index));
             let stored = known.iter().map(|(&index, &mark)| (index, mark)).chain(unknown);
             let restored = Self::restore(Manifest { fence, ..manifest }, stored, now_ms, rules);
-            let Self { next, returned, given, generation, .. } = std::mem::replace(self, restored);
+            let Self { next, given, generation, .. } = std::mem::replace(self, restored);
             self.next = self.next.max(next);
-            self.returned = returned.into_iter().filter(|index| !self.chunks.contains_key(index)).collect();
             self.given = given.into_iter().filter(|(index, _)| !self.chunks.contains_key(index)).collect();
             self.generation = generation;
             return;
         }
         for (index, mark) in chunks {
-            if !self.chunks.contains_key(&index) {
-                self.note(index, mark, true, now_ms, rules);
+            if mark.is_void() {
+                self.insert(index, mark);
+            } else if !self.chunks.contains_key(&index) {
+                self.come(index, mark, Some(rules.grace), now_ms, rules);
             }
         }
     }
@@ -175,7 +177,7 @@ impl RecordingRecord {
     /// Chunks stored.
     #[must_use]
     pub fn chunk_count(&self) -> u32 {
-        self.gone.unwrap_or_else(|| u32::try_from(self.chunks.len()).unwrap_or(u32::MAX))
+        self.gone.unwrap_or_else(|| self.places() - self.voids)
     }
 
     /// Bytes stored.
@@ -190,16 +192,17 @@ impl RecordingRecord {
         self.next
     }
 
-    /// Indices below what is expected that are not stored.
+    /// Indices below what is expected that are not stored. A number that is given out is not among them: nobody was told
+    /// of it.
     #[must_use]
     pub fn missing(&self) -> Vec<u32> {
         self.missing_below(self.expected())
     }
 
-    /// How many chunks there must be.
+    /// How many places there must be: chunks, and voids.
     #[must_use]
     pub fn expected(&self) -> u32 {
-        self.manifest.announced.unwrap_or(0).max(self.next)
+        self.manifest.announced.map_or(0, |chunks| chunks.saturating_add(self.voids)).max(self.next)
     }
 
     /// A recorder with this token takes it up; the one before is outdated.
@@ -220,8 +223,8 @@ impl RecordingRecord {
         // A ledger that has lost its last changes does not give one out twice.
         self.generation = now_ms.max(self.generation + 1);
         self.attached = true;
-        // What was on its way is sent again, and takes the place that it had.
-        self.take_back(|_| true);
+        // What was on its way is sent again.
+        self.take_back_numbers();
         if self.manifest.state == RecordingState::Recording {
             // Whoever takes it up may have more to say than what an earlier stop announced.
             self.manifest.announced = None;
@@ -240,6 +243,7 @@ impl RecordingRecord {
             manifest: self.manifest.clone(),
             generation: self.generation,
             next_index: self.next,
+            chunks: self.chunk_count(),
             missing: self.missing_below(self.next),
             reopened: false,
         }
@@ -255,22 +259,25 @@ impl RecordingRecord {
         if self.manifest.stopped && self.manifest.state != RecordingState::Failed {
             return Ok(self.stop_taken());
         }
-        self.take_back_stale(now_ms);
-        let expected = made.chunks.unwrap_or(self.next);
-        if expected < self.next || expected > limits::CHUNKS_MAX {
+        self.take_back_numbers();
+        // What may still turn out to be void is no chunk that its recorder counts.
+        let empty = self.voids + self.numbers_out();
+        let chunks = made.chunks.unwrap_or(self.next - empty);
+        if chunks > limits::CHUNKS_MAX || chunks + empty < self.next {
             let fewer = Refusal::because(Code::Malformed, "`chunks` is not how many were sent");
             return Err(fewer.into());
         }
-        let missing = self.missing_below(expected);
+        let expected = (chunks + self.voids).max(self.next);
+        let missing = self.empty_below(expected);
         if !missing.is_empty() {
-            return Err(self.stop_too_early(missing, expected, now_ms));
+            return Err(self.stop_too_early(missing, (chunks, expected), now_ms));
         }
         if made.bytes.is_some_and(|bytes| bytes != self.bytes) {
             let stored = format!("{} are stored", self.bytes);
             return Err(Refusal::because(Code::BytesDiffer, stored).into());
         }
         self.manifest.stopped = true;
-        self.manifest.announced = Some(expected);
+        self.manifest.announced = Some(chunks);
         self.manifest.ended_ms.get_or_insert(now_ms);
         self.manifest.revision += 1;
         self.patience_ms = None;
@@ -334,13 +341,36 @@ impl RecordingRecord {
         self.deadline_ms = Some(after(now_ms, rules.grace.max(limits::UPLOAD_IDLE)));
     }
 
+    /// There is more than its video has. What was stopped is finalised anew at once; else its recorder is waited for.
+    pub(super) fn go_on(&mut self, wait: Option<Duration>, now_ms: u64, rules: RecordingRules) {
+        self.reopen(now_ms, rules);
+        if self.manifest.stopped {
+            self.manifest.state = RecordingState::Finalising;
+            self.deadline_ms = Some(now_ms);
+        } else if let Some(wait) = wait {
+            self.deadline_ms = Some(after(now_ms, wait));
+        }
+    }
+
     /// No claim before this holds any more, nor one that a ledger which lost its last changes gives out later.
     fn raise_fence(&mut self, now_ms: u64) {
         self.manifest.fence = Fence((self.manifest.fence.0 + 1).max(now_ms));
         self.manifest.revision += 1;
     }
 
+    /// How many places are taken, while they are known.
+    fn places(&self) -> u32 {
+        u32::try_from(self.chunks.len()).unwrap_or(u32::MAX)
+    }
+
     fn missing_below(&self, end: u32) -> Vec<u32> {
+        let mut missing = self.empty_below(end);
+        missing
+            .retain(|&index| ChunkIndex::new(index).map_or(true, |index| !self.given.contains_key(&index)));
+        missing
+    }
+
+    fn empty_below(&self, end: u32) -> Vec<u32> {
         if self.gone.is_some() {
             return Vec::new();
         }
@@ -358,12 +388,17 @@ impl RecordingRecord {
         StopTaken { manifest: self.manifest.clone(), chunks: self.chunk_count() }
     }
 
-    fn stop_too_early(&mut self, missing: Vec<u32>, expected: u32, now_ms: u64) -> StopRefused {
+    fn stop_too_early(
+        &mut self,
+        missing: Vec<u32>,
+        (chunks, expected): (u32, u32),
+        now_ms: u64,
+    ) -> StopRefused {
         let many = missing.len() > limits::CHUNKS_MISSING_MAX as usize;
         if !many {
             // One that failed was stopped before; its recorder says now that there is more.
             self.manifest.stopped = false;
-            self.manifest.announced = Some(expected);
+            self.manifest.announced = Some(chunks);
             self.manifest.revision += 1;
             self.patience_ms = Some(after(now_ms, limits::STOP_PATIENCE));
         }
@@ -382,13 +417,9 @@ impl RecordingRecord {
         assert_eq!(self.bytes, sum);
         assert!(self.gone.is_none() || self.chunks.is_empty());
         assert!(self.chunks.keys().all(|index| index.get() < self.next));
-        assert!(
-            self.returned.iter().all(|index| index.get() < self.next && !self.chunks.contains_key(index))
-        );
-        assert!(self.given.keys().all(|index| {
-            index.get() < self.next && !self.chunks.contains_key(index) && !self.returned.contains(index)
-        }));
-        assert!(!self.returned.iter().any(|index| index.get() + 1 == self.next), "no hole at the end");
+        assert!(self.given.keys().all(|index| index.get() < self.next && !self.chunks.contains_key(index)));
+        let voids = self.chunks.values().filter(|mark| mark.is_void()).count();
+        assert!(self.gone.is_some() || self.voids as usize == voids);
         assert!(self.missing().len() <= 2 * limits::CHUNKS_MISSING_MAX as usize, "Q-1");
         match self.manifest.state {
             Recording => {
@@ -411,8 +442,8 @@ pub const KEPT_MIN: Duration = Duration::from_secs(2);
 /// After the longest time of a recording, its recorder has so long to say stop. Unit: milliseconds.
 pub const LATE_STOP_MS: u64 = 10_000;
 
-/// A number whose chunk has not come for so long is given out again: its node died, or nobody heard of it. Unit:
-/// milliseconds. Should the chunk come after all, the chunk store lets only one of the two have the place (L-2).
+/// A number whose chunk has not come for so long is void: its node died, or nobody heard of it. Unit: milliseconds. Should
+/// the chunk come after all, the chunk store lets only one of the two have the place (L-2).
 pub const NUMBER_TERM_MS: u64 = 60_000;
 
 fn after(now_ms: u64, span: Duration) -> u64 {

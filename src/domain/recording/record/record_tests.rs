@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::*;
 use crate::domain::recording::VideoFacts;
 use crate::protocol::{
@@ -104,6 +106,25 @@ pub(super) fn code<T: std::fmt::Debug>(refused: Result<T, Refusal>) -> Code {
     refused.expect_err("refused").code
 }
 
+/// Asks for so many numbers, each for another chunk.
+pub(super) fn numbers<const N: usize>(record: &mut RecordingRecord, now_ms: u64) -> [Number; N] {
+    std::array::from_fn(|_| numbered(record, now_ms, RULES).expect("given out"))
+}
+
+pub(super) fn numbered(
+    record: &mut RecordingRecord,
+    now_ms: u64,
+    rules: RecordingRules,
+) -> Result<Number, Refusal> {
+    static REQUESTS: AtomicU64 = AtomicU64::new(1);
+    let request = Uuid::from_u128(u128::from(REQUESTS.fetch_add(1, Ordering::Relaxed)) << 64);
+    record.number(&token(), request, 10, true, now_ms, rules)
+}
+
+pub(super) fn indices(numbers: &[Number]) -> Vec<u32> {
+    numbers.iter().map(|number| number.index.get()).collect()
+}
+
 pub(super) fn made(chunks: u32) -> Made {
     Made { chunks: Some(chunks), bytes: None }
 }
@@ -136,7 +157,7 @@ fn a_recorder_that_skips_ahead_is_held_to_a_bound() {
 fn a_recording_begins_with_media_and_only_its_own_token_opens_it() {
     let record = open();
     assert_eq!(code(record.place(&token(), at(0), mark(0), false, NOON, RULES)), Code::NotMedia);
-    assert_eq!(code(open().number(&token(), 10, false, NOON, RULES)), Code::NotMedia);
+    assert_eq!(code(open().number(&token(), Uuid::nil(), 10, false, NOON, RULES)), Code::NotMedia);
     assert_eq!(code(open().admit(&token(), 10, false, NOON, RULES)), Code::NotMedia);
     assert_eq!(with_chunks([0]).admit(&token(), 10, false, NOON, RULES), Ok(()));
     assert!(
@@ -150,21 +171,17 @@ fn a_recording_begins_with_media_and_only_its_own_token_opens_it() {
 }
 
 #[test]
-fn a_number_whose_chunk_failed_is_given_out_again() {
+fn a_number_whose_chunk_failed_leaves_no_hole_and_what_comes_later_never_takes_its_place() {
     let mut record = open();
-    let numbers: Vec<_> =
-        (0..3).map(|_| record.number(&token(), 10, true, NOON, RULES).expect("given out").get()).collect();
-    assert_eq!(numbers, [0, 1, 2]);
-    record.give_back(at(2));
-    record.give_back(at(0));
-    record.note(at(1), mark(1), false, NOON, RULES);
+    let [_, _, last] = numbers(&mut record, NOON);
+    assert!(record.give_back(last.request));
+    assert!(!record.give_back(last.request), "it is nobody's now");
+    let [first, second] = numbers(&mut record, NOON);
+    assert_eq!((first.index.get(), second.index.get()), (2, 3), "nothing came after it");
+    record.note_numbered(second, mark(3), false, NOON, RULES);
+    assert!(record.give_back(first.request));
     record.check_invariants();
-    assert_eq!(
-        record.number(&token(), 10, true, NOON, RULES).expect("given out").get(),
-        0,
-        "no hole is left"
-    );
-    assert_eq!(record.number(&token(), 10, true, NOON, RULES).expect("given out").get(), 2);
+    assert_eq!(indices(&numbers::<2>(&mut record, NOON)), [4, 5], "a chunk came after it");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_recording_takes_no_more_bytes_and_no_more_time_than_allowed() {
     let place = |record: &RecordingRecord, now| record.place(&token(), at(3), mark(3), true, now, small);
     assert_eq!(code(place(&record, NOON)), Code::RecordingTooLarge);
     assert_eq!(code(record.admit(&token(), 6, true, NOON, small)), Code::RecordingTooLarge);
-    assert_eq!(code(record.number(&token(), 6, true, NOON, small)), Code::RecordingTooLarge);
+    assert_eq!(code(record.number(&token(), Uuid::nil(), 6, true, NOON, small)), Code::RecordingTooLarge);
     assert_eq!(record.admit(&token(), 5, true, NOON, small), Ok(()));
     assert_eq!(record.place(&token(), at(1), mark(1), true, NOON, small), Ok(Placed::Duplicate));
     let late = NOON + 7_200_000;
@@ -70,7 +70,7 @@ fn an_account_learns_from_the_chunk_store_what_it_has_lost() {
     let mut record = with_chunks(0..2);
     record.catch_up(record.manifest().clone(), stored.clone(), NOON, RULES);
     assert_eq!((record.next_index(), record.bytes()), (4, 40));
-    assert_eq!(record.number(&token(), 1, true, NOON, RULES).expect("given out").get(), 4);
+    assert_eq!(indices(&numbers::<1>(&mut record, NOON)), [4]);
 
     // And of one whose video was made meanwhile: it is made again.
     let mut record = with_chunks(0..2);
@@ -78,7 +78,28 @@ fn an_account_learns_from_the_chunk_store_what_it_has_lost() {
     finish(&mut record, NOON + 5_000, NOON + 90_000);
     record.catch_up(record.manifest().clone(), stored, NOON + 6_000, RULES);
     assert_eq!((record.manifest().state, record.manifest().version), (RecordingState::Recording, 2));
+    assert_eq!(
+        record.due_ms(),
+        Some(NOON + 6_000 + grace_ms()),
+        "its recorder has the grace that the rules say"
+    );
     record.check_invariants();
+}
+
+#[test]
+fn chunks_that_are_noted_late_leave_their_recorder_the_grace_and_no_longer() {
+    let mut record = with_chunks(0..2);
+    record.detach(NOON, NOON, RULES);
+    record.catch_up(record.manifest().clone(), [(at(2), mark(2))], NOON + 1_000, RULES);
+    assert_eq!(record.due_ms(), Some(NOON + 1_000 + grace_ms()));
+    record.note(at(3), mark(3), true, NOON + 1_000, RULES);
+    record.catch_up(record.manifest().clone(), [(at(4), mark(4))], NOON + 2_000, RULES);
+    let idle = u64::try_from(limits::UPLOAD_IDLE.as_millis()).expect("fits");
+    assert_eq!(record.due_ms(), Some(NOON + 1_000 + idle), "nor is it shortened");
+}
+
+fn grace_ms() -> u64 {
+    u64::try_from(RULES.grace.as_millis()).expect("fits")
 }
 
 #[test]
