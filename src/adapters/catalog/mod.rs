@@ -202,16 +202,11 @@ impl fmt::Debug for SqlCatalog {
 impl Catalog for SqlCatalog {
     fn put(&self, row: CatalogRow, events: Vec<OutboxEvent>) -> PortFuture<Result<bool, CatalogError>> {
         self.write(move |connection| {
-            let tombstone = sqlx::query(statements::TOUCH_DELETED)
-                .bind(row.record_id.to_string())
-                .bind(row::number(row.started_ms));
             let statement = row::bind(sqlx::query(statements::PUT), row.clone());
             let events = events.clone();
             Box::pin(async move {
                 let mut both = connection.begin().await?;
-                // Begins with a write, as every transaction here.
-                let was_deleted = tombstone.execute(&mut *both).await?.rows_affected() > 0;
-                let is_put = !was_deleted && statement.execute(&mut *both).await?.rows_affected() > 0;
+                let is_put = statement.execute(&mut *both).await?.rows_affected() > 0;
                 if is_put {
                     outbox::add(&mut both, events).await?;
                 }

@@ -9,13 +9,19 @@ macro_rules! columns {
     };
 }
 
-/// Puts a row, unless there is one with a higher version, then fence, then revision (M-3). And one version of a recording that is
-/// ready stays so: what says otherwise comes from a ledger that has gone back in time.
+/// Puts a row, unless there is one with a higher version, then fence, then revision (M-3). What comes from a ledger that has gone
+/// back in time changes nothing: one that was deleted stays so, and one version that is ready does. Types are named where a database
+/// cannot tell them from the columns.
 pub(super) const PUT: &str = concat!(
     "INSERT INTO recordings (",
     columns!(),
-    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
-     $23, $24, $25, $26)
+    ") SELECT \
+     CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS BIGINT), \
+     CAST($7 AS BIGINT), CAST($8 AS BIGINT), CAST($9 AS TEXT), CAST($10 AS BIGINT), CAST($11 AS TEXT), \
+     CAST($12 AS TEXT), CAST($13 AS TEXT), CAST($14 AS TEXT), CAST($15 AS TEXT), CAST($16 AS BIGINT), \
+     CAST($17 AS BIGINT), CAST($18 AS TEXT), CAST($19 AS TEXT), CAST($20 AS BIGINT), CAST($21 AS TEXT), \
+     CAST($22 AS TEXT), CAST($23 AS BIGINT), CAST($24 AS BIGINT), CAST($25 AS TEXT), CAST($26 AS BIGINT)
+     WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE record_id = $1 AND started_ms = $6)
      ON CONFLICT (record_id) DO UPDATE SET
         state = excluded.state, owner = excluded.owner, room = excluded.room, title = excluded.title,
         started_ms = excluded.started_ms, ended_ms = excluded.ended_ms, ready_ms = excluded.ready_ms,
@@ -48,11 +54,7 @@ pub(super) const MARK_ROW_DELETED: &str = "INSERT INTO deleted (record_id, start
      SELECT record_id, started_ms, CAST($2 AS BIGINT) FROM recordings WHERE record_id = $1
      ON CONFLICT (record_id, started_ms) DO NOTHING";
 
-/// Changes nothing, and says whether the recording of this name that began at $2 was deleted.
-pub(super) const TOUCH_DELETED: &str =
-    "UPDATE deleted SET deleted_ms = deleted_ms WHERE record_id = $1 AND started_ms = $2";
-
-/// The same for whoever only looks.
+/// When the recording of this name that began at $2 was deleted.
 pub(super) const WAS_DELETED: &str =
     "SELECT deleted_ms FROM deleted WHERE record_id = $1 AND started_ms = $2";
 
