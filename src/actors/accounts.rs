@@ -5,9 +5,11 @@
 use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
-use tokio::sync::Mutex;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
+use super::chunk_gate::ChunkGates;
 use crate::{
     adapters::{
         crash,
@@ -20,14 +22,22 @@ use crate::{
     protocol::{Code, RecordId, Refusal, chunk::ChunkMark},
 };
 
+/// Accounts that a node puts back at one time, whoever asks.
+const AT_ONCE: usize = 16;
+/// How many of them may be those that nobody asks for.
+const UNASKED_AT_ONCE: usize = AT_ONCE / 2;
+
 /// Accounts behind the ledger and the chunk store. Cheap to clone.
 #[derive(Clone)]
 pub struct Accounts {
     ledger: Arc<dyn Ledger>,
     chunks: Arc<dyn ChunkStore>,
     catalog: Arc<dyn Catalog>,
-    /// One is put back at a time: after an outage everybody asks at once.
-    turn: Arc<Mutex<()>>,
+    /// Each is put back by one at a time: after an outage everybody asks at once. A chunk store that is slow with one holds
+    /// up no other.
+    turns: ChunkGates,
+    /// Waited for behind the turn, so that each recording takes one place here at most.
+    places: Arc<Semaphore>,
 }
 
 /// What an account says no with.
@@ -80,7 +90,8 @@ impl Accounts {
     /// Accounts of this ledger and this store.
     #[must_use]
     pub fn new(ledger: Arc<dyn Ledger>, chunks: Arc<dyn ChunkStore>, catalog: Arc<dyn Catalog>) -> Self {
-        Self { ledger, chunks, catalog, turn: Arc::default() }
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        Self { ledger, chunks, catalog, turns: ChunkGates::default(), places }
     }
 
     /// Asks something of an account; should the ledger not know it, again once it was put back.
@@ -132,23 +143,38 @@ impl Accounts {
     /// # Errors
     /// The chunk store or the ledger fails.
     pub async fn put_back_lost(&self, id: &RecordId) -> Result<bool, NotPutBack> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turns.close(id).await;
+        let _place = self.places.acquire().await;
         if self.ledger.show(id).await?.is_some() {
             return Ok(true);
         }
-        self.catch_up(id).await
+        self.tell(id).await
     }
 
-    async fn catch_up_in_turn(&self, id: &RecordId) -> Result<bool, NotPutBack> {
-        let _turn = self.turn.lock().await;
-        self.catch_up(id).await
-    }
-
-    /// Tells the ledger what the chunk store has of a recording. Whether there is anything of it.
+    /// Tells the ledger what the chunk store has of a recording. `false`: nothing of it is there, or it is over, and whatever
+    /// is there is in its video.
     ///
     /// # Errors
     /// The chunk store or the ledger fails.
     pub async fn catch_up(&self, id: &RecordId) -> Result<bool, NotPutBack> {
+        let _turn = self.turns.close(id).await;
+        let _place = self.places.acquire().await;
+        self.tell(id).await
+    }
+
+    /// The same of a recording that may have been about to be closed for good, and is not: it has more than its video, or
+    /// whoever was at it has died.
+    ///
+    /// # Errors
+    /// The chunk store or the ledger fails.
+    pub async fn reopen(&self, id: &RecordId) -> Result<bool, NotPutBack> {
+        if let Some(closed) = self.chunks.manifest(id).await?.filter(Manifest::is_closed) {
+            self.chunks.save_manifest(closed.reopened()).await?;
+        }
+        self.catch_up(id).await
+    }
+
+    async fn tell(&self, id: &RecordId) -> Result<bool, NotPutBack> {
         let Some(mut manifest) = self.chunks.manifest(id).await? else { return Ok(false) };
         if manifest.record_id != *id || self.is_forgotten(&manifest).await? {
             return Ok(false);
@@ -208,12 +234,18 @@ impl Accounts {
         Ok(())
     }
 
-    /// Chunks that an operator keeps longer than a recording can be taken up again belong to no account.
-    async fn is_forgotten(&self, manifest: &Manifest) -> Result<bool, LedgerError> {
-        match manifest.keep_until_ms {
-            Some(until) => Ok(until <= self.ledger.now_ms().await?),
-            None => Ok(false),
+    /// Chunks that an operator keeps longer than a recording can be taken up again belong to no account. But what was
+    /// acknowledged while the ledger was away is not in the video, however late it is by now (L-1).
+    async fn is_forgotten(&self, manifest: &Manifest) -> Result<bool, NotPutBack> {
+        let Some(until) = manifest.keep_until_ms else { return Ok(false) };
+        if manifest.is_closed() {
+            return Ok(true);
         }
+        if until > self.ledger.now_ms().await? {
+            return Ok(false);
+        }
+        let stored = self.chunks.list(&manifest.record_id).await?;
+        Ok(!manifest.has_less_than(StoredChunk::count(&stored)))
     }
 
     /// Puts back every account that the chunk store has and the ledger has lost, and tells the ledger what it does not know
@@ -225,8 +257,10 @@ impl Accounts {
     pub async fn put_back_all(&self) -> Result<(Vec<RecordId>, usize), NotPutBack> {
         let ids: HashSet<_> = self.chunks.recordings().await?.into_iter().collect();
         let (mut back, mut failed) = (Vec::new(), 0);
-        for id in ids {
-            match self.catch_up_in_turn(&id).await {
+        let told = stream::iter(ids).map(|id| async move { (self.catch_up(&id).await, id) });
+        let mut told = std::pin::pin!(told.buffer_unordered(UNASKED_AT_ONCE));
+        while let Some((told, id)) = told.next().await {
+            match told {
                 Ok(true) => back.push(id),
                 Ok(false) => {}
                 Err(NotPutBack::Store(error)) => {

@@ -15,11 +15,13 @@ use crate::{
         catalog::{SqlCatalog, sqlite_url},
         chunk_store::FolderChunks,
         clock::Clock,
+        ffmpeg::{FfmpegConfig, FfmpegMerger},
         memory_ledger::MemoryLedger,
         ports::{
             Catalog as _, CatalogRow, ChunkStore as _, ClaimEnd, Committed, Ledger, LedgerError, LedgerView,
-            Patience, PortFuture, StoredChunk,
+            Loss, Patience, PortFuture, RecordingPorts, StoredChunk,
         },
+        video_store::FolderVideos,
     },
     domain::recording::{
         Attached, Claim, Finished, Kept, Manifest, Noted, Number, Placed, RecordingRules, StopRefused,
@@ -48,18 +50,25 @@ pub const RULES: RecordingRules = RecordingRules {
 pub struct FlakyLedger {
     inner: MemoryLedger,
     away: Mutex<Away>,
+    hung: Mutex<Away>,
     asked: Mutex<HashMap<&'static str, u32>>,
 }
 
 impl FlakyLedger {
     fn new() -> Self {
         let inner = MemoryLedger::new(NodeId::parse("node").expect("valid"), Clock::start(), RULES);
-        Self { inner, away: Mutex::new(Box::new(|_| false)), asked: Mutex::default() }
+        let none = || Mutex::new(Box::new(|_: &str| false) as Away);
+        Self { inner, away: none(), hung: none(), asked: Mutex::default() }
     }
 
     /// From now on these operations get no answer.
     pub fn away_for(&self, operations: impl Fn(&str) -> bool + Send + 'static) {
         *self.away.lock().expect("whole") = Box::new(operations);
+    }
+
+    /// From now on these operations never end.
+    pub fn hang_at(&self, operations: impl Fn(&str) -> bool + Send + 'static) {
+        *self.hung.lock().expect("whole") = Box::new(operations);
     }
 
     /// How often an operation was asked.
@@ -75,6 +84,9 @@ impl FlakyLedger {
         *self.asked.lock().expect("whole").entry(operation).or_default() += 1;
         if self.away.lock().expect("whole")(operation) {
             return Box::pin(std::future::ready(Err(LedgerError::Unavailable("it is away".to_owned()))));
+        }
+        if self.hung.lock().expect("whole")(operation) {
+            return Box::pin(std::future::pending());
         }
         ask(&self.inner)
     }
@@ -119,7 +131,8 @@ impl Ledger for FlakyLedger {
         release(id: RecordId, fence: Fence) -> Option<Manifest>;
         restore(manifest: Manifest, chunks: Vec<StoredChunk>) -> ();
         is_whole() -> bool;
-        set_whole() -> ();
+        loss() -> Loss;
+        set_whole(loss: Loss) -> ();
         missing(id: &RecordId) -> Vec<u32>;
         show(id: &RecordId) -> Option<LedgerView>;
         recorded_rooms() -> Arc<BTreeSet<RoomName>>;
@@ -159,6 +172,21 @@ impl Stores {
     /// The way to the accounts.
     pub fn accounts(&self) -> Accounts {
         Accounts::new(self.ledger.clone(), self.chunks.clone(), self.catalog.clone())
+    }
+
+    /// Everything that recordings stand on. Nothing can be merged.
+    pub fn ports(&self) -> RecordingPorts {
+        let program = || "nothing".into();
+        let time_limit = Duration::from_secs(1);
+        let merger = FfmpegMerger::new(FfmpegConfig { ffmpeg: program(), ffprobe: program(), time_limit });
+        RecordingPorts {
+            chunks: self.chunks.clone(),
+            videos: Arc::new(FolderVideos::open(self.folder.path()).expect("a folder")),
+            ledger: self.ledger.clone(),
+            catalog: self.catalog.clone(),
+            outbox: self.catalog.clone(),
+            merger: Arc::new(merger),
+        }
     }
 
     /// A recording that is in the chunk store, with these chunks, and in no ledger.

@@ -1,3 +1,8 @@
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
 use futures_util::future::join_all;
 
 use super::{
@@ -7,6 +12,7 @@ use super::{
 use crate::{
     actors::recording_supervisor::row_of,
     adapters::ports::{CatalogRow, LedgerView},
+    domain::recording::ClaimedWork,
     protocol::{UploadToken, recorder::RecordingState},
 };
 
@@ -130,4 +136,69 @@ async fn an_account_learns_of_chunks_that_it_has_not_and_loses_none() {
     assert!(accounts.catch_up(&id).await.expect("readable"));
     assert_eq!(shown(&stores, "talk").await.map(|view| view.chunks), Some(2));
     assert!(!accounts.catch_up(token("nothing").record_id()).await.expect("readable"));
+}
+
+/// Acknowledged while the ledger was away, over the end of the time to come back.
+#[tokio::test]
+async fn what_the_video_has_not_brings_an_account_back_however_late_it_is() {
+    let stores = Stores::open().await;
+    let over = Manifest {
+        state: RecordingState::Ready,
+        keep_until_ms: Some(1_700_000_100_000),
+        merged_chunks: Some(1),
+        ..manifest("talk")
+    };
+    stores.stored(&over, &CHUNKS).await;
+    assert!(stores.accounts().catch_up(token("talk").record_id()).await.expect("readable"));
+    let view = shown(&stores, "talk").await.expect("an account");
+    assert_eq!((view.manifest.state, view.manifest.version), (RecordingState::Recording, 2));
+    assert_eq!((view.chunks, view.manifest.keep_until_ms), (2, None));
+}
+
+#[tokio::test]
+async fn one_that_is_being_closed_comes_back_only_if_it_is_wanted() {
+    let stores = Stores::open().await;
+    let claimed = Manifest { state: RecordingState::Finalising, ..manifest("talk") };
+    stores.stored(&claimed.closed(), &CHUNKS).await;
+    let accounts = stores.accounts();
+    let answer = authorise(&accounts, &token("talk")).await.expect("an answer");
+    assert_eq!(answer.map_err(|refusal| refusal.code), Err(Code::RecordingUnknown));
+    assert_eq!(accounts.put_back_all().await.expect("readable").0, Vec::<RecordId>::new());
+
+    // Its recorder may have been told that it is over: its end is told, and nothing more is taken.
+    assert!(accounts.reopen(token("talk").record_id()).await.expect("readable"));
+    let claims = stores.ledger.claim_due(9).await.expect("an answer");
+    let [claim] = claims.as_slice() else { panic!("it is due: {claims:?}") };
+    assert_eq!(claim.work, ClaimedWork::Finalise { expected: 2, chunks: 2 });
+    let refused = stores.ledger.admit(token("talk"), 10, true).await.expect("an answer");
+    assert_eq!(refused.map_err(|refusal| refusal.code), Err(Code::RecordingStopped));
+}
+
+/// A store that does not answer for one recording, such as a bucket that times out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recording_that_cannot_be_read_at_the_moment_holds_up_no_other() {
+    let stores = Stores::open().await;
+    for name in ["hangs", "talk"] {
+        stores.stored(&manifest(name), &CHUNKS).await;
+    }
+    // Whoever reads it waits until somebody writes.
+    let path = stores.folder.path().join("chunks/hangs/manifest.json");
+    std::fs::remove_file(&path).expect("there");
+    assert!(Command::new("mkfifo").arg(&path).status().expect("coreutils").success());
+    let accounts = stores.accounts();
+    let hangs = tokio::spawn({
+        let accounts = accounts.clone();
+        async move { accounts.put_back_lost(token("hangs").record_id()).await }
+    });
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stores.ledger.asked("show") == 0 {
+        assert!(Instant::now() < deadline, "it never begins");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let talk = token("talk");
+    let answer = tokio::time::timeout(Duration::from_secs(10), authorise(&accounts, &talk)).await;
+    // First of all nobody waits any more: a test that fails must end.
+    drop(std::fs::OpenOptions::new().write(true).open(&path).expect("there"));
+    assert_eq!(answer.expect("not held up").expect("an answer"), Ok(()));
+    hangs.await.expect("it has ended").expect_err("half a manifest");
 }

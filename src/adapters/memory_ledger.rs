@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     clock::Clock,
-    ports::{ClaimEnd, Ledger, LedgerError, LedgerView, Patience, PortFuture, StoredChunk},
+    ports::{ClaimEnd, Ledger, LedgerError, LedgerView, Loss, Patience, PortFuture, StoredChunk},
 };
 use crate::{
     domain::recording::{
@@ -286,7 +286,12 @@ impl Ledger for MemoryLedger {
         at_once(self.whole.load(Ordering::Relaxed))
     }
 
-    fn set_whole(&self) -> PortFuture<Result<(), LedgerError>> {
+    /// It has none but that of all data, when its process begins.
+    fn loss(&self) -> PortFuture<Result<Loss, LedgerError>> {
+        at_once(Loss::default())
+    }
+
+    fn set_whole(&self, _: Loss) -> PortFuture<Result<(), LedgerError>> {
         self.whole.store(true, Ordering::Relaxed);
         at_once(())
     }

@@ -61,6 +61,7 @@ mod indexed {
         before_its_claim_ends: "settle.before",
         after_its_claim_has_ended: "settle.after",
         before_it_is_forgotten: "claim.forget",
+        before_its_account_is_closed: "release.marked",
         after_its_account_was_closed: "release.closed",
     }
 }

@@ -286,3 +286,28 @@ async fn all_nodes_are_killed_and_come_back() {
     eventually("nothing but videos is left", async || (chunk_folders(&cluster) == 0).then_some(())).await;
     assert_eq!(fs::read_dir(cluster.storage(0).join("chunks")).map_or(0, Iterator::count), 0);
 }
+
+/// Its account is closed and its folder is still there, for as long as its node stands still or, as here, is dead.
+#[tokio::test]
+async fn a_recorder_that_comes_back_while_its_recording_is_closed_is_told_that_it_is_over() {
+    if !Redis::is_here() {
+        return;
+    }
+    let mut cluster = Cluster::sharing(0, &["--lease-secs=2", "--recording-grace-secs=1"]).await;
+    cluster.add(&["--crash-at=release.closed"]).await;
+    let token = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await.lose();
+    cluster.ended(0).await;
+    cluster.add(&[]).await;
+    assert_eq!(chunk_folders(&cluster), 1);
+    let mut again = Recorder::connect(cluster.address(1)).await;
+    again.ask_to_begin(json!({ "uploadToken": token })).await;
+    again.expect_error("recording_over").await;
+    let refused = Upload::of(cluster.address(1), &token).put(0, webm()).await;
+    assert_eq!(refused.refusal(), (404, "recording_unknown".into()));
+    // Whoever looks for what was left tells its end.
+    cluster.kill(1);
+    cluster.restart_with(1, &["--housekeeping-secs=1"]).await;
+    let row = state(cluster.address(1), "talk", "failed").await;
+    assert_eq!(row["error"]["code"], "empty_recording", "{row}");
+    eventually("nothing is left", async || (chunk_folders(&cluster) == 0).then_some(())).await;
+}

@@ -1,6 +1,9 @@
 //! Redis that forgets, goes back in time, goes away, hangs or takes nothing: what was acknowledged is in the video.
 
-use std::time::Duration;
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{Value, json};
 
@@ -379,5 +382,87 @@ async fn a_slow_redis_only_takes_longer() {
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
     let told = recorder.stop_and_wait(&chunks).await;
+    check_video(cluster.address(1), &told, webm()).await;
+}
+
+/// Finalised without a stop, and complete. Redis is away when its time to come back is over; before that a chunk comes.
+async fn late_over_the_end(seed: u64, away: fn(&mut Cluster), back: fn(&mut Cluster)) {
+    if !Redis::is_here() {
+        return;
+    }
+    let flags = ["--lease-secs=2", "--recording-grace-secs=1", "--reopen-secs=5"];
+    let mut cluster = Cluster::sharing(2, &flags).await;
+    let chunks = cut(webm(), 4, seed);
+    let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks[..3]).await;
+    let upload = Upload::of(cluster.address(1), &recorder.lose());
+    ready(cluster.address(1), "talk").await;
+    let over_ms = eventually("it is known when it is over", async || keep_until_ms(&cluster)).await;
+    away(&mut cluster);
+    assert_eq!(upload.put(3, &chunks[3]).await.status, 200);
+    assert!(now_ms() < over_ms, "it has taken too long to show anything");
+    eventually("its time is over", async || (now_ms() > over_ms + 500).then_some(())).await;
+    back(&mut cluster);
+    eventually("its account has heard of it", async || {
+        let answer = get(cluster.address(0), "/recordings/talk/status").await;
+        (answer.status == 200 && answer.json()["chunks"] == 4).then_some(())
+    })
+    .await;
+    let stopped = upload.stop(json!({ "chunks": 4, "bytes": webm().len() })).await;
+    assert_eq!(stopped.status, 202, "{stopped:?}");
+    let row = ready(cluster.address(0), "talk").await;
+    assert_eq!(row["version"], 2, "{row}");
+    check_video(cluster.address(1), &row, webm()).await;
+}
+
+/// Until when the chunk store says that a recording is kept.
+fn keep_until_ms(cluster: &Cluster) -> Option<u64> {
+    let revisions = fs::read_dir(cluster.storage(0).join("chunks/talk/revisions")).ok()?;
+    let texts = revisions.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+    let manifests = texts.filter_map(|text| serde_json::from_str::<Value>(&text).ok());
+    manifests.max_by_key(|manifest| manifest["revision"].as_u64())?["keepUntilMs"].as_u64()
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    now.as_millis().try_into().unwrap()
+}
+
+#[tokio::test]
+async fn a_chunk_taken_while_redis_hung_over_the_end_of_its_recording_is_in_the_next_video() {
+    late_over_the_end(330, |cluster| cluster.redis().freeze(), |cluster| cluster.redis().thaw()).await;
+}
+
+#[tokio::test]
+async fn a_chunk_taken_over_the_end_of_its_recording_is_not_forgotten_with_what_redis_had() {
+    late_over_the_end(331, |cluster| cluster.redis_mut().kill(), |cluster| cluster.redis_mut().restart())
+        .await;
+}
+
+/// As when all machines come back at once: the new node has not seen that anything was away.
+#[tokio::test]
+async fn a_node_that_starts_leaves_the_others_time_to_say_that_their_recorders_are_there() {
+    if !Redis::is_here() {
+        return;
+    }
+    let mut cluster =
+        Cluster::sharing_behind_proxies(1, &["--lease-secs=2", "--recording-grace-secs=5"]).await;
+    let chunks = cut(webm(), 4, 332);
+    let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks[..2]).await;
+    cluster.proxy(0).cut();
+    let is_overdue = |cluster: &Cluster| {
+        let deadline_ms: Option<u64> = cluster.redis().run(&["HGET", "recording:{talk}", "deadline"]);
+        deadline_ms.is_none_or(|deadline_ms| now_ms() > deadline_ms)
+    };
+    eventually("its recorder is silent for too long", async || is_overdue(&cluster).then_some(())).await;
+    cluster.add(&[]).await;
+    cluster.proxy(0).heal();
+    eventually("its node says that it is there", async || (!is_overdue(&cluster)).then_some(())).await;
+    let logs = cluster.process(1).logs();
+    assert!(!logs.contains("claimed"), "nobody is taken for gone: {logs}");
+    recorder.store_all(2, &chunks[2..]).await;
+    let told = stop_until_taken(&mut recorder, &chunks).await;
+    assert_eq!(told["version"], 1);
     check_video(cluster.address(1), &told, webm()).await;
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 
-use crate::support::{Cluster, Peer, Recorder, Redis, webm};
+use crate::support::{Cluster, Peer, Recorder, Redis, Upload, eventually, webm};
 
 /// A peer that joins a room which is recorded. That is said once more behind the welcome; a node that is the last to hear
 /// of it says it then.
@@ -71,4 +71,38 @@ async fn everybody_in_a_room_knows_whether_it_is_recorded() {
     drop(third);
     ada.expect_updated("cem", "state", "suspect").await;
     hears(&mut ada, false).await;
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_a_recording_has_ended_because_redis_has_forgotten_it() {
+    if !Redis::is_here() {
+        return;
+    }
+    let cluster = Cluster::sharing(2, &["--lease-secs=2", "--recording-grace-secs=600"]).await;
+    let mut ada = Peer::join(cluster.address(0), "blue", "ada").await;
+    let mut bob = Peer::join(cluster.address(1), "blue", "bob").await;
+    ada.expect("UserJoined").await;
+    // Over HTTP no node says by itself that its recorder is there.
+    let begin = json!({ "recordId": "talk", "roomName": "blue" });
+    let (upload, _) = Upload::start(cluster.address(0), begin).await;
+    for peer in [&mut ada, &mut bob] {
+        hears(peer, true).await;
+    }
+    for _ in 0..2 {
+        cluster.redis().empty();
+        eventually("everything is put back", async || {
+            let whole: Option<String> = cluster.redis().run(&["GET", "recordings:whole"]);
+            whole.filter(|whole| !whole.starts_with("lost ")).map(drop)
+        })
+        .await;
+        for peer in [&mut ada, &mut bob] {
+            peer.expect_nothing().await;
+        }
+    }
+    // When it really ends, everybody hears it.
+    assert_eq!(upload.put(0, webm()).await.status, 200);
+    assert_eq!(upload.stop(json!({ "chunks": 1 })).await.status, 202);
+    for peer in [&mut ada, &mut bob] {
+        hears(peer, false).await;
+    }
 }

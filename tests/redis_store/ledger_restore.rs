@@ -75,6 +75,7 @@ async fn an_emptied_ledger_is_put_back_by_many_at_once_while_chunks_come() {
     for round in 0..4 {
         redis.empty();
         assert_eq!(books[0].ledger.is_whole().await, Ok(false));
+        let loss = books[0].ledger.loss().await.expect("Redis answers");
         let bringing = books.each_ref().map(|books| {
             let (books, manifest, shelf) = (books.clone(), manifest.clone(), shelf.clone());
             let node = books.node.as_str()[1..].parse::<u32>().expect("a number");
@@ -87,7 +88,7 @@ async fn an_emptied_ledger_is_put_back_by_many_at_once_while_chunks_come() {
         for books in &books {
             books.ledger.restore((*manifest).clone(), shelf.list()).await.expect("Redis answers");
         }
-        books[0].ledger.set_whole().await.expect("Redis answers");
+        books[0].ledger.set_whole(loss).await.expect("Redis answers");
         assert_eq!(books[1].ledger.is_whole().await, Ok(true));
         let chunks = 1700 + 160 * (round + 1);
         assert_eq!(u32::try_from(shelf.list().len()), Ok(chunks), "each is stored once");
@@ -188,7 +189,8 @@ async fn a_redis_that_was_rolled_back_counts_on_and_gives_out_no_fence_twice() {
     let rules = RecordingRules { lease: Duration::ZERO, ..RULES };
     let books = Books::under(rules, &redis, "n1");
     let (token, _) = books.opened("tuesday", None, None).await;
-    books.ledger.set_whole().await.expect("Redis answers");
+    let loss = books.ledger.loss().await.expect("Redis answers");
+    books.ledger.set_whole(loss).await.expect("Redis answers");
     let mut stored = vec![];
     let mut bring = async |count: u32| {
         for _ in 0..count {
@@ -222,4 +224,48 @@ async fn a_redis_that_was_rolled_back_counts_on_and_gives_out_no_fence_twice() {
     assert_eq!(claim.work, ClaimedWork::Finalise { expected: 9, chunks: 9 });
     let again = books.ledger.attach(token).await.expect("Redis answers").expect("taken up");
     assert!(again.generation > attached.generation);
+}
+
+#[tokio::test]
+async fn a_second_loss_is_not_made_good_by_what_was_put_back_before_it() {
+    if !Redis::is_here() {
+        return;
+    }
+    let mut redis = Redis::start();
+    let [one, other] = ["n1", "n2"].map(|name| Books::on(&redis, name));
+    let loss_of = async |books: &Books| eventually("its name", async || books.ledger.loss().await.ok()).await;
+    let is_whole =
+        async |books: &Books| eventually("an answer", async || books.ledger.is_whole().await.ok()).await;
+    // Several put back what one loss has taken, and whoever is first has made it good.
+    let first = loss_of(&one).await;
+    assert_eq!(loss_of(&other).await, first);
+    assert!(!is_whole(&one).await, "it is only named");
+    // Emptied, in the same life and in another, before that was done.
+    redis.empty();
+    let second = loss_of(&other).await;
+    assert_ne!(second, first);
+    one.ledger.set_whole(first).await.expect("Redis answers");
+    assert!(!is_whole(&one).await, "emptied meanwhile");
+    redis.restart();
+    assert!(!is_whole(&one).await);
+    other.ledger.set_whole(second).await.expect("Redis answers");
+    assert!(!is_whole(&one).await, "restarted meanwhile");
+    let third = loss_of(&one).await;
+    one.ledger.set_whole(third.clone()).await.expect("Redis answers");
+    assert!(is_whole(&other).await);
+    // Whoever comes late finds it done.
+    other.ledger.set_whole(third).await.expect("Redis answers");
+    let none = loss_of(&other).await;
+    other.ledger.set_whole(none).await.expect("Redis answers");
+    assert!(is_whole(&one).await);
+    // Started again with what it was told, it is another life.
+    redis.run::<()>(&["SAVE"]);
+    redis.restart();
+    assert!(!is_whole(&one).await);
+    let fourth = loss_of(&other).await;
+    redis.run::<()>(&["SAVE"]);
+    redis.restart();
+    assert_ne!(loss_of(&one).await, fourth, "the name is kept, the server is not the same");
+    one.ledger.set_whole(fourth).await.expect("Redis answers");
+    assert!(!is_whole(&other).await);
 }

@@ -121,7 +121,10 @@ impl Intake {
     pub(super) async fn authorise_away(&self, token: &UploadToken) -> Result<Manifest, Refusal> {
         let manifest = self.store_said("manifest", self.chunks.manifest(token.record_id()).await)?;
         let manifest = manifest.ok_or(Code::RecordingUnknown)?;
-        if manifest.token.matches(&token.digest()) { Ok(manifest) } else { Err(Code::Unauthorised.into()) }
+        if !manifest.token.matches(&token.digest()) {
+            return Err(Code::Unauthorised.into());
+        }
+        if manifest.is_closed() { Err(Code::RecordingOver.into()) } else { Ok(manifest) }
     }
 
     /// What the ledger would say of a chunk's place, as far as the chunk store can tell.

@@ -13,11 +13,7 @@ use crate::{
         accounts::kit::{HEAD, RULES, Stores, chunk, manifest, place, token},
         recording_supervisor::row_of,
     },
-    adapters::{
-        ffmpeg::{FfmpegConfig, FfmpegMerger},
-        ports::{Catalog as _, Deletion},
-        video_store::FolderVideos,
-    },
+    adapters::ports::{Catalog as _, Deletion},
     domain::recording::Manifest,
     protocol::recorder::RecordingState,
 };
@@ -77,17 +73,7 @@ fn intake(stores: &Stores) -> (Intake, Told, Addr<Told>) {
 }
 
 fn intake_by(rules: RecordingRules, stores: &Stores) -> (Intake, Told, Addr<Told>) {
-    let program = || "nothing".into();
-    let time_limit = Duration::from_secs(1);
-    let merger = FfmpegMerger::new(FfmpegConfig { ffmpeg: program(), ffprobe: program(), time_limit });
-    let ports = RecordingPorts {
-        chunks: stores.chunks.clone(),
-        videos: Arc::new(FolderVideos::open(stores.folder.path()).expect("a folder")),
-        ledger: stores.ledger.clone(),
-        catalog: stores.catalog.clone(),
-        outbox: stores.catalog.clone(),
-        merger: Arc::new(merger),
-    };
+    let ports = stores.ports();
     let told = Told::default();
     let supervisor = told.clone().start();
     let tell =
@@ -353,4 +339,15 @@ async fn what_was_stored_under_a_number_that_is_anothers_now_stays_in_its_place(
     assert_eq!(take(&intake, None, b"slow").await, Ok(1));
     assert_eq!(take(&intake, None, b"next").await, Ok(2));
     assert_eq!(stored(&stores).await, [0, 1, 2]);
+}
+
+/// Its account is being closed, or was: nobody would ever look for the chunk.
+#[actix::test]
+async fn without_the_ledger_nothing_is_acknowledged_of_a_recording_that_is_closed() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk").closed(), &[HEAD]).await;
+    let (intake, _, _supervisor) = intake(&stores);
+    stores.ledger.away_for(|_| true);
+    assert_eq!(refused(&intake, Some(1), b"one").await, Code::RecordingOver);
+    assert_eq!(stored(&stores).await, [0]);
 }

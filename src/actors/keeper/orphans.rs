@@ -17,7 +17,7 @@ use tracing::error;
 
 use super::sweep::{PAGE, PAGES, PutOff, Reason, Sweep, passed_by};
 use crate::{
-    adapters::ports::{CatalogRow, StoredVideo},
+    adapters::ports::{CatalogRow, StoredChunk, StoredVideo},
     domain::recording::{Manifest, VideoFacts},
     protocol::{RecordId, recorder::RecordingState},
 };
@@ -72,6 +72,14 @@ impl Sweep {
             self.accounts.put_back_lost(id).await?;
             return Ok(());
         }
+        if manifest
+            .as_ref()
+            .is_some_and(|manifest| manifest.is_closed() && manifest.state != RecordingState::Ready)
+        {
+            // Whoever closed it has died before anybody was told what has become of it.
+            self.accounts.reopen(id).await?;
+            return Ok(());
+        }
         let row = self.ports.catalog.get(id).await?;
         let Some(reason) = self.why_chunks_go(manifest.as_ref(), row.as_ref(), now_ms) else { return Ok(()) };
         let is_young =
@@ -80,6 +88,10 @@ impl Sweep {
             return Ok(());
         }
         let stored = self.ports.chunks.list(id).await?;
+        if manifest.as_ref().is_some_and(|manifest| manifest.has_less_than(StoredChunk::count(&stored))) {
+            self.accounts.reopen(id).await?;
+            return Ok(());
+        }
         let bytes = stored.iter().map(|chunk| u64::from(chunk.mark.length)).sum();
         self.ports.chunks.delete(id, manifest.map(|manifest| manifest.token)).await?;
         self.without_account.remove(id);

@@ -115,7 +115,7 @@ impl Sweep {
         let id = &manifest.record_id;
         let stored = self.ports.chunks.list(id).await?;
         let chunks = StoredChunk::count(&stored);
-        if manifest.state == RecordingState::Ready && chunks > manifest.merged_chunks.unwrap_or(0) {
+        if manifest.state == RecordingState::Ready && manifest.has_less_than(chunks) {
             // There is more than the account knows of: it goes on when it has heard of it.
             self.accounts.catch_up(id).await?;
             return Ok(());

@@ -13,10 +13,10 @@ use crate::{
     },
     adapters::{
         crash,
-        ports::{CatalogRow, ClaimEnd, RecordingPorts, StoreError, StoredChunk},
+        ports::{CatalogRow, ClaimEnd, RecordingPorts, StoreError, StoredChunk, VideoStore},
     },
     domain::recording::{Fault, Manifest},
-    protocol::{Code, Refusal, recorder::RecordingState},
+    protocol::{Code, Fence, RecordId, Refusal, recorder::RecordingState},
 };
 
 /// The chunks of an incomplete recording stay until somebody deletes it: a hundred years.
@@ -29,6 +29,9 @@ enum Cleared {
     /// They are needed: the recording is not as it was believed to be.
     Needed,
 }
+
+/// An account that was closed: the recording as it last stood, and whether what was to go is gone.
+type Closed = (Manifest, Result<(), StoreError>);
 
 /// Who hears that an account was closed under which nothing was ever recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl RecordingSupervisor {
         let clearing = self.clearing();
         let work = manifest.clone();
         let cleared = async move {
-            if taken && let Err(error) = clearing.drop_superseded(&work).await {
+            if taken && let Err(error) = drop_superseded(&*clearing.ports.videos, &work).await {
                 warn!(recording = %work.record_id, %error, "an earlier version of a video stays behind");
             }
             if clears { Some(clearing.clear(&work).await) } else { None }
@@ -118,28 +121,12 @@ impl RecordingSupervisor {
         self.release(manifest.clone(), Told::Nobody, ctx);
     }
 
-    /// Closes the account of a claim, and takes its chunks away unless the operator keeps them. The account first, in one
-    /// step with the fence: a recorder that comes back now either keeps everything or is told that it is over.
+    /// Closes the account of a claim, and takes its chunks away unless the operator keeps them.
     fn release(&self, manifest: Manifest, told: Told, ctx: &mut Context<Self>) {
-        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
+        let clearing = self.clearing();
         let takes_away = self.config.cleanup_chunks || manifest.state != RecordingState::Ready;
         let again = manifest.clone();
-        let released = async move {
-            let (id, fence) = (&manifest.record_id, manifest.fence);
-            let alone = gates.close(id).await;
-            let Some(last) = ports.ledger.release(id.clone(), fence).await? else { return Ok(None) };
-            crash::point("release.closed");
-            let deleted = async {
-                if takes_away {
-                    let remains = ports.chunks.begin_delete(id, Some(last.token)).await?;
-                    drop(alone);
-                    remains.clear().await?;
-                }
-                Ok::<_, StoreError>(())
-            };
-            let deleted = deleted.await;
-            Ok::<_, NotPutBack>(Some((last, deleted)))
-        };
+        let released = async move { clearing.close(&manifest, takes_away).await };
         ctx.spawn(released.into_actor(self).map(move |released, supervisor, ctx| match released {
             Ok(Some((last, deleted))) => {
                 if let Err(error) = &deleted {
@@ -149,7 +136,7 @@ impl RecordingSupervisor {
                 supervisor.metrics.cleanups.with_label_values(&[outcome]).inc();
                 supervisor.released(last, told, ctx);
             }
-            Ok(None) => supervisor.take_back_merge(&again.record_id, crate::protocol::Fence(again.fence.0 + 1)),
+            Ok(None) => supervisor.take_back_merge(&again.record_id, Fence(again.fence.0 + 1)),
             Err(error) => {
                 warn!(recording = %again.record_id, %error, "an account is closed later");
                 ctx.run_later(FIRST_PAUSE, move |supervisor, ctx| supervisor.release(again, told, ctx));
@@ -204,20 +191,84 @@ impl Clearing {
     /// Whether more is stored than the video was made of: acknowledged while the ledger was away. Then the account learns
     /// of it, and the recording goes on.
     async fn is_needed(&self, manifest: &Manifest) -> Result<bool, NotPutBack> {
-        let stored = StoredChunk::count(&self.ports.chunks.list(&manifest.record_id).await?);
-        if stored <= manifest.merged_chunks.unwrap_or(0) {
+        let id = &manifest.record_id;
+        if !manifest.has_less_than(StoredChunk::count(&self.ports.chunks.list(id).await?)) {
             return Ok(false);
         }
-        self.accounts.catch_up(&manifest.record_id).await?;
+        self.learn(id).await?;
         Ok(true)
     }
 
-    /// Earlier versions of a video go when the row names the new one.
-    async fn drop_superseded(&self, manifest: &Manifest) -> Result<(), NotPutBack> {
-        let Some(finished) = manifest.finished.as_ref().filter(|_| manifest.version > 1) else {
+    async fn learn(&self, id: &RecordId) -> Result<(), NotPutBack> {
+        if self.accounts.reopen(id).await? {
             return Ok(());
+        }
+        // Taken for learnt, it would stand under this claim for ever.
+        Err(StoreError::Missing(format!("what is known of {id} beside its chunks")).into())
+    }
+
+    /// Closes the account of a claim. First the chunk store says so: a recorder that comes back now, to whatever node and
+    /// however long this one stands still, either keeps everything, because the claim no longer holds, or is told that it is
+    /// over, because nobody puts the account back. Only then it is looked what is there for the last time. `None`: the
+    /// recording is not as it was believed to be, and goes on.
+    async fn close(&self, manifest: &Manifest, takes_away: bool) -> Result<Option<Closed>, NotPutBack> {
+        let (id, fence) = (&manifest.record_id, manifest.fence);
+        let alone = self.gates.close(id).await;
+        if self.ports.ledger.holds(id.clone(), fence).await? {
+            let closed = manifest.closed();
+            self.save(closed.clone()).await?;
+            crash::point("release.marked");
+            if closed.has_less_than(StoredChunk::count(&self.ports.chunks.list(id).await?)) {
+                self.save(Manifest { revision: closed.revision + 1, ..manifest.clone() }).await?;
+                self.learn(id).await?;
+                return Ok(None);
+            }
+        }
+        let Some(last) = self.ports.ledger.release(id.clone(), fence).await? else {
+            if let Some(now) = self.ports.ledger.show(id).await? {
+                self.save(now.manifest).await?;
+            }
+            return Ok(None);
         };
-        let keys: Vec<_> = finished.video.keys().cloned().collect();
-        Ok(self.ports.delete_videos(&manifest.record_id, |key| !keys.contains(key)).await?)
+        crash::point("release.closed");
+        let deleted = async {
+            if takes_away {
+                let remains = self.ports.chunks.begin_delete(id, Some(last.token)).await?;
+                // Nobody has to wait for files that are nobody's.
+                drop(alone);
+                remains.clear().await?;
+            }
+            Ok(())
+        };
+        let deleted = deleted.await;
+        Ok(Some((last, deleted)))
+    }
+
+    /// Of a recording that has nothing in the chunk store any more nothing need be known.
+    async fn save(&self, manifest: Manifest) -> Result<(), StoreError> {
+        let (id, token) = (manifest.record_id.clone(), manifest.token);
+        let Err(error) = self.ports.chunks.save_manifest(manifest).await else { return Ok(()) };
+        match self.ports.chunks.manifest(&id).await? {
+            Some(there) if there.token == token => Err(error),
+            Some(_) | None => Ok(()),
+        }
     }
 }
+
+/// Videos of earlier versions go when the row names the new one, and so does what was made by claims that were overtaken. But
+/// not what came later: whoever wakes late deletes nothing of those that have gone on without it (M-3).
+async fn drop_superseded(videos: &dyn VideoStore, manifest: &Manifest) -> Result<(), StoreError> {
+    let Some(finished) = manifest.finished.as_ref().filter(|_| manifest.version > 1) else {
+        return Ok(());
+    };
+    for key in videos.of(&manifest.record_id).await? {
+        if key.fence() < manifest.fence && !finished.video.keys().any(|own| *own == key) {
+            videos.delete(&key).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "clearing_tests.rs"]
+mod tests;

@@ -70,22 +70,24 @@ impl Held {
 impl RecordingSupervisor {
     /// Claims what is due, and follows what others have changed.
     pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
-        self.rooms_follow(ctx);
+        self.tell_rooms_again();
         if std::mem::replace(&mut self.sweeping, true) {
             return;
         }
         let (ledger, limit) = (self.ports.ledger.clone(), self.claims_wanted());
         let due = async move {
-            // Before the first claim: a ledger that is not whole says nothing of what it lacks.
+            let rooms = ledger.recorded_rooms().await?;
+            // After the rooms and before the first claim: a ledger that is not whole says nothing of what it lacks.
             let is_whole = ledger.is_whole().await?;
             let claims = if is_whole { ledger.claim_due(limit).await? } else { Vec::new() };
-            Ok::<_, LedgerError>((is_whole, claims))
+            Ok::<_, LedgerError>((rooms, is_whole, claims))
         };
         ctx.spawn(due.into_actor(self).map(|due, supervisor, ctx| {
             supervisor.sweeping = false;
             match due {
-                Ok((is_whole, claims)) => {
+                Ok((rooms, is_whole, claims)) => {
                     supervisor.ledger_answers();
+                    supervisor.rooms_follow(rooms, is_whole);
                     if !is_whole {
                         supervisor.recover_lost(ctx);
                     }
@@ -93,6 +95,7 @@ impl RecordingSupervisor {
                     claims.iter().for_each(|claim| supervisor.take_up(claim, ctx));
                 }
                 Err(error) => {
+                    supervisor.was_whole = false;
                     if !std::mem::replace(&mut supervisor.ledger_away, true) {
                         supervisor.ledger_failed("claim_due", &error);
                     }
@@ -116,9 +119,13 @@ impl RecordingSupervisor {
     fn ledger_answers(&mut self) {
         if std::mem::replace(&mut self.ledger_away, false) {
             info!("the ledger is back");
-            let [least, most] = PATIENCE;
-            self.claims_from = self.clock.now().mono + self.config.grace.clamp(least, most);
+            self.be_patient();
         }
+    }
+
+    pub(super) fn be_patient(&mut self) {
+        let [least, most] = PATIENCE;
+        self.claims_from = self.clock.now().mono + self.config.grace.clamp(least, most);
     }
 
     fn take_up(&mut self, claim: &Claim, ctx: &mut Context<Self>) {

@@ -23,7 +23,7 @@ mod removal;
 mod rows;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -129,10 +129,18 @@ pub struct RecordingSupervisor {
     recorded_rooms: Arc<BTreeSet<RoomName>>,
     /// Rooms that could not be told what has become of them: they are told with the next sweep.
     untold_rooms: BTreeSet<RoomName>,
+    /// Whether the ledger was whole when it was last asked which rooms those are.
+    was_whole: bool,
+    /// Recordings of which the ledger is being told that their recorder is here. It may take long, if the account is lost.
+    keeping: HashSet<RecordId>,
     /// Recordings with chunks that are stored and that the ledger does not know of.
     unnoted: BTreeSet<RecordId>,
-    /// From when this node claims anything: after the ledger was away nobody's silence proves anything for a while, and
-    /// after a merge that failed others try first. By the monotonic clock.
+    /// Those of which it is being told.
+    noting: HashSet<RecordId>,
+    /// From when it is told: after a failure it is left alone for a while. By the monotonic clock.
+    notes_from: Duration,
+    /// From when this node claims anything: after the ledger was away, or may have been, nobody's silence proves anything for
+    /// a while, and after a merge that failed others try first. By the monotonic clock.
     claims_from: Duration,
     ledger_away: bool,
     merging_works: bool,
@@ -168,7 +176,11 @@ impl RecordingSupervisor {
             faults: HashMap::new(),
             recorded_rooms: Arc::default(),
             untold_rooms: BTreeSet::new(),
+            was_whole: false,
+            keeping: HashSet::new(),
             unnoted: BTreeSet::new(),
+            noting: HashSet::new(),
+            notes_from: Duration::ZERO,
             claims_from: Duration::ZERO,
             ledger_away: false,
             merging_works,
@@ -176,6 +188,10 @@ impl RecordingSupervisor {
             recovering: false,
             draining: false,
         };
+        if new.config.clustered {
+            // The ledger may have been away until now.
+            new.be_patient();
+        }
         new.take_back(&found, lost);
         new
     }

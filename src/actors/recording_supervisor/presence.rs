@@ -1,6 +1,6 @@
 //! Whose recorder is here, what it is told, and which rooms are recorded.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use tracing::{info, warn};
@@ -121,14 +121,20 @@ impl RecordingSupervisor {
         }
         let asked = self.clock.now().mono;
         for (id, attachment) in &self.attached {
+            if !self.keeping.insert(id.clone()) {
+                continue;
+            }
             let (accounts, id, generation) = (self.links.accounts.clone(), id.clone(), attachment.generation);
             let kept = async move {
                 let kept = accounts.find(&id, |ledger| ledger.keep(id.clone(), generation)).await;
                 (id, kept)
             };
-            ctx.spawn(kept.into_actor(self).map(move |(id, kept), supervisor, ctx| match kept {
-                Ok(kept) => supervisor.kept(&id, generation, (asked, kept), ctx),
-                Err(error) => supervisor.ledger_failed("keep", &error),
+            ctx.spawn(kept.into_actor(self).map(move |(id, kept), supervisor, ctx| {
+                supervisor.keeping.remove(&id);
+                match kept {
+                    Ok(kept) => supervisor.kept(&id, generation, (asked, kept), ctx),
+                    Err(error) => supervisor.ledger_failed("keep", &error),
+                }
             }));
         }
         self.metrics.recorders.with_label_values::<&str>(&[]).set(gauge(self.attached.len()));
@@ -294,22 +300,25 @@ impl RecordingSupervisor {
         }));
     }
 
-    /// Tells this node's rooms which of them are recorded, on whatever node.
-    pub(super) fn rooms_follow(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn tell_rooms_again(&mut self) {
         for room in std::mem::take(&mut self.untold_rooms) {
             self.tell_room(&room);
         }
-        let recorded = self.ports.ledger.recorded_rooms();
-        ctx.spawn(recorded.into_actor(self).map(|recorded, supervisor, _| {
-            let Ok(now) = recorded else { return };
-            if Arc::ptr_eq(&now, &supervisor.recorded_rooms) {
-                return;
-            }
-            let before = std::mem::replace(&mut supervisor.recorded_rooms, now.clone());
-            for room in before.symmetric_difference(&now) {
-                supervisor.tell_room(room);
-            }
-        }));
+    }
+
+    /// Tells this node's rooms which of them are recorded, on whatever node. A ledger that has lost its data lacks some: a room
+    /// goes only if it was whole before and after it was asked for them.
+    pub(super) fn rooms_follow(&mut self, recorded: Arc<BTreeSet<RoomName>>, is_whole: bool) {
+        let lacks_none = std::mem::replace(&mut self.was_whole, is_whole) && is_whole;
+        if Arc::ptr_eq(&recorded, &self.recorded_rooms) {
+            return;
+        }
+        let before = self.recorded_rooms.clone();
+        let now = if lacks_none { recorded } else { Arc::new(&*before | &*recorded) };
+        self.recorded_rooms = now.clone();
+        for room in before.symmetric_difference(&now) {
+            self.tell_room(room);
+        }
     }
 
     fn tell_room(&mut self, room: &RoomName) {
@@ -321,3 +330,7 @@ impl RecordingSupervisor {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "presence_tests.rs"]
+mod tests;

@@ -15,6 +15,8 @@ use crate::{
 
 /// So long every node with a recorder has to say so again, after the ledger has lost its data. Each does twice a second.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Before chunks are noted late once more, where that has failed.
+const NOTED_AGAIN: Duration = Duration::from_secs(2);
 /// Rows looked at in one go.
 const PAGE: u32 = 200;
 
@@ -29,25 +31,27 @@ pub struct Recovered {
     pub merging_works: bool,
 }
 
-/// Puts back the accounts of every recording that has chunks (L-4), before anybody is let in, unless the ledger has them.
+/// Puts back the accounts of every recording that has chunks (L-4), before anybody is let in, unless the ledger has them. Where
+/// others share the ledger (`clustered`), that does not make it whole: the supervisor sees to it, and is as patient as they
+/// are, because recorders may be at them, and the ledger may have lost its data only now.
 ///
 /// # Errors
 /// The chunk store cannot be read: a node that does not know what it has promised must not start. Where others share the
-/// ledger (`clustered`), they know, and this node does so later.
+/// ledger, they know, and this node does so later.
 pub async fn recover(
     ports: &RecordingPorts,
     accounts: &Accounts,
     clustered: bool,
 ) -> Result<Recovered, NotPutBack> {
     let merging_works = merging_works(ports).await;
-    match put_back(ports, accounts, Duration::ZERO).await {
-        Ok((found, lost)) => Ok(Recovered { found, lost, merging_works }),
-        Err(failure) if clustered => {
+    if clustered {
+        if let Err(failure) = put_back_for_others(ports, accounts).await {
             warn!(%failure, "recordings of before are looked for later");
-            Ok(Recovered { merging_works, ..Recovered::default() })
         }
-        Err(failure) => Err(failure),
+        return Ok(Recovered { merging_works, ..Recovered::default() });
     }
+    let (found, lost) = put_back(ports, accounts, Duration::ZERO).await?;
+    Ok(Recovered { found, lost, merging_works })
 }
 
 async fn merging_works(ports: &RecordingPorts) -> bool {
@@ -63,6 +67,13 @@ async fn merging_works(ports: &RecordingPorts) -> bool {
     }
 }
 
+async fn put_back_for_others(ports: &RecordingPorts, accounts: &Accounts) -> Result<(), NotPutBack> {
+    if !ports.ledger.is_whole().await? {
+        accounts.put_back_all().await?;
+    }
+    Ok(())
+}
+
 /// Nobody claims anything before the ledger is whole, so for this `patience` recorders are waited for whose deadlines it has
 /// forgotten.
 async fn put_back(
@@ -73,9 +84,10 @@ async fn put_back(
     if ports.ledger.is_whole().await? {
         return Ok((Vec::new(), Vec::new()));
     }
+    let loss = ports.ledger.loss().await?;
     let (ids, failed) = accounts.put_back_all().await?;
     tokio::time::sleep(patience).await;
-    ports.ledger.set_whole().await?;
+    ports.ledger.set_whole(loss).await?;
     let ledger = &ports.ledger;
     let views = stream::iter(&ids).map(|id| async move { ledger.show(id).await.ok().flatten() });
     let found: Vec<_> = views.buffered(SIDE_BY_SIDE).filter_map(std::future::ready).collect().await;
@@ -149,21 +161,37 @@ impl RecordingSupervisor {
         }));
     }
 
-    /// Chunks that were acknowledged while the ledger was away get into their accounts.
+    /// Chunks that were acknowledged while the ledger was away get into their accounts; of each recording once at a time.
     pub(super) fn note_late(&mut self, ctx: &mut Context<Self>) {
-        while let Some(id) = self.unnoted.pop_first() {
+        if self.clock.now().mono < self.notes_from {
+            return;
+        }
+        for id in self.unnoted.extract_if(.., |id| !self.noting.contains(id)).collect::<Vec<_>>() {
+            self.noting.insert(id.clone());
             let accounts = self.links.accounts.clone();
             let noted = async move {
                 let noted = accounts.catch_up(&id).await;
                 (id, noted)
             };
-            ctx.spawn(noted.into_actor(self).map(|(id, noted), supervisor, ctx| match noted {
-                Ok(_) => supervisor.went_on(&id, ctx),
-                Err(failure) => {
-                    warn!(recording = %id, %failure, "chunks are noted later");
-                    supervisor.unnoted.insert(id);
-                }
+            ctx.spawn(noted.into_actor(self).map(|(id, noted), supervisor, ctx| {
+                supervisor.noting.remove(&id);
+                supervisor.noted_late(id, noted, ctx);
             }));
+        }
+    }
+
+    fn noted_late(&mut self, id: RecordId, noted: Result<bool, NotPutBack>, ctx: &mut Context<Self>) {
+        match noted {
+            Ok(true) => self.went_on(&id, ctx),
+            Ok(false) => {
+                warn!(recording = %id, "chunks were acknowledged of a recording that is over, or was deleted");
+                self.metrics.storage_errors.with_label_values(&["ledger", "note_late"]).inc();
+            }
+            Err(failure) => {
+                warn!(recording = %id, %failure, "chunks are noted later");
+                self.notes_from = self.clock.now().mono + NOTED_AGAIN;
+                self.unnoted.insert(id);
+            }
         }
     }
 }

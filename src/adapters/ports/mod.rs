@@ -11,7 +11,7 @@ pub use self::{
     cluster::{Breakers, Bus, BusError, BusLink, BusNews, Guarded, Leases, StoreState},
     outbox::{Outbox, OutboxEvent},
     recording::{
-        ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Patience, Remains, StagedChunk,
+        ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Loss, Patience, Remains, StagedChunk,
         StoreError, StoredChunk,
     },
     video::{

@@ -315,8 +315,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// lost everything.
     fn is_whole(&self) -> PortFuture<Result<bool, LedgerError>>;
 
-    /// Notes that it is.
-    fn set_whole(&self) -> PortFuture<Result<(), LedgerError>>;
+    /// The loss of data that is to be made good by putting accounts back. Asked before the first of them is.
+    fn loss(&self) -> PortFuture<Result<Loss, LedgerError>>;
+
+    /// Notes that this loss was made good. Should data have been lost again meanwhile, the ledger is not whole by that.
+    fn set_whole(&self, loss: Loss) -> PortFuture<Result<(), LedgerError>>;
 
     /// The indices below what is expected that are not stored. Takes as long as there are chunks.
     fn missing(&self, id: &RecordId) -> PortFuture<Result<Vec<u32>, LedgerError>>;
@@ -342,6 +345,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// and longer if it asks again in time.
     fn leads(&self, what: &'static str, term: Duration) -> PortFuture<Result<bool, LedgerError>>;
 }
+
+/// One time that a ledger has lost data, as it calls it: the same for everybody who asks, until it loses data again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loss(pub String);
 
 /// For how long a recorder that has just sent a chunk is not taken for gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -69,7 +69,8 @@ pub fn owner(owner: &UserId) -> String {
     format!("recordings:owner:{{{owner}}}")
 }
 
-/// String: every account that the chunk store has was put back since the data was lost; which servers had it then.
+/// String: every account that the chunk store has was put back since the data was lost; which servers had it then. Before that:
+/// the name of the loss, and the servers.
 pub const WHOLE: &str = "recordings:whole";
 
 /// String with a term: who does something for all nodes.

@@ -37,7 +37,7 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    adapters::ports::{ClaimEnd, Ledger, LedgerError, LedgerView, Patience, PortFuture, StoredChunk},
+    adapters::ports::{ClaimEnd, Ledger, LedgerError, LedgerView, Loss, Patience, PortFuture, StoredChunk},
     domain::recording::{
         Attached, Claim, Finished, Kept, Manifest, Noted, Number, Placed, RecordingRules, StopRefused,
         StopTaken,
@@ -304,8 +304,12 @@ impl Ledger for RedisLedger {
         self.run(|work| async move { work.is_whole().await })
     }
 
-    fn set_whole(&self) -> PortFuture<Result<(), LedgerError>> {
-        self.run(|work| async move { work.set_whole().await })
+    fn loss(&self) -> PortFuture<Result<Loss, LedgerError>> {
+        self.run(|work| async move { work.loss().await })
+    }
+
+    fn set_whole(&self, loss: Loss) -> PortFuture<Result<(), LedgerError>> {
+        self.run(|work| async move { work.set_whole(&loss).await })
     }
 
     fn missing(&self, id: &RecordId) -> PortFuture<Result<Vec<u32>, LedgerError>> {

@@ -60,6 +60,44 @@ pub struct Manifest {
     pub revision: u64,
 }
 
+impl Manifest {
+    /// Whether so many chunks are more than its video was made of: one came after it. Without a video there is none.
+    #[must_use]
+    pub fn has_less_than(&self, chunks: u32) -> bool {
+        self.merged_chunks.is_some_and(|merged| chunks > merged)
+    }
+
+    /// The same of a recording whose account is being closed for good. From then on nothing puts the account back, and nothing
+    /// is added without it, whatever the clock says.
+    #[must_use]
+    pub fn closed(&self) -> Self {
+        Self {
+            keep_until_ms: Some(0),
+            merged_chunks: self.merged_chunks.or(Some(0)),
+            revision: self.revision + 1,
+            ..self.clone()
+        }
+    }
+
+    /// Whether its account is being closed, or was.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.keep_until_ms == Some(0)
+    }
+
+    /// The same of one that is not closed after all. Where there never was a video, its end is told once more, and its recorder,
+    /// who may have been told already, does not go on.
+    #[must_use]
+    pub fn reopened(&self) -> Self {
+        Self {
+            keep_until_ms: None,
+            stopped: self.stopped || self.state != RecordingState::Ready,
+            revision: self.revision + 1,
+            ..self.clone()
+        }
+    }
+}
+
 /// What went wrong, as people and programs are told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {

@@ -75,7 +75,10 @@ fn a_key_names_a_file_of_its_own_folder_and_nothing_else() {
     let id = RecordId::parse("tuesday").expect("valid");
     assert_eq!(VideoKey::new(&id, Fence(1), "webm").as_str(), "tuesday.1.webm");
     let second = VideoKey::new(&id, Fence(2), "mp4");
+    assert_eq!(second.fence(), Fence(2));
     assert_eq!(VideoKey::parse("tuesday.2.mp4"), Some(second));
+    let of_the_first_program = VideoKey::parse("tuesday.webm").expect("a key");
+    assert_eq!(of_the_first_program.fence(), Fence(0));
     for bad in [
         "",
         "tuesday",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deadpool_redis::redis::{Value, cmd};
+use uuid::Uuid;
 
 use super::{
     super::{Question, keys, scripts, trouble::Trouble},
@@ -13,13 +14,16 @@ use super::{
     refused, unknown,
 };
 use crate::{
-    adapters::ports::{ClaimEnd, LedgerView},
+    adapters::ports::{ClaimEnd, LedgerView, Loss},
     domain::recording::{Attached, Finished, Kept, Manifest, StopRefused, StopTaken},
     protocol::{
         Code, Fence, NodeId, RecordId, Refusal, TokenDigest, UploadToken,
         recorder::{Made, RecordingState},
     },
 };
+
+/// How the name of a loss of data begins. No server is named so.
+const LOST: &str = "lost ";
 
 type Refusable<T> = Result<Result<T, Refusal>, Trouble>;
 
@@ -302,16 +306,25 @@ impl Work {
         command.arg(keys::WHOLE);
         let whole: Option<String> =
             self.store.ask_ledger(Question::command("recordings_whole", command)).await?;
-        let Some(before) = whole else { return Ok(false) };
+        let Some(before) = whole.filter(|whole| !whole.starts_with(LOST)) else { return Ok(false) };
         // Where servers do not say, they are taken for the same.
         Ok(self.store.lives().await.is_none_or(|lives| lives == before))
     }
 
-    pub async fn set_whole(&self) -> Result<(), Trouble> {
+    /// A name that stands among the data, so that it is lost with them.
+    pub async fn loss(&self) -> Result<Loss, Trouble> {
         let lives = self.store.lives().await.unwrap_or_default();
-        let mut command = cmd("SET");
-        command.arg(keys::WHOLE).arg(lives);
-        self.store.ask_ledger::<Value>(Question::command("recordings_whole", command)).await.map(drop)
+        let question = Question::script(&scripts::RECORDINGS_LOSS, |call| {
+            call.key(keys::WHOLE).arg(LOST).arg(lives).arg(Uuid::new_v4().to_string());
+        });
+        self.store.ask_ledger(question).await.map(Loss)
+    }
+
+    pub async fn set_whole(&self, loss: &Loss) -> Result<(), Trouble> {
+        let question = Question::script(&scripts::RECORDINGS_WHOLE, |call| {
+            call.key(keys::WHOLE).arg(LOST).arg(loss.0.as_str());
+        });
+        self.store.ask_ledger::<Value>(question).await.map(drop)
     }
 
     pub async fn leads(&self, what: &'static str, term: Duration) -> Result<bool, Trouble> {
