@@ -13,7 +13,7 @@
 mod support;
 
 #[path = "../support/s3.rs"]
-#[allow(dead_code, reason = "the tests of the stores use all of it")]
+#[allow(dead_code, reason = "the tests of the stores use the rest")]
 mod s3;
 
 mod anywhere;

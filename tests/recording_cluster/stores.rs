@@ -12,13 +12,12 @@ use crate::{
 
 /// Flags for nodes that keep videos in this bucket.
 fn flags(server: &S3Server, chunks: &str, database: &str) -> Vec<String> {
-    let more = [
-        format!("--chunk-store={chunks}"),
+    let rest = [
         format!("--database-url={database}"),
         "--lease-secs=2".to_owned(),
         "--recording-grace-secs=2".to_owned(),
     ];
-    [server.flags_at(server.address()), more.to_vec()].concat()
+    [server.flags(chunks), rest.to_vec()].concat()
 }
 
 async fn survives_its_node(chunk_store: &str) {

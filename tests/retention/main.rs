@@ -5,6 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/s3.rs"]
+#[allow(dead_code, reason = "the tests of the stores use the rest")]
+mod s3;
+
 mod kept;
 mod orphans;
 mod several;

@@ -1,11 +1,15 @@
 //! What belongs to nothing.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::json;
 
 use crate::{
     after_sweeps, chunks, logged, make_old, node, record,
+    s3::S3Server,
     support::{Process, Recorder, cut, eventually, metric, ready, video, webm},
     swept, videos,
 };
@@ -36,6 +40,38 @@ async fn chunks_that_no_recording_has_go_when_they_are_old() {
     assert!(chunks(storage.path(), "known").exists(), "the catalog knows of it");
     assert!(chunks(storage.path(), "foreign").exists(), "these are none of ours");
     assert_eq!(swept(node.address(), "orphaned_chunks", 1.0).await, 5.0);
+    logged(&node, "recording=old").await;
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Two stores, one rule.
+#[tokio::test]
+async fn chunks_in_a_bucket_that_no_recording_has_go_when_they_are_old() {
+    let (storage, server) = (tempfile::tempdir().unwrap(), S3Server::start());
+    let lose = |id: &str, age: Duration| {
+        let folder = server.file(&format!("chunks/{id}"));
+        fs::create_dir_all(&folder).unwrap();
+        for name in ["chunk_00000000", "mark_00000000_5_0000abcd_1_-_aaaaaaaaaaaaaaaa"] {
+            let bytes = if name.starts_with("chunk") { "alone" } else { "" };
+            fs::write(folder.join(name), bytes).unwrap();
+            let file = fs::File::open(folder.join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        }
+    };
+    lose("young", 23 * HOUR);
+    lose("old", 25 * HOUR);
+    let flags = server.flags("S3");
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let node = node(storage.path(), &flags);
+    eventually("the old ones go", async || {
+        server.keys().iter().all(|key| !key.starts_with("chunks/old/")).then_some(())
+    })
+    .await;
+    after_sweeps(node.address(), "done", 2.0).await;
+    assert_eq!(server.keys().iter().filter(|key| key.starts_with("chunks/young/")).count(), 2);
+    assert_eq!(swept(node.address(), "orphaned_chunks", 1.0).await, 5.0);
+    swept(node.address(), "half_written", 0.0).await;
     logged(&node, "recording=old").await;
 }
 

@@ -301,9 +301,8 @@ async fn a_chunk_that_came_too_late_is_nobodys() {
     }
     store.delete(&id("late"), None).await.unwrap();
     assert!(server.keys().iter().all(|name| !name.starts_with("chunks/late/")));
-    // So long ago that the name counts as new.
-    make_old(&server, "manifests/late.json", Duration::from_secs(25 * 60 * 60));
-    assert_eq!(store.sweep().await.unwrap().count, 1);
+    // As if somebody had taken away what remembers the name.
+    fs::remove_file(server.file("manifests/late.json")).unwrap();
     assert!(store.create(Manifest { token: token('b'), ..manifest(&id("late"), 1) }).await.unwrap());
     for (at, name) in late.iter().enumerate() {
         fs::create_dir_all(server.file("chunks/late")).unwrap();
@@ -324,12 +323,13 @@ async fn a_chunk_that_came_too_late_is_nobodys() {
     assert!(staged.commit(index(7), mark(b"x")).await.is_err());
     assert_eq!(fs::read(server.file("chunks/late/chunk_00000007")).unwrap(), b"foreign");
 
-    // Whoever finds something where it wants to begin begins beside it.
+    // Whoever finds what came late, where it wants to begin, begins beside it.
     fs::create_dir_all(server.file("chunks/left")).unwrap();
-    fs::write(server.file("chunks/left/chunk_00000000"), b"left").unwrap();
+    let note = "chunks/left/mark_00000000_4_00000000_0_-_cccccccccccccccc";
+    fs::write(server.file(note), b"").unwrap();
     put(&store, &id("left"), 0, b"mine").await.unwrap();
-    assert_eq!(store.read(&id("left"), index(0)).await.unwrap(), b"mine".as_slice());
-    assert_eq!(fs::read(server.file("chunks/left/chunk_00000000")).unwrap(), b"left");
+    assert!(server.file("chunks/left/aaaaaaaaaaaaaaaa/chunk_00000000").exists());
+    assert!(server.file(note).exists());
 }
 
 /// Makes an object look as if it had been there for a long time.
@@ -337,9 +337,10 @@ fn make_old(server: &S3Server, key: &str, age: Duration) {
     fs::File::open(server.file(key)).unwrap().set_modified(SystemTime::now() - age).unwrap();
 }
 
+const HOURS: Duration = Duration::from_secs(2 * 60 * 60);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delete_that_was_half_done_goes_on() {
-    const HOURS: Duration = Duration::from_secs(2 * 60 * 60);
     let server = S3Server::start();
     let store = chunks(&server).await;
     for name in ["half", "stays"] {
@@ -358,22 +359,144 @@ async fn a_delete_that_was_half_done_goes_on() {
     assert_eq!(store.sweep().await.unwrap(), Swept::default(), "somebody may be at work on it");
     make_old(&server, "manifests/half.json", HOURS);
     let swept = store.sweep().await.unwrap();
-    assert_eq!(swept, Swept { count: 6, bytes: 15 }, "three chunks and their notes");
+    assert_eq!(swept, Swept { count: 7, bytes: 15 }, "three chunks, their notes, and what showed it");
     assert!(server.keys().iter().all(|key| !key.starts_with("chunks/half/")));
 
-    // Nobody remembers it after a day, and what came too late goes after an hour.
-    fs::create_dir_all(server.file("chunks/orphan")).unwrap();
-    fs::write(server.file("chunks/orphan/chunk_00000000"), b"12345").unwrap();
-    make_old(&server, "manifests/half.json", 13 * HOURS);
-    make_old(&server, "chunks/orphan/chunk_00000000", HOURS);
+    // What came too late goes after an hour, and nothing of a recording does.
+    fs::create_dir_all(server.file("chunks/half/aaaaaaaaaaaaaaaa")).unwrap();
+    for late in ["chunks/half/chunk_00000007", "chunks/half/aaaaaaaaaaaaaaaa/chunk_00000000"] {
+        fs::write(server.file(late), b"12345").unwrap();
+    }
+    assert_eq!(store.sweep().await.unwrap(), Swept::default());
+    for late in ["chunks/half/chunk_00000007", "chunks/half/aaaaaaaaaaaaaaaa/chunk_00000000"] {
+        make_old(&server, late, HOURS);
+    }
     for at in 0..3 {
         make_old(&server, &format!("chunks/stays/chunk_0000000{at}"), 13 * HOURS);
     }
     make_old(&server, "manifests/stays.json", 13 * HOURS);
-    assert_eq!(store.sweep().await.unwrap(), Swept { count: 2, bytes: 5 });
-    assert!(!server.file("manifests/half.json").exists());
+    assert_eq!(store.recordings().await.unwrap(), [id("stays")], "what came late is no recording");
+    assert_eq!(store.sweep().await.unwrap(), Swept { count: 2, bytes: 10 });
     assert_eq!(store.list(&id("stays")).await.unwrap().len(), 3, "what is a recording's stays");
     assert!(store.age(&id("stays")).await.unwrap().unwrap() < Duration::from_secs(60), "by its notes");
+}
+
+/// A `DELETE` may arrive when the name is another's: none is ever sent to where manifests are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_remembers_a_name_is_only_ever_replaced() {
+    let server = S3Server::start();
+    let store = chunks(&server).await;
+    put(&store, &id("daily"), 0, b"of a").await.unwrap();
+    store.delete(&id("daily"), Some(token('a'))).await.unwrap();
+    make_old(&server, "manifests/daily.json", 365 * 12 * HOURS);
+    store.sweep().await.unwrap();
+    assert_eq!(fs::read(server.file("manifests/daily.json")).unwrap(), b"", "however long ago it was");
+    assert!(store.recordings().await.unwrap().is_empty());
+    assert!(server.keys().iter().all(|key| !key.starts_with("chunks/")));
+
+    let second = Manifest { token: token('b'), ..manifest(&id("daily"), 1) };
+    assert!(store.create(second.clone()).await.unwrap());
+    assert_eq!(store.recordings().await.unwrap(), [id("daily")], "before its first chunk");
+    assert_eq!(store.manifest(&id("daily")).await.unwrap(), Some(second));
+    let staged = store.stage(&id("daily"), Bytes::from_static(b"of b")).await.unwrap();
+    assert_eq!(staged.commit(index(0), mark(b"of b")).await.unwrap(), Committed::Stored);
+    assert!(
+        server.file("chunks/daily/bbbbbbbbbbbbbbbb/chunk_00000000").exists(),
+        "where no late delete reaches"
+    );
+    assert_eq!(server.seen("DELETE", "manifests/"), 0);
+}
+
+/// Chunks may be the only copy of what was acknowledged, whatever became of their manifest.
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_that_have_lost_their_manifest_stay_until_somebody_says_so() {
+    let server = S3Server::start();
+    let store = chunks(&server).await;
+    // One in the first folder of its name, one in a folder of its own.
+    for name in ["first", "later"] {
+        if name == "later" {
+            put(&store, &id(name), 0, b"earlier").await.unwrap();
+            store.delete(&id(name), None).await.unwrap();
+        }
+        put(&store, &id(name), 0, b"12345").await.unwrap();
+        put(&store, &id(name), 1, b"678").await.unwrap();
+        fs::remove_file(server.file(&format!("manifests/{name}.json"))).unwrap();
+    }
+    for key in server.keys().iter().filter(|key| key.starts_with("chunks/")) {
+        make_old(&server, key, 13 * HOURS);
+    }
+    assert_eq!(store.sweep().await.unwrap(), Swept::default());
+    assert_eq!(store.recordings().await.unwrap(), [id("first"), id("later")]);
+    for name in ["first", "later"] {
+        let id = id(name);
+        assert_eq!(store.manifest(&id).await.unwrap(), None);
+        assert!(store.age(&id).await.unwrap().unwrap() > 12 * HOURS);
+        let expected = [(0, b"12345".as_slice()), (1, b"678")];
+        let listed = store.list(&id).await.unwrap();
+        let expected_list = expected.map(|(at, bytes)| StoredChunk { index: index(at), mark: mark(bytes) });
+        assert_eq!(listed, expected_list, "{name}");
+        for (at, bytes) in expected {
+            assert_eq!(store.read(&id, index(at)).await.unwrap(), bytes);
+        }
+        assert!(!store.create(manifest(&id, 1)).await.unwrap(), "the name is taken");
+        assert!(store.stage(&id, Bytes::from_static(b"x")).await.is_err(), "nobody knows whose it is");
+        store.delete(&id, Some(token('a'))).await.expect("another's is no error");
+        assert_eq!(store.list(&id).await.unwrap().len(), 2, "and stays");
+        store.delete(&id, None).await.unwrap();
+        assert!(server.keys().iter().all(|key| !key.starts_with(&format!("chunks/{name}/"))));
+        assert_eq!(store.age(&id).await.unwrap(), None);
+    }
+    assert!(store.recordings().await.unwrap().is_empty());
+    assert!(store.create(manifest(&id("first"), 1)).await.unwrap(), "the name is free again");
+}
+
+/// A node that takes chunks without a manifest away, and sleeps, takes nothing away of who has the name next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_delete_of_lost_chunks_meets_nothing_of_the_next_recording() {
+    let server = S3Server::start();
+    let stores = [chunks(&server).await, chunks(&server).await];
+    for round in 0..5 {
+        let id = id(&format!("lost-{round}"));
+        for at in 0..5 {
+            put(&stores[0], &id, at, b"old").await.unwrap();
+        }
+        fs::remove_file(server.file(&format!("manifests/{id}.json"))).unwrap();
+        let second = Manifest { token: token('b'), ..manifest(&id, 1) };
+        let beginning = async {
+            let created = until_ok(async || match stores[1].create(second.clone()).await {
+                Ok(false) => Err(StoreError::Failed("the first is still there".into())),
+                created => created,
+            });
+            assert!(created.await);
+            let staged = stores[1].stage(&id, Bytes::from_static(b"new")).await.unwrap();
+            assert_eq!(staged.commit(index(0), mark(b"new")).await.unwrap(), Committed::Stored);
+        };
+        // Who comes when the name is another's takes away that one: so only one deletes, and is met by a beginning.
+        let (deleted, ()) = futures_util::join!(stores[0].delete(&id, None), beginning);
+        deleted.unwrap();
+        assert_eq!(stores[0].list(&id).await.unwrap().len(), 1, "round {round}");
+        assert_eq!(stores[0].manifest(&id).await.unwrap().map(|kept| kept.token), Some(token('b')));
+    }
+}
+
+/// A node died between showing that there is a recording and beginning it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_to_nothing_is_no_recording_and_goes() {
+    let server = S3Server::start();
+    let store = chunks(&server).await;
+    fs::create_dir_all(server.file("chunks/nothing")).unwrap();
+    let left = ["begun_aaaaaaaaaaaaaaaa", "mark_00000000_4_00000000_0_-_aaaaaaaaaaaaaaaa"]
+        .map(|name| format!("chunks/nothing/{name}"));
+    for key in &left {
+        fs::write(server.file(key), b"").unwrap();
+    }
+    assert!(store.recordings().await.unwrap().is_empty());
+    assert_eq!(store.sweep().await.unwrap(), Swept::default(), "somebody may be at work on it");
+    left.iter().for_each(|key| make_old(&server, key, HOURS));
+    assert_eq!(store.sweep().await.unwrap(), Swept { count: 2, bytes: 0 });
+    assert!(store.create(manifest(&id("nothing"), 1)).await.unwrap());
+    assert!(!store.create(Manifest { token: token('b'), ..manifest(&id("nothing"), 1) }).await.unwrap());
+    assert_eq!(store.recordings().await.unwrap(), [id("nothing")]);
 }
 
 /// Whoever wants the name finishes what another node has begun, and keeps out of the way of what that one may still do.
@@ -387,7 +510,7 @@ async fn a_name_that_is_used_again_has_a_folder_of_its_own() {
     server.mend();
     let first = server.keys().into_iter().filter(|key| key.starts_with("chunks/again/"));
     let first: Vec<_> = first.collect();
-    assert_eq!(first.len(), 2);
+    assert_eq!(first.len(), 3);
 
     let second = Manifest { token: token('b'), ..manifest(&id("again"), 1) };
     until_ok(async || store.create(second.clone()).await).await;
@@ -454,6 +577,7 @@ async fn objects_are_named_as_files_are() {
     videos.put(&key("tuesday"), &desk.path().join("v"), proof(b"video")).await.unwrap();
     let crc = mark(b"bytes").crc;
     let expected = [
+        "chunks/tuesday/begun_aaaaaaaaaaaaaaaa".to_owned(),
         "chunks/tuesday/chunk_00000012".to_owned(),
         format!("chunks/tuesday/mark_00000012_5_{crc:08x}_0_-_aaaaaaaaaaaaaaaa"),
         "manifests/tuesday.json".to_owned(),

@@ -160,6 +160,11 @@ impl S3Server {
         }
     }
 
+    /// The flags of one that keeps chunks there, and videos in this bucket.
+    pub fn flags(&self, chunk_store: &str) -> Vec<String> {
+        [self.flags_at(self.address), vec![format!("--chunk-store={chunk_store}")]].concat()
+    }
+
     /// The next requests of this method with this in path or query meet that fault.
     pub fn fail(&self, method: &'static str, part: &str, times: u32, fault: Fault) {
         self.rules.lock().expect("whole").push(Rule { method, part: part.to_owned(), left: times, fault });

@@ -8,12 +8,8 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    super::{
-        super::chunk_store::names::{Name, whose},
-        bucket::Bucket,
-        trouble::Trouble,
-    },
-    manifests::Manifests,
+    super::{super::chunk_store::names::Name, bucket::Bucket, trouble::Trouble},
+    manifests::{Found, LOOKS_AT_ONCE, Manifests},
     place::{Note, Stands},
 };
 use crate::{
@@ -24,9 +20,6 @@ use crate::{
     },
 };
 
-/// Chunks that are looked at at one time.
-const LOOKS_AT_ONCE: usize = 16;
-
 /// What names say of a place.
 #[derive(Clone, Copy)]
 struct Noted {
@@ -36,14 +29,15 @@ struct Noted {
     notes: u32,
 }
 
-/// Every chunk of a recording, in order; none where there is no such recording.
+/// Every chunk of a recording, in order; none where there is no such recording. Where its manifest is lost, no chunk is taken for
+/// another's.
 pub(super) async fn list(bucket: &Bucket, id: &RecordId) -> Result<Vec<StoredChunk>, Trouble> {
-    let Some(kept) = Manifests(bucket).read(id).await? else { return Ok(vec![]) };
-    let (home, whose) = (kept.home(), whose(&kept.manifest.token));
+    let Some(Found { home, whose }) = Manifests(bucket).find(id).await? else { return Ok(vec![]) };
+    let is_its_own = |note: &Note| whose.as_ref().is_none_or(|whose| note.whose == *whose);
     let mut places: BTreeMap<ChunkIndex, Noted> = BTreeMap::new();
     let each = |object: object_store::ObjectMeta| {
         if let Some(name) = object.location.filename() {
-            note(&mut places, name, &whose);
+            note(&mut places, name, is_its_own);
         }
         ControlFlow::Continue(())
     };
@@ -51,14 +45,14 @@ pub(super) async fn list(bucket: &Bucket, id: &RecordId) -> Result<Vec<StoredChu
 
     let taken = places.into_iter().filter(|(_, noted)| noted.is_taken);
     let chunks = taken.map(|(index, noted)| {
-        let (home, whose) = (&home, &whose);
+        let home = &home;
         async move {
             if let Noted { mark: Some(mark), notes: 1, .. } = noted {
                 return Ok(Some(StoredChunk { index, mark }));
             }
             // What stands there says itself which of the notes is its own.
             let note = Stands::at(bucket, home, index).await?.and_then(|stands| stands.note);
-            let mark = note.filter(|note| note.whose == *whose).map(|note| note.mark);
+            let mark = note.filter(is_its_own).map(|note| note.mark);
             Ok(mark.map(|mark| StoredChunk { index, mark }))
         }
     });
@@ -69,7 +63,7 @@ pub(super) async fn list(bucket: &Bucket, id: &RecordId) -> Result<Vec<StoredChu
         .await
 }
 
-fn note(places: &mut BTreeMap<ChunkIndex, Noted>, name: &str, whose: &str) {
+fn note(places: &mut BTreeMap<ChunkIndex, Noted>, name: &str, is_its_own: impl Fn(&Note) -> bool) {
     let (index, note) = match Name::parse(name.as_ref()) {
         Some(Name::Chunk(index)) => (index, None),
         _ => match Note::parse(name) {
@@ -85,7 +79,7 @@ fn note(places: &mut BTreeMap<ChunkIndex, Noted>, name: &str, whose: &str) {
         None => noted.is_taken = true,
         Some(note) => {
             noted.notes += 1;
-            noted.mark = (note.whose == *whose).then_some(note.mark);
+            noted.mark = is_its_own(&note).then_some(note.mark);
         }
     }
 }

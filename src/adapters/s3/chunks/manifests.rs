@@ -1,18 +1,23 @@
-//! How a recording begins, is known, and ends: one object for each, `manifests/<recordId>.json`, changed only from one known
-//! state to the next.
+//! How a recording begins, is known, and ends: one object for each name, `manifests/<recordId>.json`, changed only from one known
+//! state to the next, and never taken away.
 //!
 //! ```text
-//!  nothing ──► manifest ──► manifest … ──► "deleting" ──► (its chunks go) ──► empty ──► nothing, a day later
-//!                                                                               └──────► manifest: the name is another's
+//!  nothing ──► manifest ──► manifest … ──► "deleting" ──► (its chunks go) ──► empty ──► manifest: the name is another's
+//!  (chunks without one) ─────────────────────► "deleting *" ──► (all of them go) ──┘
 //! ```
+//! A `DELETE` has no condition, and may arrive when a new recording has the name: so the empty object stays, for every name that was
+//! ever used. Nobody lists these objects. Which recordings there are say the folders of their chunks, `chunks/<recordId>/`, where each
+//! recording has an empty object of its own, `begun_<whose>`, before its manifest and as long as its chunks.
+//!
 //! Taking a recording away begins with its manifest, so that a half-done delete is never taken for a recording that lost its
-//! chunks. Chunks are in `chunks/<recordId>/`; those of a recording whose name was another's a short while ago are in a folder of
-//! their own below it, so that no delete that comes late, from whichever of several nodes, meets a chunk of the next one.
+//! chunks. Chunks of a recording whose name was another's before are in a folder of their own below the name's, so that no delete that
+//! comes late, from whichever of several nodes, meets a chunk of the next one.
 
 use std::{ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
-use object_store::{Attribute, Attributes, ObjectMeta, path::Path};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use object_store::{Attribute, Attributes, ObjectMeta};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -21,6 +26,7 @@ use super::{
         bucket::{Bucket, DELETED_AT_ONCE, Tag},
         trouble::Trouble,
     },
+    home::{self, Home, is_chunk},
     no_recording,
 };
 use crate::{
@@ -33,10 +39,14 @@ const FOLDER: &str = "manifests/";
 /// In the place of a manifest while the recording's chunks are being taken away, with the name of their own folder, if they have
 /// one.
 const DELETING: &str = "deleting ";
-/// Longer than that, and shorter than any manifest: so a listing tells them apart. Unit: bytes.
+/// An object that shows that there is a recording, also before its first chunk; then comes whose it is.
+const BEGUN: &str = "begun_";
+/// Longer than that, and shorter than any manifest: so their lengths tell them apart. Unit: bytes.
 const DELETING_MAX: u64 = 64;
 /// Longer than any manifest is. Unit: bytes.
 const LONGEST: usize = 64 * 1024 * 1024;
+/// Objects that are looked at at one time.
+pub(super) const LOOKS_AT_ONCE: usize = 16;
 /// How often a change begins anew because another came between.
 const TRIES: u32 = 64;
 
@@ -71,49 +81,23 @@ impl Kept {
     }
 }
 
-/// Where the chunks of one recording are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Home(String);
-
-impl Home {
-    fn new(id: &RecordId, folder: Option<&str>) -> Self {
-        let all = folder_of_all(id);
-        Self(folder.map_or(all.clone(), |folder| format!("{all}{folder}/")))
-    }
-
-    /// The object of this name in it.
-    pub(super) fn object(&self, name: &str) -> String {
-        format!("{}{name}", self.0)
-    }
-
-    /// Everything that is in it, and not in folders below it, until `each` has enough.
-    pub(super) async fn walk(
-        &self,
-        bucket: &Bucket,
-        mut each: impl FnMut(ObjectMeta) -> ControlFlow<()>,
-    ) -> Result<(), Trouble> {
-        let mine = bucket.key(&self.0);
-        let each = |object: ObjectMeta| {
-            let direct = object.location.prefix_match(&mine).is_some_and(|rest| rest.count() == 1);
-            if direct { each(object) } else { ControlFlow::Continue(()) }
-        };
-        bucket.walk(&self.0, None, each).await
-    }
+/// What there is below a name that has no manifest.
+struct Below {
+    is_empty: bool,
+    /// Where the chunks are of a recording that has lost it.
+    lost: Option<Home>,
 }
 
-/// Where everything of a name is but the manifest.
-pub(super) fn folder_of_all(id: &RecordId) -> String {
-    format!("chunks/{id}/")
+/// A recording's chunks, as far as it is known which they are.
+pub(super) struct Found {
+    pub(super) home: Home,
+    /// `None`: the manifest is lost, which says it.
+    pub(super) whose: Option<String>,
 }
 
 /// The object.
 pub(super) fn name(id: &RecordId) -> String {
     format!("{FOLDER}{id}.json")
-}
-
-/// The recording that an object tells of.
-pub(super) fn record_id(object: &ObjectMeta) -> Option<RecordId> {
-    RecordId::parse(object.location.filename()?.strip_suffix(".json")?).ok()
 }
 
 /// Whether an object of this length is a manifest, and not what stands in its place after it.
@@ -148,39 +132,93 @@ impl Manifests<'_> {
         }
     }
 
-    /// Every recording there is.
-    pub(super) async fn ids(&self) -> Result<Vec<RecordId>, Trouble> {
-        let mut ids = Vec::new();
-        let each = |object| {
-            ids.extend(record_id(&object).filter(|_| is_manifest(&object)));
-            ControlFlow::Continue(())
-        };
-        self.walk(each).await?;
-        Ok(ids)
+    /// The length and age of what stands in the place of a manifest.
+    pub(super) async fn meta(&self, id: &RecordId) -> Result<Option<ObjectMeta>, Trouble> {
+        match self.0.look(&name(id)).await {
+            Err(Trouble::Missing(_)) => Ok(None),
+            found => Ok(Some(found?.meta)),
+        }
     }
 
-    pub(super) async fn walk(&self, each: impl FnMut(ObjectMeta) -> ControlFlow<()>) -> Result<(), Trouble> {
-        self.0.walk(FOLDER, None, each).await
+    /// Where a recording's chunks are; one that has lost its manifest is known by them alone.
+    pub(super) async fn find(&self, id: &RecordId) -> Result<Option<Found>, Trouble> {
+        match self.look(id).await? {
+            Known::Manifest(kept, _) => {
+                Ok(Some(Found { home: kept.home(), whose: Some(whose(&kept.manifest.token)) }))
+            }
+            Known::Nothing => {
+                let home = self.below(id).await?.lost;
+                Ok(home.map(|home| Found { home, whose: None }))
+            }
+            Known::Deleting(..) | Known::Gone(_) => Ok(None),
+        }
+    }
+
+    /// What there is below a name that has no manifest.
+    async fn below(&self, id: &RecordId) -> Result<Below, Trouble> {
+        let all = Home::all(id);
+        let mut below = Below { is_empty: true, lost: None };
+        let each = |object: ObjectMeta| {
+            below.is_empty = false;
+            if !is_chunk(&object) {
+                return ControlFlow::Continue(());
+            }
+            below.lost = Some(Home::of(self.0, id, &object));
+            ControlFlow::Break(())
+        };
+        all.walk(self.0, each).await?;
+        Ok(below)
+    }
+
+    /// Every name below which there is anything.
+    pub(super) async fn names(&self) -> Result<Vec<RecordId>, Trouble> {
+        let folders = self.0.folders(home::CHUNKS).await?;
+        Ok(folders.iter().filter_map(|folder| RecordId::parse(folder.filename()?).ok()).collect())
+    }
+
+    /// Every recording there is, also one that has lost its manifest. What is left of one that was taken away is none.
+    pub(super) async fn ids(&self) -> Result<Vec<RecordId>, Trouble> {
+        let ids = self.names().await?.into_iter().map(|id| async move {
+            let is_there = match self.meta(&id).await? {
+                Some(object) => is_manifest(&object),
+                None => self.below(&id).await?.lost.is_some(),
+            };
+            Ok::<_, Trouble>(is_there.then_some(id))
+        });
+        let ids = stream::iter(ids).buffered(LOOKS_AT_ONCE).try_filter_map(|id| async move { Ok(id) });
+        ids.try_collect().await
     }
 
     pub(super) async fn begin(&self, manifest: &Manifest) -> Result<bool, Trouble> {
         let id = &manifest.record_id;
+        let mut shown = Vec::new();
         for attempt in 0..TRIES {
             pause(attempt).await;
-            let written = match self.look(id).await? {
-                Known::Nothing if self.is_empty(id).await? => {
-                    self.0.create(&name(id), json(manifest, None)?, about_json()).await
+            let (folder, tag) = match self.look(id).await? {
+                Known::Nothing => match self.below(id).await? {
+                    // A recording that has lost its manifest has its name all the same.
+                    Below { lost: Some(_), .. } => return Ok(false),
+                    Below { is_empty: true, .. } => (None, None),
+                    _ => (Some(whose(&manifest.token)), None),
+                },
+                Known::Gone(tag) => (Some(whose(&manifest.token)), Some(tag)),
+                Known::Manifest(kept, _) => {
+                    if !kept.manifest.token.matches(&manifest.token) {
+                        self.unshow(&shown).await;
+                    }
+                    // An answer may have been lost: then it is this very one.
+                    return Ok(kept.manifest == *manifest);
                 }
-                Known::Nothing => self.0.create(&name(id), json_apart(manifest)?, about_json()).await,
-                Known::Gone(tag) => {
-                    self.0.replace(&name(id), &tag, json_apart(manifest)?, about_json()).await
-                }
-                // An answer may have been lost: then it is this very one.
-                Known::Manifest(kept, _) => return Ok(kept.manifest == *manifest),
                 Known::Deleting(home, tag) => {
                     self.clear(id, &home, &tag).await?;
                     continue;
                 }
+            };
+            shown.push(self.show(manifest, folder.as_deref()).await?);
+            let json = json(manifest, folder)?;
+            let written = match tag {
+                None => self.0.create(&name(id), json, about_json()).await,
+                Some(tag) => self.0.replace(&name(id), &tag, json, about_json()).await,
             };
             match written {
                 Ok(()) => {
@@ -194,15 +232,21 @@ impl Manifests<'_> {
         Err(came_between())
     }
 
-    /// Whether nothing was left by whoever had the name before.
-    async fn is_empty(&self, id: &RecordId) -> Result<bool, Trouble> {
-        let mut empty = true;
-        let each = |_| {
-            empty = false;
-            ControlFlow::Break(())
-        };
-        self.0.walk(&folder_of_all(id), None, each).await?;
-        Ok(empty)
+    /// Shows that there is a recording, before there is one (C-6). The object that shows it.
+    async fn show(&self, manifest: &Manifest, folder: Option<&str>) -> Result<String, Trouble> {
+        let shown = format!("{BEGUN}{}", whose(&manifest.token));
+        let shown = Home::new(&manifest.record_id, folder).object(&shown);
+        self.0.put(&shown, Bytes::new(), Attributes::new()).await?;
+        Ok(shown)
+    }
+
+    /// Another has the name. What stays is swept.
+    async fn unshow(&self, shown: &[String]) {
+        for shown in shown {
+            if let Err(error) = self.0.delete(shown).await {
+                tracing::debug!(%error, "what shows a recording stays, and there is none");
+            }
+        }
     }
 
     pub(super) async fn save(&self, manifest: &Manifest) -> Result<(), Trouble> {
@@ -238,6 +282,9 @@ impl Manifests<'_> {
         for attempt in 0..TRIES {
             pause(attempt).await;
             let (kept, tag) = match self.look(id).await? {
+                Known::Nothing if which.is_none() && !self.below(id).await?.is_empty => {
+                    return self.begin_delete_lost(id).await;
+                }
                 Known::Nothing | Known::Gone(_) => return Ok(None),
                 // By this call, or by somebody who has died or is at it: together they are done no later.
                 Known::Deleting(home, tag) => return Ok(Some((home, tag))),
@@ -255,6 +302,19 @@ impl Manifests<'_> {
         Err(came_between())
     }
 
+    /// The same of what there is below a name without a manifest, unless a recording takes the name at the same moment.
+    async fn begin_delete_lost(&self, id: &RecordId) -> Result<Option<(Home, Tag)>, Trouble> {
+        let word = format!("{DELETING}{}", home::EVERYTHING);
+        match self.0.create(&name(id), word.into(), Attributes::new()).await {
+            Ok(()) | Err(Trouble::Taken(_)) => {}
+            Err(other) => return Err(other),
+        }
+        Ok(match self.look(id).await? {
+            Known::Deleting(home, tag) => Some((home, tag)),
+            Known::Nothing | Known::Manifest(..) | Known::Gone(_) => None,
+        })
+    }
+
     /// Takes away the chunks of a recording that is being taken away, and then lets go of its name. What was taken away.
     pub(super) async fn clear(
         &self,
@@ -264,12 +324,7 @@ impl Manifests<'_> {
     ) -> Result<Vec<ObjectMeta>, Trouble> {
         let mut cleared = Vec::new();
         loop {
-            let mut next = Vec::new();
-            let each = |object| {
-                next.push(object);
-                if next.len() < DELETED_AT_ONCE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            };
-            home.walk(self.0, each).await?;
+            let next = self.some_of(home, |_| true).await?;
             if next.is_empty() {
                 crash::point("bucket.cleared");
                 return match self.0.replace(&name(id), tag, Bytes::new(), Attributes::new()).await {
@@ -277,16 +332,57 @@ impl Manifests<'_> {
                     Err(other) => Err(other),
                 };
             }
-            let keys: Vec<Path> = next.iter().map(|object| object.location.clone()).collect();
-            self.0.delete_all(keys).await?;
+            // The next recording of this name is below it too. What was seen before it could begin is not its own.
+            if home.with_all_below && !matches!(self.look(id).await?, Known::Deleting(_, now) if now == *tag)
+            {
+                return Ok(cleared);
+            }
+            self.take_away(&next).await?;
             cleared.extend(next);
         }
     }
-}
 
-/// Of a recording whose chunks are in a folder of their own.
-fn json_apart(manifest: &Manifest) -> Result<Bytes, Trouble> {
-    json(manifest, Some(whose(&manifest.token)))
+    /// Takes away what is old below a name that nobody has, because it came too late; but no chunk that may be the only copy.
+    /// What was taken away.
+    pub(super) async fn clear_late(
+        &self,
+        id: &RecordId,
+        is_old: impl Fn(&ObjectMeta) -> bool,
+    ) -> Result<Vec<ObjectMeta>, Trouble> {
+        let left = self.some_of(&Home::all(id), is_old).await?;
+        // After it was listed: a recording that begins now has nothing of it.
+        let goes = match self.look(id).await? {
+            Known::Gone(_) => true,
+            Known::Nothing => self.below(id).await?.lost.is_none(),
+            Known::Manifest(..) | Known::Deleting(..) => false,
+        };
+        if !goes || left.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.take_away(&left).await?;
+        Ok(left)
+    }
+
+    /// As many of these as one request takes away.
+    async fn some_of(
+        &self,
+        home: &Home,
+        which: impl Fn(&ObjectMeta) -> bool,
+    ) -> Result<Vec<ObjectMeta>, Trouble> {
+        let mut some = Vec::new();
+        let each = |object| {
+            if which(&object) {
+                some.push(object);
+            }
+            if some.len() < DELETED_AT_ONCE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        home.walk(self.0, each).await?;
+        Ok(some)
+    }
+
+    async fn take_away(&self, objects: &[ObjectMeta]) -> Result<(), Trouble> {
+        self.0.delete_all(objects.iter().map(|object| object.location.clone()).collect()).await
+    }
 }
 
 fn json(manifest: &Manifest, folder: Option<String>) -> Result<Bytes, Trouble> {

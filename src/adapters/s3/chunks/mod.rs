@@ -7,6 +7,7 @@
 //! A staged chunk is in memory, and durable once it is committed: one PUT is all there is on S3. ADR 16 says why. Next:
 //! `manifests` (how a recording begins and ends), `place` (how a chunk gets its own).
 
+mod home;
 mod listing;
 mod manifests;
 mod place;
@@ -16,7 +17,11 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use self::{manifests::Manifests, place::Place};
+use self::{
+    home::Home,
+    manifests::{Found, Manifests},
+    place::Place,
+};
 use super::{
     bucket::{self, Bucket},
     settings::S3Unusable,
@@ -112,9 +117,9 @@ impl ChunkStore for S3Chunks {
     fn read(&self, id: &RecordId, index: ChunkIndex) -> PortFuture<Result<Bytes, StoreError>> {
         let id = id.clone();
         self.run(move |bucket| async move {
-            let kept = Manifests(&bucket).read(&id).await?;
-            let kept = kept.ok_or_else(|| Trouble::Missing(format!("chunk {index} of {id}")))?;
-            let name = place::chunk(&kept.home(), index);
+            let found = Manifests(&bucket).find(&id).await?;
+            let found = found.ok_or_else(|| Trouble::Missing(format!("chunk {index} of {id}")))?;
+            let name = place::chunk(&found.home, index);
             Ok(bucket.read(&name, limits::UPLOAD_BYTES_MAX).await?.bytes)
         })
     }
@@ -153,15 +158,22 @@ impl ChunkStore for S3Chunks {
 
 /// Since its youngest object, by the server's clock.
 async fn age(bucket: &Bucket, id: &RecordId) -> Result<Option<Duration>, Trouble> {
-    let Some(kept) = Manifests(bucket).read(id).await? else { return Ok(None) };
+    let manifests = Manifests(bucket);
+    let home = match manifests.find(id).await? {
+        None => return Ok(None),
+        // Whose it is nobody knows, so all of it counts.
+        Some(Found { whose: None, .. }) => Home::all(id),
+        Some(Found { home, .. }) => home,
+    };
     let now = bucket.now().await?;
-    let mut youngest = bucket::age(&bucket.look(&manifests::name(id)).await?.meta, now);
+    let mut youngest = manifests.meta(id).await?.map(|manifest| bucket::age(&manifest, now));
     let each = |object| {
-        youngest = youngest.min(bucket::age(&object, now));
+        let age = bucket::age(&object, now);
+        youngest = Some(youngest.map_or(age, |youngest| youngest.min(age)));
         ControlFlow::Continue(())
     };
-    kept.home().walk(bucket, each).await?;
-    Ok(Some(youngest))
+    home.walk(bucket, each).await?;
+    Ok(youngest)
 }
 
 /// A chunk in memory, for one recording.

@@ -10,7 +10,8 @@ use super::{
         bucket::{Bucket, Tag},
         trouble::Trouble,
     },
-    manifests::{Home, Kept, Manifests},
+    home::Home,
+    manifests::{Kept, Manifests},
     no_recording,
 };
 use crate::{

@@ -1,91 +1,46 @@
-//! Clears away what was left: by a delete whose node died, and by chunks that came after one.
+//! Clears away what was left: by a delete whose node died, by chunks that came after one, and by beginnings that came to nothing.
+//!
+//! Chunks whose manifest is lost are none of that: who knows of them is asked by whoever keeps house.
 
-use std::{
-    collections::HashSet,
-    ops::ControlFlow,
-    time::{Duration, SystemTime},
-};
+use std::time::SystemTime;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::ObjectMeta;
 
 use super::{
     super::{
         super::disk::LEFT_BEHIND,
-        bucket::{self, Bucket, DELETED_AT_ONCE},
+        bucket::{self, Bucket},
         trouble::Trouble,
     },
-    manifests::{self, Known, Manifests},
+    manifests::{self, Known, LOOKS_AT_ONCE, Manifests},
 };
 use crate::{adapters::ports::Swept, protocol::RecordId};
-
-/// How long the empty object in a manifest's place stays, so that whoever comes late finds the name closed.
-const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Everything that nobody can be at work on any more, by the server's clock.
 pub(super) async fn sweep(bucket: &Bucket) -> Result<Swept, Trouble> {
     let now = bucket.now().await?;
-    let (mut live, mut ended) = (HashSet::new(), Vec::new());
-    let each = |object| {
-        match manifests::record_id(&object) {
-            Some(id) if manifests::is_manifest(&object) => _ = live.insert(id),
-            Some(id) => ended.push((id, bucket::age(&object, now))),
-            None => {}
-        }
-        ControlFlow::Continue(())
+    let names = Manifests(bucket).names().await?;
+    let swept = names.into_iter().map(|id| async move { sweep_name(bucket, &id, now).await });
+    let add = |mut all, more| async move {
+        all += more;
+        Ok(all)
     };
-    Manifests(bucket).walk(each).await?;
-
-    let mut swept = Swept::default();
-    for id in orphans(bucket).await?.difference(&live) {
-        swept += sweep_orphan(bucket, id, now).await?;
-    }
-    for (id, age) in ended {
-        swept += sweep_ended(bucket, &id, age).await?;
-    }
-    Ok(swept)
+    stream::iter(swept).buffer_unordered(LOOKS_AT_ONCE).try_fold(Swept::default(), add).await
 }
 
-/// Every recording that has chunks.
-async fn orphans(bucket: &Bucket) -> Result<HashSet<RecordId>, Trouble> {
-    let folders = bucket.folders("chunks").await?;
-    Ok(folders.iter().filter_map(|folder| RecordId::parse(folder.filename()?).ok()).collect())
-}
-
-/// Chunks without a recording.
-async fn sweep_orphan(bucket: &Bucket, id: &RecordId, now: SystemTime) -> Result<Swept, Trouble> {
-    let mut left = Vec::new();
-    let each = |object| {
-        if bucket::age(&object, now) > LEFT_BEHIND {
-            left.push(object);
-        }
-        if left.len() < DELETED_AT_ONCE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    };
-    bucket.walk(&manifests::folder_of_all(id), None, each).await?;
-    // The name may have been taken since the listing; one that is being taken away is cleared otherwise.
-    match Manifests(bucket).look(id).await? {
-        Known::Nothing | Known::Gone(_) if !left.is_empty() => {}
-        _ => return Ok(Swept::default()),
-    }
-    bucket.delete_all(left.iter().map(|object| object.location.clone()).collect()).await?;
-    Ok(counted(&left))
-}
-
-/// What stands in the place of a manifest.
-async fn sweep_ended(bucket: &Bucket, id: &RecordId, age: Duration) -> Result<Swept, Trouble> {
+/// What is below a name.
+async fn sweep_name(bucket: &Bucket, id: &RecordId, now: SystemTime) -> Result<Swept, Trouble> {
     let manifests = Manifests(bucket);
-    match manifests.look(id).await? {
-        Known::Deleting(home, tag) if age > LEFT_BEHIND => {
-            Ok(counted(&manifests.clear(id, &home, &tag).await?))
-        }
-        Known::Gone(_) if age > REMEMBERED => {
-            bucket.delete(&manifests::name(id)).await?;
-            Ok(Swept { count: 1, bytes: 0 })
-        }
-        _ => Ok(Swept::default()),
+    let is_old = |object: &ObjectMeta| bucket::age(object, now) > LEFT_BEHIND;
+    let stands = manifests.meta(id).await?;
+    if stands.as_ref().is_some_and(manifests::is_manifest) {
+        return Ok(Swept::default());
     }
-}
-
-fn counted(objects: &[ObjectMeta]) -> Swept {
-    let bytes = objects.iter().map(|object| object.size).sum();
-    Swept { count: objects.len() as u64, bytes }
+    let cleared = match (stands, manifests.look(id).await?) {
+        (Some(word), Known::Deleting(home, tag)) if is_old(&word) => manifests.clear(id, &home, &tag).await?,
+        _ => manifests.clear_late(id, is_old).await?,
+    };
+    let bytes = cleared.iter().map(|object| object.size).sum();
+    Ok(Swept { count: cleared.len() as u64, bytes })
 }
