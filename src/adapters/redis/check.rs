@@ -39,26 +39,30 @@ impl RedisStore {
     }
 
     /// What every server says of itself.
-    pub(super) async fn info(&self, section: &str) -> Result<String, CheckError> {
+    async fn info(&self, section: &str) -> Result<String, CheckError> {
+        Ok(self.info_of_each(section).await?.join("\n"))
+    }
+
+    /// The same, a text for each server: in a cluster for each master.
+    pub(super) async fn info_of_each(&self, section: &str) -> Result<Vec<String>, CheckError> {
         let mut command = cmd("INFO");
         command.arg(section);
         let answer = self.ask(By::Leases, Question::command("info", command)).await;
-        let mut text = String::new();
-        gather(answer.map_err(|error| CheckError::Unknown(error.to_string()))?, &mut text);
-        Ok(text)
+        let mut texts = Vec::new();
+        gather(answer.map_err(|error| CheckError::Unknown(error.to_string()))?, &mut texts);
+        Ok(texts)
     }
 }
 
-/// All text of an answer: a cluster gives one from each server.
-fn gather(value: Value, text: &mut String) {
+/// The texts of an answer: a cluster gives one from each server.
+fn gather(value: Value, texts: &mut Vec<String>) {
     match value {
-        Value::BulkString(bytes) => text.push_str(&String::from_utf8_lossy(&bytes)),
-        Value::SimpleString(part) | Value::VerbatimString { text: part, .. } => text.push_str(&part),
-        Value::Array(parts) => parts.into_iter().for_each(|part| gather(part, text)),
-        Value::Map(parts) => parts.into_iter().for_each(|(_, part)| gather(part, text)),
+        Value::BulkString(bytes) => texts.push(String::from_utf8_lossy(&bytes).into_owned()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => texts.push(text),
+        Value::Array(parts) => parts.into_iter().for_each(|part| gather(part, texts)),
+        Value::Map(parts) => parts.into_iter().for_each(|(_, part)| gather(part, texts)),
         _ => {}
     }
-    text.push('\n');
 }
 
 /// What servers say of themselves.

@@ -65,14 +65,9 @@ impl RedisChunks {
 
     /// Says what to be afraid of, where Redis keeps what it is told in memory alone. `None`: nothing, as far as it can be seen.
     pub async fn fear(&self) -> Option<String> {
-        let store = &self.work.store;
-        let said = |text: &str, name: &str| {
-            text.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).sum::<u64>()
-        };
-        let persistence = store.info("persistence").await.ok()?;
-        let replication = store.info("replication").await.ok()?;
-        let kept = said(&persistence, "aof_enabled:") + said(&replication, "connected_slaves:") > 0;
-        (!kept).then(|| {
+        // Everything that one server says in one answer: what it lacks another does not make up for.
+        let servers = self.work.store.info_of_each("default").await.ok()?;
+        servers.iter().any(|server| !keeps(server)).then(|| {
             "Redis has neither an append-only file nor replicas: chunks that were acknowledged are lost when it restarts"
                 .to_owned()
         })
@@ -156,7 +151,7 @@ impl Work {
         let mut valid = Ok(());
         let id = &manifest.record_id;
         // Before what it finds (C-6).
-        let _: u64 = self.index("enter", self.term, &entry(id, &manifest.token)).await?;
+        let _: u64 = self.index("enter", self.term, &keys::entry(id, &manifest.token)).await?;
         crash::point("redis.entered");
         let begun =
             self.call(&scripts::CHUNKS_BEGIN, id, |call| valid = with_manifest(call, manifest)).await?;
@@ -179,7 +174,7 @@ impl Work {
 
     /// Renews the terms of everything that a recording has.
     async fn renew(&self, id: &RecordId, token: &TokenDigest) -> Result<(), Trouble> {
-        let _: u64 = self.index("enter", self.term, &entry(id, token)).await?;
+        let _: u64 = self.index("enter", self.term, &keys::entry(id, token)).await?;
         let whose = whose(token);
         let chunks = self.list(id).await?;
         for chunks in chunks.chunks(KEYS_AT_ONCE) {
@@ -264,25 +259,34 @@ impl Work {
             self.store.ask(By::Chunks, Question::command("chunks_unlink", command)).await?;
         }
         crash::point("redis.unlinked");
-        let _: u64 = self.index("leave", Duration::ZERO, &entry(id, &token)).await?;
+        let _: u64 = self.index("leave", Duration::ZERO, &keys::entry(id, &token)).await?;
         Ok(())
     }
 
-    /// Space until the server takes no more; `None`: it has no bound.
+    /// Space until the servers take no more; `None`: there is no bound.
     async fn free_bytes(&self) -> Result<Option<u64>, Trouble> {
-        let text = self.store.info("memory").await.map_err(|error| Trouble::Lost(error.to_string()))?;
-        let said = |name: &str| {
-            let values = text.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
-            values.sum::<u64>()
-        };
-        let bound = said("maxmemory:");
-        Ok((bound > 0).then(|| bound.saturating_sub(said("used_memory:"))))
+        let servers = self.store.info_of_each("memory").await;
+        Ok(free(&servers.map_err(|error| Trouble::Lost(error.to_string()))?))
     }
 }
 
-/// In the index: names the recording also by its token, so that whoever takes one away leaves the next one of its name.
-fn entry(id: &RecordId, token: &TokenDigest) -> String {
-    format!("{id} {}", whose(token))
+/// What a server says of itself under this name.
+fn said(server: &str, name: &str) -> Option<u64> {
+    server.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+/// Whether a server keeps what it is told elsewhere than in its own memory.
+fn keeps(server: &str) -> bool {
+    ["aof_enabled:", "connected_slaves:"].iter().any(|name| said(server, name).is_some_and(|said| said > 0))
+}
+
+/// What servers that have a bound still take; `None`: one of them has none.
+fn free(servers: &[String]) -> Option<u64> {
+    let of_each = servers.iter().map(|server| {
+        let bound = said(server, "maxmemory:").filter(|bound| *bound > 0)?;
+        Some(bound.saturating_sub(said(server, "used_memory:").unwrap_or(0)))
+    });
+    of_each.sum::<Option<u64>>().filter(|_| !servers.is_empty())
 }
 
 fn ms(span: Duration) -> u64 {
@@ -454,5 +458,30 @@ impl Staged {
             }
         }
         Ok(Committed::Stored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_server_must_keep_what_it_is_told() {
+        let server = |aof: u8, replicas: u8| {
+            format!("role:master\r\naof_enabled:{aof}\r\nconnected_slaves:{replicas}\r\n")
+        };
+        assert!(keeps(&server(1, 0)) && keeps(&server(0, 2)));
+        assert!(!keeps(&server(0, 0)));
+        assert!(!keeps("aof_enabled:no\r\n"));
+    }
+
+    #[test]
+    fn space_is_that_of_each_server_for_itself() {
+        let server = |used: u64, bound: u64| format!("used_memory:{used}\r\nmaxmemory:{bound}\r\n");
+        assert_eq!(free(&[server(30, 100)]), Some(70));
+        assert_eq!(free(&[server(30, 100), server(150, 100), server(0, 5)]), Some(75), "full is none less");
+        assert_eq!(free(&[server(30, 100), server(900, 0)]), None, "one takes whatever comes");
+        assert_eq!(free(&["used_memory:1\r\n".to_owned()]), None);
+        assert_eq!(free(&[]), None);
     }
 }

@@ -1,7 +1,10 @@
 //! Every key and channel, as `docs/PROTOCOL.md` names them. Braces are hash tags of Redis Cluster: all keys of one script
 //! share a slot.
 
-use crate::protocol::{NodeId, RecordId, RoomName, UserId, chunk::ChunkIndex};
+use crate::{
+    adapters::chunk_store::names::whose,
+    protocol::{NodeId, RecordId, RoomName, TokenDigest, UserId, chunk::ChunkIndex},
+};
 
 /// Hash `user_id` → row: who is in the room.
 pub fn participants(room: &RoomName) -> String {
@@ -61,10 +64,15 @@ pub fn account(id: &RecordId) -> [String; 4] {
 /// Sorted set id → when to look whether it is due; never later than its deadline. Unit: ms of the server's clock.
 pub const ACTIVE: &str = "recordings:active";
 
-/// Hash id → `fence:since:room`: which rooms are recorded; `#version` tells whether anything has changed.
+/// A recording in an index: names it also by its token, so that whoever takes one out leaves another of its name.
+pub fn entry(id: &RecordId, token: &TokenDigest) -> String {
+    format!("{id} {}", whose(token))
+}
+
+/// Hash [`entry`] → `fence:since:room`: which rooms are recorded; `#version` tells whether anything has changed.
 pub const ROOMS: &str = "recordings:rooms";
 
-/// Hash id → `fence:since:`: what an owner records.
+/// Hash [`entry`] → `fence:since:`: what an owner records.
 pub fn owner(owner: &UserId) -> String {
     format!("recordings:owner:{{{owner}}}")
 }
@@ -89,5 +97,5 @@ pub fn data(id: &RecordId, whose: &str, index: ChunkIndex) -> String {
     format!("{}:data:{whose}:{index}", recording(id))
 }
 
-/// Sorted set `id whose` → end of its term: which recordings the chunk store has. Unit: ms of the server's clock.
+/// Sorted set [`entry`] → end of its term: which recordings the chunk store has. Unit: ms of the server's clock.
 pub const STORED: &str = "recordings:stored";
