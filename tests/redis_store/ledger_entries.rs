@@ -14,8 +14,8 @@ use greenroom::{
 
 use crate::{
     kit::{room, user},
-    ledger_kit::{Books, RULES, at, id, manifest_of, mark, token},
-    support::{Redis, eventually},
+    ledger_kit::{Books, RULES, at, entry, id, manifest_of, mark, patient, token},
+    support::{Proxy, Redis, eventually},
 };
 
 #[tokio::test]
@@ -47,11 +47,16 @@ async fn an_owner_never_records_more_at_once_than_it_may() {
         // Those whose end left an entry behind, as when a node is killed, count for nobody.
         for id in open_ids {
             redis.run::<i64>(&["DEL", &format!("recording:{{{id}}}")]);
-            redis.run::<i64>(&["HSET", "recordings:owner:{ada}", id.as_str(), "1:1:"]);
+            redis.run::<i64>(&["HSET", "recordings:owner:{ada}", &entry(&id, 1), "1:1:"]);
         }
         // One that just begins counts, though its account is not there yet.
         let began: String = (books[0].ledger.now_ms().await.expect("Redis answers")).to_string();
-        redis.run::<i64>(&["HSET", "recordings:owner:{ada}", "begins", &format!("1:{began}:")]);
+        redis.run::<i64>(&[
+            "HSET",
+            "recordings:owner:{ada}",
+            &entry(&id("begins"), 1),
+            &format!("1:{began}:"),
+        ]);
         let last = join_all((0..3).map(|n| open(&books[0], ["x", "y", "z"][n]))).await;
         assert_eq!(last.iter().filter(|opened| opened.is_ok()).count(), 2);
         redis.empty();
@@ -88,6 +93,48 @@ async fn a_name_is_given_to_one_and_who_did_not_hear_of_it_is_told_again() {
     }
 }
 
+/// Two open one name at the same moment, and who comes second dies before it could clear up.
+#[tokio::test]
+async fn who_wanted_a_taken_name_and_died_takes_nothing_from_who_has_it() {
+    if !Redis::is_here() {
+        return;
+    }
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.address());
+    let (name, winner) = (id("tuesday"), Books::on(&redis, "n1"));
+    let loser = Books::with(patient(&redis.url_at(proxy.address())), "n2", RULES);
+    let second = token(&name, 2);
+    let mut manifest = manifest_of(&second, loser.ledger.now_ms().await.expect("Redis answers"));
+    (manifest.room, manifest.owner) = (Some(room("red")), Some(user("ada")));
+    redis.run::<()>(&["CONFIG", "RESETSTAT"]);
+    proxy.delay(Duration::from_millis(300));
+    let losing = loser.ledger.open(manifest, 9);
+    // It has looked for the name, and hears that it is free.
+    eventually("it has asked", async || {
+        redis.run::<String>(&["INFO", "commandstats"]).contains("cmdstat_hmget:").then_some(())
+    })
+    .await;
+    winner.opened("tuesday", Some("blue"), Some("ada")).await;
+    eventually("it is entered", async || {
+        let entries: Vec<String> = redis.run(&["HVALS", "recordings:rooms"]);
+        entries.iter().any(|entry| entry.ends_with(":red")).then_some(())
+    })
+    .await;
+    proxy.cut();
+    losing.await.expect_err("nobody hears of it");
+    assert!(winner.rooms().await.contains(&"blue".to_owned()), "its room is recorded");
+    let owned: Vec<String> = redis.run(&["HKEYS", "recordings:owner:{ada}"]);
+    assert!(owned.contains(&entry(&name, 1)), "and it counts: {owned:?}");
+
+    // What is left of the other leads nowhere, although somebody records under that name, and is found.
+    redis.run::<i64>(&["HSET", "recordings:rooms", &entry(&name, 2), "1:1:red", "#version", "9999999999999"]);
+    redis.run::<i64>(&["HSET", "recordings:owner:{ada}", &entry(&name, 2), "1:1:"]);
+    let late = Books::on(&redis, "n3");
+    eventually("it was found", async || (late.rooms().await == ["blue"]).then_some(())).await;
+    let one_more = late.open(&token(&id("friday"), 1), None, Some("ada"), 2).await.expect("Redis answers");
+    one_more.expect("the other counts for nobody");
+}
+
 #[tokio::test]
 async fn the_recorded_rooms_are_those_of_recordings_that_record() {
     if !Redis::is_here() {
@@ -115,7 +162,8 @@ async fn the_recorded_rooms_are_those_of_recordings_that_record() {
     assert!(other.rooms().await.is_empty());
 
     // What a node that was killed has left leads nowhere, and is found.
-    redis.run::<i64>(&["HSET", "recordings:rooms", "ghost", "1:1:green", "#version", "9999999999999"]);
+    let ghost = entry(&id("ghost"), 1);
+    redis.run::<i64>(&["HSET", "recordings:rooms", &ghost, "1:1:green", "#version", "9999999999999"]);
     let late = Books::on(&redis, "n3");
     assert_eq!(late.rooms().await, ["green"]);
     eventually("it was found", async || other.rooms().await.is_empty().then_some(())).await;

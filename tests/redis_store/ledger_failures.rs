@@ -8,8 +8,8 @@ use greenroom::{
         ports::{Guarded as _, Ledger as _, LedgerError, Patience, StoreState},
         redis::RedisSettings,
     },
-    domain::recording::Noted,
-    protocol::recorder::Made,
+    domain::recording::{Noted, RecordingRules},
+    protocol::recorder::{Made, RecordingState},
 };
 
 use crate::{
@@ -102,6 +102,27 @@ async fn a_connection_that_was_lost_costs_nobody_an_answer() {
     kill();
     let released = books.ledger.release(id("tuesday"), claim.manifest.fence).await.expect("an answer");
     assert_eq!(released, Some(claim.manifest));
+}
+
+/// A node that hands over, or that waits for recorders to say that they are there, has room for none.
+#[tokio::test]
+async fn a_claim_that_nobody_has_heard_of_is_asked_for_where_there_is_room() {
+    if !Redis::is_here() {
+        return;
+    }
+    let redis = Redis::start();
+    let books = Books::under(RecordingRules { grace: Duration::ZERO, ..RULES }, &redis, "n1");
+    let (_, attached) = books.opened("tuesday", None, None).await;
+    // It is looked at while its recorder is there, as the index is only a lower bound, and nothing is heard of that.
+    redis.run::<i64>(&["ZADD", "recordings:active", "0", "tuesday"]);
+    redis.run::<()>(&["ACL", "SETUSER", "greenroom", "resetkeys", "~recordings:*"]);
+    books.ledger.claim_due(9).await.expect_err("no answer of use");
+    redis.run::<()>(&["ACL", "SETUSER", "greenroom", "~recording:*"]);
+    books.ledger.detach(id("tuesday"), attached.generation).await.expect("Redis answers");
+    assert_eq!(books.ledger.claim_due(0).await, Ok(vec![]));
+    let view = books.ledger.show(&id("tuesday")).await.expect("Redis answers").expect("there");
+    assert_eq!((view.manifest.state, view.claimed_by), (RecordingState::Recording, None));
+    assert_eq!(books.ledger.claim_due(1).await.map(|claims| claims.len()), Ok(1));
 }
 
 #[tokio::test]

@@ -112,6 +112,11 @@ pub fn token(id: &RecordId, secret: u8) -> UploadToken {
     UploadToken::new(id.clone(), [secret; 32])
 }
 
+/// As indexes of rooms and owners name the recording of this token.
+pub fn entry(id: &RecordId, secret: u8) -> String {
+    format!("{id} {}", &token(id, secret).digest().to_hex()[..16])
+}
+
 pub fn at(index: u32) -> ChunkIndex {
     ChunkIndex::new(index).expect("in range")
 }

@@ -8,12 +8,16 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use greenroom::adapters::{
-    ports::{Bus as _, BusNews, Leases as _, Ledger as _, Registry as _, StoreState},
-    redis::{CheckError, RedisKind, RedisSettings, TIMEOUT},
+    ports::{Bus as _, BusNews, ChunkStore as _, Leases as _, Ledger as _, Registry as _, StoreState},
+    redis::{CheckError, RedisChunks, RedisKind, RedisSettings, TIMEOUT},
 };
 use greenroom::{
-    domain::cluster::{Mine, Renewal},
+    domain::{
+        cluster::{Mine, Renewal},
+        recording::{Noted, Placed},
+    },
     protocol::{cluster::Event, recorder::Made},
 };
 use tokio::runtime::Runtime;
@@ -23,7 +27,7 @@ use crate::{
     bus::{Ear, through},
     kit::{Part, unavailable},
     ledger_agreement::take_the_main_way,
-    ledger_kit::{Books, RULES},
+    ledger_kit::{Books, HOUR, RULES, at, id, mark},
     support::{
         Redis, Sentinel, cluster_agrees, eventually, free_port, master_of, setting, start_cluster,
         start_replica,
@@ -221,6 +225,97 @@ async fn a_master_of_a_cluster_that_hangs_holds_up_only_its_recordings() {
     take_the_main_way(&books, &here, &owner).await;
     masters.servers[home].thaw();
     eventually("it is claimed", async || books.ledger.claim_due(9).await.ok()?.pop()).await;
+}
+
+/// A recording whose account is on one of these masters.
+fn name_on(masters: &Masters, fits: impl Fn(usize) -> bool) -> String {
+    let mut names = (0..).map(|n| format!("r{n}"));
+    names
+        .find(|name| fits(master_of(&masters.servers, &format!("recording:{{{name}}}"))))
+        .expect("there are many names")
+}
+
+#[tokio::test]
+async fn a_master_that_hangs_with_the_index_of_times_holds_up_no_chunk() {
+    if !Redis::is_here() {
+        return;
+    }
+    let masters = Masters::start().await;
+    let books = Books::with(masters.settings(), "n1", RULES);
+    let active = master_of(&masters.servers, "recordings:active");
+    let name = name_on(&masters, |home| home != active);
+    let (token, _) = books.opened(&name, None, None).await;
+    let again = async || books.ledger.attach(token.clone()).await.expect("answers").expect("its own");
+    let store = async |index: u32| {
+        let placed = books.ledger.place(token.clone(), at(index), mark(index), true).await;
+        assert_eq!(placed.expect("answers").expect("free"), Placed::New);
+        assert_eq!(books.noted(&name, index).await, Some(Noted::InTime));
+    };
+    // A script that is not known yet is sent to all of them, so each is used once before.
+    let generation = again().await.generation;
+    store(0).await;
+    books.ledger.keep(id(&name), generation).await.expect("answers");
+    take_the_main_way(&books, "other", "ada").await;
+    masters.servers[active].freeze();
+    // The index cannot be told when it is due.
+    let generation = again().await.generation;
+    for index in 1..50 {
+        store(index).await;
+        assert!(books.ledger.keep(id(&name), generation).await.expect("answers").is_some());
+    }
+    // Nobody would look at it so soon, were the index not told later.
+    books.ledger.stop(token.clone(), Made::default()).await.expect("answers").expect("taken");
+    masters.servers[active].thaw();
+    eventually("it is claimed", async || books.ledger.claim_due(9).await.ok()?.pop()).await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_master_that_hangs_takes_no_turn_of_others() {
+    if !Redis::is_here() {
+        return;
+    }
+    let masters = Masters::start().await;
+    let books = Books::with(masters.settings(), "n1", RULES);
+    let active = master_of(&masters.servers, "recordings:active");
+    let home = (active + 1) % 3;
+    let (away, here) = (name_on(&masters, |at| at == home), name_on(&masters, |at| at != home));
+    let (token, attached) = books.opened(&away, None, None).await;
+    books.opened(&here, None, None).await;
+    let number = async || books.ledger.number(token.clone(), 10, true).await;
+    assert_eq!(number().await.expect("answers").expect("given").index.get(), 0);
+    books.noted(&away, 0).await;
+    books.ledger.keep(id(&away), attached.generation).await.expect("answers");
+    masters.servers[home].freeze();
+    number().await.expect_err("no answer");
+    // Many more than run at one time, and each would first give the number back.
+    let keeps = (0..500).map(|_| books.ledger.keep(id(&away), attached.generation));
+    let keeps = tokio::spawn(join_all(keeps.collect::<Vec<_>>()));
+    for index in 0..20 {
+        assert_eq!(books.noted(&here, index).await, Some(Noted::InTime));
+    }
+    assert!(keeps.await.expect("an end").iter().all(Result::is_err));
+    masters.servers[home].thaw();
+    let next = eventually("it answers", async || number().await.ok()?.ok()).await;
+    assert_eq!(next.index.get(), 1, "the number that nobody has heard of was given back");
+}
+
+#[tokio::test]
+async fn chunks_are_as_safe_and_have_as_much_space_as_each_master_says() {
+    if !Redis::is_here() {
+        return;
+    }
+    let masters = Masters::start().await;
+    let store = Part::with(masters.settings(), "n1").store;
+    let chunks = RedisChunks::new(store, HOUR);
+    for server in &masters.servers {
+        assert!(chunks.fear().await.is_some(), "one of them forgets");
+        assert_eq!(chunks.free_bytes().await.expect("answers"), None, "one of them has no bound");
+        server.run::<()>(&["CONFIG", "SET", "appendonly", "yes"]);
+        server.run::<()>(&["CONFIG", "SET", "maxmemory", "1gb"]);
+    }
+    assert_eq!(chunks.fear().await, None);
+    let free = chunks.free_bytes().await.expect("answers").expect("a bound");
+    assert!((2 << 30..3 << 30).contains(&free), "{free}");
 }
 
 /// How a store finds its master by a sentinel, of which another one is gone.

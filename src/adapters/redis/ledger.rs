@@ -99,38 +99,46 @@ impl RedisLedger {
         T: Send + 'static,
         F: Future<Output = Result<T, Trouble>> + Send + 'static,
     {
+        self.after(std::future::ready(Ok(())), act)
+    }
+
+    /// The same to one recording, after its numbers were given back that nobody has heard of.
+    fn on<T, F>(&self, id: &RecordId, act: impl FnOnce(Arc<Work>) -> F) -> PortFuture<Result<T, LedgerError>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Trouble>> + Send + 'static,
+    {
+        let (work, id) = (self.work.clone(), id.clone());
+        self.after(async move { work.pay(&id).await }, act)
+    }
+
+    /// The same after something whose server may be away. Meanwhile it takes none of the places that others could run in, whose
+    /// server is not.
+    fn after<T, F>(
+        &self,
+        first: impl Future<Output = Result<(), Trouble>> + Send + 'static,
+        act: impl FnOnce(Arc<Work>) -> F,
+    ) -> PortFuture<Result<T, LedgerError>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Trouble>> + Send + 'static,
+    {
         let unavailable = |why: &str| Err(LedgerError::Unavailable(why.to_owned()));
         let Ok(place) = self.work.waiting.clone().try_acquire_owned() else {
             return Box::pin(std::future::ready(unavailable("too much waits for it already")));
         };
         let (work, act) = (self.work.clone(), act(self.work.clone()));
         let job = self.work.store.runtime.spawn(async move {
+            let _place = place;
+            first.await?;
             // The semaphore is never closed.
             let _running = work.running.acquire().await;
-            let done = act.await;
-            drop(place);
-            done
+            act.await
         });
         Box::pin(async move {
             match job.await {
                 Ok(done) => done.map_err(LedgerError::from),
                 Err(_) => unavailable("the node stops"),
-            }
-        })
-    }
-
-    /// The same to one recording, after what is owed of it.
-    fn on<T, F>(&self, id: &RecordId, act: impl FnOnce(Arc<Work>) -> F) -> PortFuture<Result<T, LedgerError>>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, Trouble>> + Send + 'static,
-    {
-        let id = id.clone();
-        self.run(|work| {
-            let act = act(work.clone());
-            async move {
-                work.pay(&id).await?;
-                act.await
             }
         })
     }

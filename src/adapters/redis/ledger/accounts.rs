@@ -10,7 +10,7 @@ use super::{
     Work,
     answer::{Answer, Fixed, code, put_manifest, read, text},
     call::ms,
-    entries::Which,
+    entries::Entered,
     refused, unknown,
 };
 use crate::{
@@ -43,12 +43,12 @@ impl Work {
             return Ok(Err(Code::RecordIdTaken.into()));
         }
         if let Some(owner) = &manifest.owner
-            && !self.admit_owner(owner, &id, manifest.fence, owner_max).await?
+            && !self.admit_owner(owner, &manifest, owner_max).await?
         {
             return Ok(Err(Code::TooManyRecordings.into()));
         }
         self.enter_active(&id, self.rules[1]).await?;
-        self.enter(&id, manifest.room.as_ref(), None, manifest.fence).await?;
+        self.enter(Entered::from(&manifest).without_owner(), manifest.fence).await?;
         let opened = manifest.clone();
         let question = self.on(&scripts::RECORDING_OPEN, &id, |call| put_manifest(call, opened));
         let mut answer = Answer::of(self.store.ask_ledger(question).await?)?;
@@ -61,11 +61,8 @@ impl Work {
             return Ok(Ok(attached));
         }
         // Another of this name was opened at the same moment.
-        self.leave(&manifest, Which::Before(Fence(u64::MAX))).await;
-        if let Some(view) = self.show(&id).await? {
-            self.align(&view.manifest).await;
-        }
-        self.owed.due(&id);
+        self.align_lost(&manifest).await;
+        self.due_sooner(&id, Some(0)).await;
         refused(&no)
     }
 
@@ -84,7 +81,7 @@ impl Work {
                     return Ok(Ok(attached));
                 }
                 "indexes" => {
-                    self.enter_again(id, &mut answer).await?;
+                    self.enter_again(&mut answer).await?;
                     is_entered = true;
                 }
                 no => return refused(no),
@@ -93,10 +90,10 @@ impl Work {
     }
 
     /// Before a recording begins anew, it is entered wherever it must be found; `{fixed, fence}` says where.
-    pub(super) async fn enter_again(&self, id: &RecordId, answer: &mut Answer) -> Result<(), Trouble> {
+    pub(super) async fn enter_again(&self, answer: &mut Answer) -> Result<(), Trouble> {
         let fixed: Fixed = read(&answer.take::<String>()?)?;
         let fence = Fence(answer.some_number()?);
-        self.enter(id, fixed.room.as_ref(), fixed.owner.as_ref(), fence).await
+        self.enter((&fixed).into(), fence).await
     }
 
     async fn token(&self, id: &RecordId) -> Result<Option<TokenDigest>, Trouble> {
@@ -261,7 +258,7 @@ impl Work {
         // The first time it may have been done.
         let closed = closed.or(before.filter(|_| asked_twice || is_gone));
         if let Some(manifest) = &closed {
-            self.leave(manifest, Which::Before(Fence(manifest.fence.0.saturating_add(1)))).await;
+            self.leave(manifest, Fence(manifest.fence.0.saturating_add(1))).await;
         }
         Ok(closed)
     }

@@ -19,8 +19,8 @@ use crate::{
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fixed {
-    record_id: RecordId,
-    token: TokenDigest,
+    pub record_id: RecordId,
+    pub token: TokenDigest,
     mime_type: MimeType,
     framing: Framing,
     pub room: Option<RoomName>,

@@ -159,7 +159,7 @@ impl Work {
                 "withdrawn" => return Ok(Some(Noted::Withdrawn)),
                 "in_time" => return Ok(Some(Noted::InTime)),
                 "indexes" => {
-                    self.enter_again(id, &mut answer).await?;
+                    self.enter_again(&mut answer).await?;
                     is_entered = true;
                 }
                 _ => {

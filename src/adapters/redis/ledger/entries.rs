@@ -1,6 +1,7 @@
 //! What leads to recordings: which rooms are recorded, what each owner records. An entry is written before the account says that
 //! it records and taken out after (C-6), so the entries are a superset; who was killed in between leaves one that leads nowhere,
-//! which is taken out by whoever comes across it.
+//! which is taken out by whoever comes across it. An entry names its recording by id and token: of two that are opened under one name
+//! at the same moment, each has its own.
 
 use std::{
     collections::BTreeSet,
@@ -14,11 +15,11 @@ use tracing::debug;
 use super::{
     super::{Question, keys, scripts, trouble::Trouble},
     Work,
-    answer::Answer,
+    answer::{Answer, Fixed},
 };
 use crate::{
     domain::recording::Manifest,
-    protocol::{Fence, RecordId, RoomName, UserId, recorder::RecordingState},
+    protocol::{Fence, RecordId, RoomName, TokenDigest, UserId, recorder::RecordingState},
 };
 
 /// How often the recorded rooms are held against the accounts.
@@ -40,14 +41,47 @@ pub struct SeenRooms {
 
 /// An entry, as it stands.
 struct Entry {
-    id: RecordId,
+    name: String,
     text: String,
     since_ms: u64,
     room: Option<RoomName>,
 }
 
+/// A recording as it is entered.
+pub struct Entered<'a> {
+    id: &'a RecordId,
+    token: &'a TokenDigest,
+    room: Option<&'a RoomName>,
+    owner: Option<&'a UserId>,
+}
+
+impl<'a> From<&'a Manifest> for Entered<'a> {
+    fn from(manifest: &'a Manifest) -> Self {
+        let Manifest { record_id: id, token, room, owner, .. } = manifest;
+        Self { id, token, room: room.as_ref(), owner: owner.as_ref() }
+    }
+}
+
+impl<'a> From<&'a Fixed> for Entered<'a> {
+    fn from(fixed: &'a Fixed) -> Self {
+        let Fixed { record_id: id, token, room, owner, .. } = fixed;
+        Self { id, token, room: room.as_ref(), owner: owner.as_ref() }
+    }
+}
+
+impl Entered<'_> {
+    /// By its room alone.
+    pub fn without_owner(self) -> Self {
+        Self { owner: None, ..self }
+    }
+
+    fn name(&self) -> String {
+        keys::entry(self.id, self.token)
+    }
+}
+
 /// Which entries are to be taken out.
-pub enum Which<'a> {
+enum Which<'a> {
     /// This very one.
     Same(&'a str),
     /// What was written under an earlier fence.
@@ -56,36 +90,32 @@ pub enum Which<'a> {
 
 impl Work {
     /// Enters a recording wherever it must be found while it records.
-    pub async fn enter(
-        &self,
-        id: &RecordId,
-        room: Option<&RoomName>,
-        owner: Option<&UserId>,
-        fence: Fence,
-    ) -> Result<(), Trouble> {
+    pub async fn enter(&self, entered: Entered<'_>, fence: Fence) -> Result<(), Trouble> {
+        let name = entered.name();
         let put = |key: String, versioned: bool, rest: &str| {
             Question::script(&scripts::ENTRY_PUT, |call| {
-                call.key(key).arg(u8::from(versioned)).arg(id.as_str()).arg(fence.0).arg(rest);
+                call.key(key).arg(u8::from(versioned)).arg(&name).arg(fence.0).arg(rest);
             })
         };
-        if let Some(room) = room {
+        if let Some(room) = entered.room {
             self.store.ask_ledger::<Value>(put(keys::ROOMS.to_owned(), true, room.as_str())).await?;
         }
-        if let Some(owner) = owner {
+        if let Some(owner) = entered.owner {
             self.store.ask_ledger::<Value>(put(keys::owner(owner), false, "")).await?;
         }
         Ok(())
     }
 
-    /// Takes a recording out of them. What stays leads nowhere, and is found one day.
-    pub async fn leave(&self, manifest: &Manifest, which: Which<'_>) {
-        let id = &manifest.record_id;
-        let owner = manifest.owner.as_ref().map(keys::owner);
-        let rooms = manifest.room.as_ref().map(|_| keys::ROOMS.to_owned());
-        for (key, versioned) in rooms.map(|key| (key, true)).into_iter().chain(owner.map(|key| (key, false)))
-        {
-            if let Err(error) = self.drop_entry(key, versioned, id, &which).await {
-                debug!(%error, recording = %id, "an entry was not taken out");
+    /// Takes a recording out of them, as far as it was entered under an earlier fence. What stays leads nowhere, and is found one
+    /// day.
+    pub async fn leave(&self, manifest: &Manifest, before: Fence) {
+        let entered = Entered::from(manifest);
+        let name = entered.name();
+        let rooms = entered.room.map(|_| (keys::ROOMS.to_owned(), true));
+        let owners = entered.owner.map(|owner| (keys::owner(owner), false));
+        for (key, versioned) in rooms.into_iter().chain(owners) {
+            if let Err(error) = self.drop_entry(key, versioned, &name, Which::Before(before)).await {
+                debug!(%error, recording = %entered.id, "an entry was not taken out");
             }
         }
     }
@@ -93,11 +123,19 @@ impl Work {
     /// Enters or takes out a recording, as its account says.
     pub async fn align(&self, manifest: &Manifest) {
         if manifest.state != RecordingState::Recording {
-            return self.leave(manifest, Which::Before(Fence(manifest.fence.0.saturating_add(1)))).await;
+            return self.leave(manifest, after(manifest.fence)).await;
         }
-        let Manifest { record_id, room, owner, fence, .. } = manifest;
-        if let Err(error) = self.enter(record_id, room.as_ref(), owner.as_ref(), *fence).await {
-            debug!(%error, recording = %record_id, "an entry was not written again");
+        if let Err(error) = self.enter(manifest.into(), manifest.fence).await {
+            debug!(%error, recording = %manifest.record_id, "an entry was not written again");
+        }
+    }
+
+    /// The same where its account may be another's: what was entered for one that has none leads nowhere.
+    pub async fn align_lost(&self, manifest: &Manifest) {
+        match self.show(&manifest.record_id).await {
+            Ok(Some(view)) if view.manifest.token == manifest.token => self.align(&view.manifest).await,
+            Ok(_) => self.leave(manifest, after(manifest.fence)).await,
+            Err(error) => debug!(%error, recording = %manifest.record_id, "an entry was not taken out"),
         }
     }
 
@@ -105,30 +143,25 @@ impl Work {
         &self,
         key: String,
         versioned: bool,
-        id: &RecordId,
-        which: &Which<'_>,
+        name: &str,
+        which: Which<'_>,
     ) -> Result<(), Trouble> {
         let (same, before) = match which {
-            Which::Same(entry) => (*entry, 0),
+            Which::Same(entry) => (entry, 0),
             Which::Before(fence) => ("", fence.0),
         };
         let question = Question::script(&scripts::ENTRY_DROP, |call| {
-            call.key(key).arg(u8::from(versioned)).arg(id.as_str()).arg(same).arg(before);
+            call.key(key).arg(u8::from(versioned)).arg(name).arg(same).arg(before);
         });
         self.store.ask_ledger::<Value>(question).await.map(drop)
     }
 
     /// Enters a new recording into its owner's, unless that has so many others that record, or begin.
-    pub async fn admit_owner(
-        &self,
-        owner: &UserId,
-        id: &RecordId,
-        fence: Fence,
-        most: u32,
-    ) -> Result<bool, Trouble> {
+    pub async fn admit_owner(&self, owner: &UserId, manifest: &Manifest, most: u32) -> Result<bool, Trouble> {
+        let name = Entered::from(manifest).name();
         for _ in 0..COUNTED_MAX {
             let question = Question::script(&scripts::ENTRY_ADMIT, |call| {
-                call.key(keys::owner(owner)).arg(id.as_str()).arg(fence.0).arg(most);
+                call.key(keys::owner(owner)).arg(&name).arg(manifest.fence.0).arg(most);
             });
             let mut answer = Answer::of(self.store.ask_ledger(question).await?)?;
             if answer.take()? {
@@ -196,21 +229,30 @@ impl Work {
         // Each time others, where there are many.
         super::shuffle(&mut entries);
         let mut cleared = 0;
-        for Entry { id, text, since_ms, .. } in entries.into_iter().take(CHECKED_MAX) {
-            let mut command = cmd("HGET");
-            command.arg(keys::recording(&id)).arg("state");
-            let state: Option<String> =
-                self.store.ask_ledger(Question::command("recording_state", command)).await?;
-            let leads = match state.as_deref().and_then(RecordingState::parse) {
+        for Entry { name, text, since_ms, .. } in entries.into_iter().take(CHECKED_MAX) {
+            let leads = match self.state_of(&name).await? {
                 Some(state) => state == RecordingState::Recording,
                 None => since_ms.saturating_add(BEGINS_WITHIN_MS) > now_ms,
             };
             if !leads {
-                self.drop_entry(key.to_owned(), versioned, &id, &Which::Same(&text)).await?;
+                self.drop_entry(key.to_owned(), versioned, &name, Which::Same(&text)).await?;
                 cleared += 1;
             }
         }
         Ok(cleared)
+    }
+
+    /// How the account stands that an entry of this name leads to; `None`: it leads nowhere.
+    async fn state_of(&self, name: &str) -> Result<Option<RecordingState>, Trouble> {
+        let id = name.split_once(' ').and_then(|(id, _)| RecordId::parse(id).ok());
+        let Some(id) = id else { return Ok(None) };
+        let mut command = cmd("HMGET");
+        command.arg(keys::recording(&id)).arg("state").arg("token");
+        let (state, token): (Option<String>, Option<String>) =
+            self.store.ask_ledger(Question::command("recording_state", command)).await?;
+        let token = token.as_deref().and_then(TokenDigest::parse);
+        let is_its_own = token.is_some_and(|token| keys::entry(&id, &token) == name);
+        Ok(state.filter(|_| is_its_own).as_deref().and_then(RecordingState::parse))
     }
 
     fn seen_rooms(&self) -> std::sync::MutexGuard<'_, SeenRooms> {
@@ -219,15 +261,20 @@ impl Work {
     }
 }
 
-/// Reads `{id, fence:since:rest, …}`. What is none of ours is left out.
+/// The fence that follows.
+fn after(fence: Fence) -> Fence {
+    Fence(fence.0.saturating_add(1))
+}
+
+/// Reads `{name, fence:since:rest, …}`. What is none of ours is left out.
 fn entries(fields: Value) -> Vec<Entry> {
     let fields: Vec<String> = from_redis_value(fields).unwrap_or_default();
     let entry = |pair: &[String]| {
-        let [id, text] = pair else { return None };
+        let [name, text] = pair else { return None };
         let mut parts = text.splitn(3, ':').skip(1);
         let since_ms = parts.next()?.parse().ok()?;
         let room = RoomName::parse(parts.next()?).ok();
-        Some(Entry { id: RecordId::parse(id).ok()?, text: text.clone(), since_ms, room })
+        Some(Entry { name: name.clone(), text: text.clone(), since_ms, room })
     };
     fields.chunks_exact(2).filter_map(entry).collect()
 }

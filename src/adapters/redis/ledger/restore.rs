@@ -18,8 +18,7 @@ impl Work {
         let id = manifest.record_id.clone();
         // Where it is due at once, that is told at the end.
         self.enter_active(&id, self.rules[1]).await?;
-        let (room, owner) = (manifest.room.as_ref(), manifest.owner.as_ref());
-        self.enter(&id, room, owner, manifest.fence).await?;
+        self.enter((&manifest).into(), manifest.fence).await?;
         let mut left = chunks.as_slice();
         let mut added = false;
         loop {
@@ -43,10 +42,8 @@ impl Work {
                 }
                 // Another recording has the name, or its chunks are gone: nothing was changed, and the entries are as it says.
                 _ => {
-                    if let Some(view) = self.show(&id).await? {
-                        self.align(&view.manifest).await;
-                    }
-                    self.owed.due(&id);
+                    self.align_lost(&manifest).await;
+                    self.due_sooner(&id, Some(0)).await;
                     return Ok(());
                 }
             }

@@ -42,13 +42,15 @@ enum Found {
 impl Work {
     /// Claims what is due, at most so many. What was claimed is answered also where Redis was lost on the way.
     pub async fn claim_due(self: &Arc<Self>, limit: usize) -> Result<Vec<Claim>, Trouble> {
+        self.pay_all().await;
         let mut claims = Vec::new();
-        for id in self.owed.all() {
-            match self.pay_with_claim(&id).await {
-                Ok(claim) => claims.extend(claim),
-                Err(error) => debug!(%error, recording = %id, "what is owed of it could not be done yet"),
-            }
-        }
+        let unheard = self.owed.all(|debt| debt.claim.is_some());
+        // Where there is no room for it, a claim that nobody has heard of ends by its term.
+        self.few_at_once(unheard, limit, &mut claims, |id| async move {
+            let found = self.claim(&id).await?;
+            Ok(if let Found::Claimed(claim) = found { Some(*claim) } else { None })
+        })
+        .await;
         let question = Question::script(&scripts::RECORDINGS_DUE, |call| {
             call.key(keys::ACTIVE).arg(FOUND_MAX);
         });
@@ -56,28 +58,41 @@ impl Work {
             Err(error) if claims.is_empty() => return Err(error),
             found => found.unwrap_or_default(),
         };
-        let mut found: Vec<_> = found
+        let found: Vec<_> = found
             .chunks_exact(2)
             .filter_map(|pair| Some((RecordId::parse(pair.first()?).ok()?, pair.get(1)?.clone())))
             .collect();
-        // Several nodes sweep at one time.
-        super::shuffle(&mut found);
-        let mut trouble = None;
         // After trouble the next sweep goes on, in another order: one master of a cluster may be away, and the others not.
-        while claims.len() < limit && !found.is_empty() && trouble.is_none() {
-            let few = LOOKED_AT_ONCE.min(limit - claims.len()).min(found.len());
-            let looks = found.drain(..few).map(|(id, score)| self.look(id, score));
-            for looked in join_all(looks).await {
-                match looked {
+        match self.few_at_once(found, limit, &mut claims, |(id, score)| self.look(id, score)).await {
+            Some(error) if claims.is_empty() => Err(error),
+            _ => Ok(claims),
+        }
+    }
+
+    /// Asks for claims of these in any order, since several nodes sweep at one time, and a few at once, until there are so many
+    /// or something has gone wrong: what that was.
+    async fn few_at_once<I, F>(
+        &self,
+        mut of: Vec<I>,
+        limit: usize,
+        claims: &mut Vec<Claim>,
+        ask: impl Fn(I) -> F,
+    ) -> Option<Trouble>
+    where
+        F: Future<Output = Result<Option<Claim>, Trouble>>,
+    {
+        super::shuffle(&mut of);
+        let mut trouble = None;
+        while claims.len() < limit && !of.is_empty() && trouble.is_none() {
+            let few = LOOKED_AT_ONCE.min(limit - claims.len()).min(of.len());
+            for asked in join_all(of.drain(..few).map(&ask)).await {
+                match asked {
                     Ok(claim) => claims.extend(claim),
                     Err(error) => trouble = Some(error),
                 }
             }
         }
-        match trouble {
-            Some(error) if claims.is_empty() => Err(error),
-            _ => Ok(claims),
-        }
+        trouble
     }
 
     /// Claims a recording, or sets the time to look at it again.
@@ -136,7 +151,7 @@ impl Work {
             _ => return Err(Trouble::Unexpected("an unknown claim".to_owned())),
         };
         // Where it has begun anew since, that was entered under this fence.
-        self.leave(&manifest, super::entries::Which::Before(manifest.fence)).await;
+        self.leave(&manifest, manifest.fence).await;
         Ok(Found::Claimed(Box::new(Claim { manifest, work })))
     }
 
@@ -157,7 +172,11 @@ impl Work {
     /// The same after its deadline has become sooner. What was asked was done, so an index that cannot be told of it is told later.
     pub async fn due_sooner(&self, id: &RecordId, due_ms: Option<u64>) {
         let Some(due_ms) = due_ms else { return };
+        if self.owed.index_rests() {
+            return self.owed.due(id);
+        }
         if self.look_at(id, due_ms).await.is_err() {
+            self.owed.index_rest();
             self.owed.due(id);
         }
     }
@@ -170,30 +189,47 @@ impl Work {
         self.store.ask_ledger::<Value>(question).await.map(drop)
     }
 
-    /// Does what is owed of a recording, and asks for the claim that was not answered.
-    async fn pay_with_claim(&self, id: &RecordId) -> Result<Option<Claim>, Trouble> {
-        self.pay(id).await?;
-        if self.owed.of(id).is_none_or(|debt| debt.claim.is_none()) {
-            return Ok(None);
+    /// Does what is owed of all recordings, but for their claims.
+    async fn pay_all(&self) {
+        let due = self.owed.take_due(FOUND_MAX);
+        if let Err(error) = self.look_at_all(&due).await {
+            debug!(%error, "when some are due could not be told yet");
+            due.iter().for_each(|id| self.owed.due(id));
         }
-        if let Found::Claimed(claim) = self.claim(id).await? { Ok(Some(*claim)) } else { Ok(None) }
+        let mut numbers = self.owed.all(|debt| !debt.numbers.is_empty());
+        numbers.retain(|id| !self.owed.rests(id));
+        let pay = |id| async move { self.pay(&id).await.map(|()| None) };
+        if let Some(error) = self.few_at_once(numbers, usize::MAX, &mut Vec::new(), pay).await {
+            debug!(%error, "numbers could not be given back yet");
+        }
     }
 
-    /// Does what is owed of a recording.
-    pub async fn pay(&self, id: &RecordId) -> Result<(), Trouble> {
-        let owes = || self.owed.of(id).filter(|debt| debt.due || !debt.numbers.is_empty());
-        if owes().is_none() {
+    /// Has all of these looked at now.
+    async fn look_at_all(&self, ids: &[RecordId]) -> Result<(), Trouble> {
+        if ids.is_empty() {
             return Ok(());
         }
-        let _paying = self.owed.paying.lock().await;
-        let Some(debt) = owes() else { return Ok(()) };
-        for request in &debt.numbers {
-            self.give_back(id, *request).await?;
+        let mut command = cmd("ZADD");
+        command.arg(keys::ACTIVE).arg("LT");
+        for id in ids {
+            command.arg(0).arg(id.as_str());
         }
-        if debt.due {
-            self.look_at(id, 0).await?;
+        self.store.ask_ledger::<Value>(Question::command("recordings_sooner", command)).await.map(drop)
+    }
+
+    /// Gives back the numbers of a recording that nobody has heard of, before anything else is asked of it.
+    pub async fn pay(&self, id: &RecordId) -> Result<(), Trouble> {
+        let Some(turn) = self.owed.turn(id) else { return Ok(()) };
+        let _paying = turn.lock().await;
+        let numbers = self.owed.of(id).unwrap_or_default().numbers;
+        if !numbers.is_empty() && self.owed.rests(id) {
+            return Err(Trouble::NotAsked);
         }
-        self.owed.paid(id, &Debt { claim: None, ..debt });
+        for request in &numbers {
+            let paid = self.give_back(id, *request).await;
+            paid.inspect_err(|_| self.owed.rest(id))?;
+        }
+        self.owed.paid(id, &Debt { numbers, ..Debt::default() });
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 -- Takes an entry out, unless it was written anew. KEYS: the hash.
--- ARGV: whether readers ask what has changed, id, the whole entry or '', or else the fence from which on it stays.
+-- ARGV: whether readers ask what has changed, the entry's name, the whole entry or '', or else the fence from which on it stays.
 local entry = redis.call('HGET', KEYS[1], ARGV[2])
 if not entry then
     return 0

@@ -1,5 +1,5 @@
 -- Enters a recording into the recorded rooms or its owner's recordings. An entry is fence:since:rest; the fence is that of the
--- account when it was written. KEYS: the hash. ARGV: whether readers ask what has changed, id, fence, rest.
+-- account when it was written. KEYS: the hash. ARGV: whether readers ask what has changed, the entry's name, fence, rest.
 local entry = redis.call('HGET', KEYS[1], ARGV[2])
 local fence, rest = string.match(entry or '', '^(%d+):%d+:(.*)$')
 if fence and rest == ARGV[4] and tonumber(fence) >= tonumber(ARGV[3]) then
