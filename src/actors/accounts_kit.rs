@@ -129,6 +129,7 @@ impl Ledger for FlakyLedger {
         publish(id: RecordId, fence: Fence, finished: Finished) -> Option<Manifest>;
         settle(id: RecordId, fence: Fence, end: ClaimEnd) -> Option<Manifest>;
         release(id: RecordId, fence: Fence) -> Option<Manifest>;
+        retry(id: &RecordId) -> bool;
         restore(manifest: Manifest, chunks: Vec<StoredChunk>) -> ();
         is_whole() -> bool;
         loss() -> Loss;
@@ -244,6 +245,7 @@ pub fn manifest(name: &str) -> Manifest {
         fence: Fence(1_700_000_000_000),
         keep_until_ms: None,
         merged_chunks: None,
+        unheard: 0,
         fault: None,
         finished: None,
         revision: 0,

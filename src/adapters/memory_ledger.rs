@@ -265,6 +265,10 @@ impl Ledger for MemoryLedger {
         at_once(self.take_out(&id, |record| record.holds(fence)))
     }
 
+    fn retry(&self, id: &RecordId) -> PortFuture<Result<bool, LedgerError>> {
+        at_once(self.with(id, |record| record.retry(self.clock.steady_ms())).unwrap_or(false))
+    }
+
     fn restore(&self, manifest: Manifest, chunks: Vec<StoredChunk>) -> PortFuture<Result<(), LedgerError>> {
         let (now, rules) = (self.clock.steady_ms(), self.rules);
         let chunks = chunks.into_iter().map(|chunk| (chunk.index, chunk.mark));
@@ -369,6 +373,7 @@ mod tests {
             fence: Fence(1),
             keep_until_ms: Some(keep_until_ms),
             merged_chunks: None,
+            unheard: 0,
             fault: None,
             finished: None,
             revision: 0,

@@ -20,6 +20,11 @@ impl Gate {
         Self::with("ffmpeg \"$@\"; done=$?; while [ ! -e open ]; do sleep 0.02; done; exit $done")
     }
 
+    /// None at all: a program that does not take what it is given.
+    pub fn broken() -> Self {
+        Self::with("cat >/dev/null; echo 'Invalid data found' >&2; exit 1")
+    }
+
     fn with(body: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().display();

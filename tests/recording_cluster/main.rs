@@ -27,6 +27,7 @@ mod rollbacks;
 mod rooms;
 mod storage;
 mod stores;
+mod tries;
 
 use std::net::SocketAddr;
 

@@ -11,7 +11,7 @@ use greenroom::{
     },
     domain::recording::{
         Attached, Claim, ClaimedWork, Kept, Manifest, Noted, Number, Placed, RecordingRules, StopRefused,
-        StopTaken,
+        StopTaken, UNHEARD_MAX, caution_ms,
     },
     protocol::{
         Code, Fence, RecordId, Refusal, RoomName, UploadToken,
@@ -214,6 +214,7 @@ impl Side<'_> {
                 let released = ledger.release(name(which), fence).await;
                 Answer::Manifest(released.expect("an answer").map(Box::new))
             }
+            Step::Retry { which } => Answer::Held(ledger.retry(&name(which)).await.expect("an answer")),
             Step::ForgetChunks { which, seen } => {
                 let Some(fence) = fence(which, seen) else { return Answer::Nothing };
                 Answer::Held(ledger.forget_chunks(&name(which), fence).await.expect("an answer"))
@@ -252,7 +253,11 @@ impl Side<'_> {
             return Answer::Nothing;
         };
         manifest.revision += revision;
-        if let Some(state) = RecordingState::ALL.get(state) {
+        if state >= 5 {
+            // Nodes have died at it, too many or nearly so.
+            manifest.unheard = UNHEARD_MAX + 1 - u32::try_from(revision).expect("small");
+        }
+        if let Some(state) = RecordingState::ALL.get(state % 5) {
             manifest.state = *state;
             manifest.stopped &= *state != RecordingState::Recording;
         }
@@ -334,13 +339,15 @@ async fn seen_of(ledger: &dyn Ledger) -> (Vec<(Option<LedgerView>, Vec<u32>)>, V
 }
 
 /// Every account that waits for a time is in the index, to be looked at by then (C-6).
-fn look(redis: &Redis, step: &Step) {
+async fn look(redis: &Redis, ledger: &dyn Ledger, step: &Step) {
     for which in 0..2 {
         let key = format!("recording:{{{}}}", name(which));
         let fields: (Option<String>, Option<u64>, Option<u64>) =
             redis.run(&["HMGET", &key, "state", "deadline", "claimed_until"]);
         let (Some(_), deadline, claimed) = fields else { continue };
-        let Some(due_ms) = claimed.or(deadline) else { continue };
+        let Some(view) = ledger.show(&name(which)).await.expect("an answer") else { continue };
+        let lapses = claimed.map(|until| until + caution_ms(&view.manifest));
+        let Some(due_ms) = lapses.or(deadline) else { continue };
         let score: Option<u64> = redis.run(&["ZSCORE", "recordings:active", name(which).as_str()]);
         let score = score.unwrap_or(u64::MAX);
         assert!(score <= due_ms, "{which} is due at {due_ms}, looked at {score}, after {step:?}");
@@ -374,7 +381,7 @@ async fn agree(redis: &Redis, rules: RecordingRules, steps: Vec<Step>) {
             }
         }
         assert_eq!(expected, found, "after {step:?}");
-        look(redis, &step);
+        look(redis, &books.ledger, &step).await;
     }
 }
 

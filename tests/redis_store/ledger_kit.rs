@@ -162,6 +162,7 @@ pub fn manifest_of(token: &UploadToken, started_ms: u64) -> Manifest {
         fence: Fence(started_ms),
         keep_until_ms: None,
         merged_chunks: None,
+        unheard: 0,
         fault: None,
         finished: None,
         revision: 0,

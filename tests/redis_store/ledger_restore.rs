@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use greenroom::{
     adapters::ports::{Ledger as _, Patience, StoredChunk},
-    domain::recording::{ClaimedWork, Manifest, Noted, Placed, RecordingRules},
+    domain::recording::{CAREFUL_FROM, ClaimedWork, Manifest, Noted, Placed, RecordingRules},
     protocol::{
         chunk::ChunkMark,
         recorder::{Made, RecordingState},
@@ -207,7 +207,8 @@ async fn a_redis_that_was_rolled_back_counts_on_and_gives_out_no_fence_twice() {
     let stopped = books.ledger.stop(token.clone(), Made::default()).await.expect("Redis answers");
     let manifest = stopped.expect("whole").manifest;
     let mut fences = vec![];
-    for _ in 0..5 {
+    // As many as nobody waits between.
+    for _ in 0..CAREFUL_FROM {
         let claim = eventually("it is due", async || books.claims().await.pop()).await;
         fences.push(claim.manifest.fence);
     }

@@ -98,6 +98,9 @@ pub enum Step {
         which: usize,
         seen: usize,
     },
+    Retry {
+        which: usize,
+    },
     Restore {
         which: usize,
         seen: usize,
@@ -154,7 +157,8 @@ pub fn step() -> impl Strategy<Value = Step> {
         4 => (which(), seen(), 0..3_u8, any::<bool>(), any::<bool>())
             .prop_map(|(which, seen, how, soon, says)| Step::Settle { which, seen, how, soon, says }),
         1 => (which(), seen()).prop_map(|(which, seen)| Step::Release { which, seen }),
-        3 => (which(), seen(), 0..3_u64, 0..5_usize, prop::collection::vec(0..10_u32, 0..6), prop::bool::weighted(0.1))
+        2 => which().prop_map(|which| Step::Retry { which }),
+        3 => (which(), seen(), 0..3_u64, 0..10_usize, prop::collection::vec(0..10_u32, 0..6), prop::bool::weighted(0.1))
             .prop_map(|(which, seen, revision, state, chunks, foreign)| {
                 Step::Restore { which, seen, revision, state, chunks, foreign }
             }),

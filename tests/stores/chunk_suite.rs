@@ -87,6 +87,7 @@ pub fn manifest(id: &RecordId, version: u32) -> Manifest {
         fence: Fence(7),
         keep_until_ms: None,
         merged_chunks: None,
+        unheard: 0,
         fault: None,
         finished: None,
         revision: u64::from(version),

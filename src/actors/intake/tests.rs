@@ -271,6 +271,7 @@ async fn a_chunk_that_comes_after_the_video_is_not_acknowledged_before_that_is_w
     let ready = Manifest {
         state: RecordingState::Ready,
         merged_chunks: Some(1),
+        unheard: 0,
         keep_until_ms: Some(u64::MAX),
         ..manifest("talk")
     };

@@ -123,6 +123,7 @@ impl Sweep {
         let over = Manifest {
             state: RecordingState::Ready,
             merged_chunks: Some(chunks),
+            unheard: 0,
             keep_until_ms: Some(now_ms),
             revision: manifest.revision + 1,
             ..manifest.clone()

@@ -214,6 +214,7 @@ fn fresh_manifest(start: &Start, token: &UploadToken, started_ms: u64) -> Manife
         fence: Fence(started_ms),
         keep_until_ms: None,
         merged_chunks: None,
+        unheard: 0,
         fault: None,
         finished: None,
         revision: 0,

@@ -1,5 +1,7 @@
 //! What is counted of recordings here.
 
+use std::collections::BTreeSet;
+
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use futures_util::{StreamExt as _, stream};
 use tracing::warn;
@@ -50,7 +52,7 @@ impl RecordingSupervisor {
 
     /// Bytes that are in no video, and are kept because of that; and who attends to what.
     fn measure_attended(&mut self, ctx: &mut Context<Self>) {
-        let ids: Vec<_> = self.attended.keys().cloned().collect();
+        let ids: BTreeSet<_> = self.attended.keys().chain(self.faults.keys()).cloned().collect();
         let ledger = self.ports.ledger.clone();
         let views = async move {
             let views = stream::iter(ids).map(|id| {
@@ -62,6 +64,11 @@ impl RecordingSupervisor {
         ctx.spawn(views.into_actor(self).map(|views, supervisor, _| {
             let mut unmerged = 0;
             for (id, view) in views {
+                let goes_on = |view: &LedgerView| view.manifest.state == RecordingState::Finalising;
+                if !view.as_ref().is_some_and(goes_on) {
+                    // Another node has made it, or it is over.
+                    supervisor.faults.remove(&id);
+                }
                 match view {
                     Some(view) if supervisor.is_attended(&id, &view) => unmerged += unmerged_bytes(&view),
                     _ => {

@@ -19,7 +19,7 @@ use crate::{
     },
     adapters::{
         crash,
-        ports::{ClaimEnd, LedgerError, MergeError},
+        ports::{ClaimEnd, LedgerError, MergeError, StoreError},
     },
     domain::recording::{Claim, ClaimedWork, Fault, Finished, Manifest},
     protocol::{Code, Fence, RecordId, Refusal, recorder::RecordingState},
@@ -136,6 +136,7 @@ impl RecordingSupervisor {
         crash::point(match claim.work {
             ClaimedWork::Finalise { .. } => "claim.finalise",
             ClaimedWork::Publish { .. } => "claim.publish",
+            ClaimedWork::GiveUp => "claim.give_up",
             ClaimedWork::Forget => "claim.forget",
         });
         self.claims.insert(id, Held { manifest: manifest.clone(), percent: None, merging });
@@ -148,6 +149,11 @@ impl RecordingSupervisor {
                 self.row_changed(manifest, chunks);
                 self.account_changed(manifest, chunks);
                 self.write_rows(ctx);
+            }
+            ClaimedWork::GiveUp => {
+                let why = "each node that made it died, or was stopped, while it did";
+                let fault = MergeFault::Merge(MergeError::Impossible(why.to_owned()));
+                self.merge_failed(manifest, &fault, ClaimEnd::Failed(Fault::from(&told(&fault).0)), ctx);
             }
             ClaimedWork::Forget => self.forget_finished(manifest, ctx),
         }
@@ -199,12 +205,22 @@ impl RecordingSupervisor {
         }));
     }
 
+    /// Should the node die of it: a ledger that dies with the node learns from what is saved that it was tried.
     fn merge(&mut self, manifest: &Manifest, expected: u32, ctx: &mut Context<Self>) {
-        self.save_manifest(manifest.clone(), ctx);
-        let message = MergeRecording { manifest: manifest.clone(), expected };
-        if post(&self.links.merge, Mailbox::MergeWorker, &self.metrics, message).is_err() {
-            self.settle(manifest, ClaimEnd::TryAgain { pause: FIRST_PAUSE, fault: None }, ctx);
-        }
+        let manifest = manifest.clone();
+        let saved = self.saved(manifest.clone());
+        ctx.spawn(saved.into_actor(self).map(move |saved, supervisor, ctx| {
+            supervisor.note_saved(&manifest.record_id, saved);
+            let held = supervisor.claims.get(&manifest.record_id);
+            if held.is_none_or(|held| held.fence() != manifest.fence) {
+                return;
+            }
+            let message = MergeRecording { manifest: manifest.clone(), expected };
+            if post(&supervisor.links.merge, Mailbox::MergeWorker, &supervisor.metrics, message).is_err() {
+                let end = ClaimEnd::TryAgain { pause: FIRST_PAUSE, fault: None };
+                supervisor.settle(&manifest, end, ctx);
+            }
+        }));
     }
 
     /// The ledger is told that this node is still at its claims, and how far. Those that no longer hold are dropped.
@@ -229,18 +245,24 @@ impl RecordingSupervisor {
 
     /// Whoever has nothing but the chunk store should know it; should they not, they find the same things due again.
     pub(super) fn save_manifest(&self, manifest: Manifest, ctx: &mut Context<Self>) {
-        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
         let id = manifest.record_id.clone();
-        let saved = async move {
+        let saved = self.saved(manifest);
+        ctx.spawn(saved.into_actor(self).map(move |saved, supervisor, _| supervisor.note_saved(&id, saved)));
+    }
+
+    fn saved(&self, manifest: Manifest) -> impl Future<Output = Result<(), StoreError>> + use<> {
+        let (ports, gates) = (self.ports.clone(), self.links.gates.clone());
+        async move {
             let _passing = gates.pass(&manifest.record_id).await;
             ports.chunks.save_manifest(manifest).await
-        };
-        ctx.spawn(saved.into_actor(self).map(move |saved, supervisor, _| {
-            if let Err(error) = saved {
-                warn!(recording = %id, %error, "what is known of a recording could not be saved");
-                supervisor.metrics.storage_errors.with_label_values(&["chunks", "manifest"]).inc();
-            }
-        }));
+        }
+    }
+
+    fn note_saved(&self, id: &RecordId, saved: Result<(), StoreError>) {
+        if let Err(error) = saved {
+            warn!(recording = %id, %error, "what is known of a recording could not be saved");
+            self.metrics.storage_errors.with_label_values(&["chunks", "manifest"]).inc();
+        }
     }
 
     pub(super) fn merge_progressed(&mut self, message: &MergeProgressed) {
@@ -259,8 +281,7 @@ impl RecordingSupervisor {
             Err(MergeFault::Empty) => self.nothing_came(&manifest, ctx),
             Err(fault) => {
                 let end = self.after_fault(&manifest.record_id, &fault);
-                self.note_fault(&manifest, &fault, &end);
-                self.settle(&manifest, end, ctx);
+                self.merge_failed(&manifest, &fault, end, ctx);
             }
         }
     }
@@ -333,6 +354,8 @@ impl RecordingSupervisor {
         let faults = self.faults.entry(id.clone()).or_default();
         *faults += 1;
         if *faults >= tries {
+            // Whoever tries again has as much patience.
+            self.faults.remove(id);
             return ClaimEnd::Failed(why);
         }
         let pause = FIRST_PAUSE.saturating_mul(1 << (*faults - 1).min(16));
@@ -350,8 +373,14 @@ impl RecordingSupervisor {
         }
     }
 
-    /// Counts and logs a merge that came to nothing.
-    fn note_fault(&mut self, manifest: &Manifest, fault: &MergeFault, end: &ClaimEnd) {
+    /// A merge came to nothing: its claim ends so, counted and logged.
+    fn merge_failed(
+        &mut self,
+        manifest: &Manifest,
+        fault: &MergeFault,
+        end: ClaimEnd,
+        ctx: &mut Context<Self>,
+    ) {
         let id = &manifest.record_id;
         let (refusal, outcome) = told(fault);
         self.metrics.merges.with_label_values(&[outcome, "none"]).inc();
@@ -362,6 +391,7 @@ impl RecordingSupervisor {
             warn!(recording = %id, why = %refusal.message(), "a merge came to nothing, and is tried again");
         }
         self.merging_works &= refusal.code != Code::MergingUnavailable;
+        self.settle(manifest, end, ctx);
     }
 
     /// Ends a claim. It stands until the ledger has heard of it.

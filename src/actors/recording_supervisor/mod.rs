@@ -55,6 +55,7 @@ use crate::{
         clock::Clock,
         ports::{LedgerError, LedgerView, RecordingPorts},
     },
+    domain::recording::KEPT_MIN,
     metrics::Metrics,
     protocol::{RecordId, Refusal, RoomName, limits, recorder::RecordingState},
 };
@@ -65,6 +66,12 @@ const SWEEP: Duration = Duration::from_millis(250);
 const KEEP: Duration = Duration::from_millis(500);
 /// How often space and kept bytes are measured.
 const MEASURE: Duration = Duration::from_secs(10);
+/// Whoever has lost its recorder's socket is made within the grace and a second, and a recorder that is there is not given up
+/// because one of its words to the ledger was late.
+const _: () = assert!(
+    (SWEEP.as_millis() + KEEP.as_millis()) < 1000 && 2 * KEEP.as_millis() <= KEPT_MIN.as_millis(),
+    "deadlines are looked at in time, and pushed in time"
+);
 /// Recordings looked up at one time for one question.
 const SIDE_BY_SIDE: usize = 16;
 
@@ -217,6 +224,7 @@ impl Actor for RecordingSupervisor {
         });
         ctx.run_interval(MEASURE, Self::measure);
         self.measure(ctx);
+        self.retry_failed(ctx);
     }
 }
 

@@ -17,6 +17,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Before chunks are noted late once more, where that has failed.
 const NOTED_AGAIN: Duration = Duration::from_secs(2);
+/// How long after a store failed it is looked again for what has failed.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Rows looked at in one go.
 const PAGE: u32 = 200;
 
@@ -142,6 +144,29 @@ impl RecordingSupervisor {
             self.metrics.recordings_ended.with_label_values(&["auto", "failed"]).inc();
             self.rows.put(row);
         }
+    }
+
+    /// What has failed is tried again in a new life of a node: what it lacked may be there now. A ledger of its own was told
+    /// so when it was put back.
+    pub(super) fn retry_failed(&self, ctx: &mut Context<Self>) {
+        if !self.config.clustered {
+            return;
+        }
+        let ports = self.ports.clone();
+        let retried = async move {
+            for id in ports.chunks.recordings().await? {
+                if ports.ledger.retry(&id).await? {
+                    info!(recording = %id, "it has failed, and is tried again");
+                }
+            }
+            Ok::<_, NotPutBack>(())
+        };
+        ctx.spawn(retried.into_actor(self).map(|retried, _, ctx| {
+            if let Err(failure) = retried {
+                warn!(%failure, "what has failed is tried again later");
+                ctx.run_later(LOOK_AGAIN, |supervisor, ctx| supervisor.retry_failed(ctx));
+            }
+        }));
     }
 
     /// The ledger has lost its data: everything in the chunk store is put back. Several nodes may do so at once.

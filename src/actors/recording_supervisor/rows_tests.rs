@@ -30,6 +30,7 @@ fn manifest(name: &str, revision: u64, state: RecordingState) -> Manifest {
         fence: Fence(5),
         keep_until_ms: None,
         merged_chunks: None,
+        unheard: 0,
         fault: None,
         finished: None,
         revision,

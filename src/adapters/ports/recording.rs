@@ -305,6 +305,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// nothing has changed.
     fn release(&self, id: RecordId, fence: Fence) -> PortFuture<Result<Option<Manifest>, LedgerError>>;
 
+    /// A recording that has failed is due again, because what it lacked may be there now, unless its merges took their nodes
+    /// down. Whether it is.
+    fn retry(&self, id: &RecordId) -> PortFuture<Result<bool, LedgerError>>;
+
     /// Puts back an account from what the chunk store has, or adds to the account that there is what it does not know
     /// ([`RecordingRecord::restore`](crate::domain::recording::RecordingRecord::restore),
     /// [`catch_up`](crate::domain::recording::RecordingRecord::catch_up)). An account of another recording under this

@@ -64,7 +64,7 @@ struct Work {
     store: Arc<RedisStore>,
     node: NodeId,
     /// As scripts take them.
-    rules: [u64; 11],
+    rules: [u64; 15],
     owed: Owed,
     rooms: Mutex<SeenRooms>,
     waiting: Arc<Semaphore>,
@@ -301,6 +301,11 @@ impl Ledger for RedisLedger {
 
     fn release(&self, id: RecordId, fence: Fence) -> PortFuture<Result<Option<Manifest>, LedgerError>> {
         self.run(move |work| async move { work.close(&id, Some(fence), None).await })
+    }
+
+    fn retry(&self, id: &RecordId) -> PortFuture<Result<bool, LedgerError>> {
+        let asked = id.clone();
+        self.on(id, |work| async move { work.retry(&asked).await })
     }
 
     fn restore(&self, manifest: Manifest, chunks: Vec<StoredChunk>) -> PortFuture<Result<(), LedgerError>> {

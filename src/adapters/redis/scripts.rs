@@ -64,6 +64,7 @@ pub static RECORDING_FORGET: Script = script!("recording_forget" after "recordin
 pub static RECORDING_CLOSE: Script = script!("recording_close" after "recording");
 pub static RECORDING_MISSING: Script = script!("recording_missing" after "recording");
 pub static RECORDING_SHOW: Script = script!("recording_show" after "recording");
+pub static RECORDING_RETRY: Script = script!("recording_retry" after "recording");
 pub static RECORDING_RESTORE: Script = script!("recording_restore" after "recording");
 pub static RECORDINGS_LOSS: Script = script!("recordings_loss");
 pub static RECORDINGS_WHOLE: Script = script!("recordings_whole");

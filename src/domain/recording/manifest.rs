@@ -52,6 +52,10 @@ pub struct Manifest {
     /// Why the last try to make its video came to nothing.
     #[serde(default)]
     pub fault: Option<Fault>,
+    /// Merges that were begun and of which nobody has heard anything: most often they took their nodes down. Counted when
+    /// one begins, and taken off again when its node says what became of it.
+    #[serde(default)]
+    pub unheard: u32,
     /// Its video, once there is one; of a recording that was taken up again, that of the version before.
     #[serde(default)]
     pub finished: Option<Box<Finished>>,

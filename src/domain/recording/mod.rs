@@ -24,5 +24,8 @@ pub use self::{
     finished::{Finished, VideoFacts},
     manifest::{Fault, Manifest},
     outcome::{Attached, Claim, ClaimedWork, Kept, Noted, Number, Placed, StopRefused, StopTaken},
-    record::{KEPT_MIN, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRecord, RecordingRules},
+    record::{
+        CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, KEPT_MIN, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRecord,
+        RecordingRules, UNHEARD_MAX, caution_ms,
+    },
 };

@@ -117,6 +117,8 @@ pub enum ClaimedWork {
         /// How many chunks there are.
         chunks: u32,
     },
+    /// Too many nodes died at its video: say so, and keep its chunks.
+    GiveUp,
     /// Its recorder did not come back: take its chunks away.
     Forget,
 }

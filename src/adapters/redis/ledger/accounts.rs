@@ -199,7 +199,12 @@ impl Work {
             call.arg(fence.0).arg(finished.chunks).arg(super::super::row::json(&finished));
         });
         let mut answer = Answer::of(self.store.ask_ledger(question).await?)?;
-        if answer.is_empty() { Ok(None) } else { answer.manifest().map(Some) }
+        if answer.is_empty() {
+            return Ok(None);
+        }
+        let (manifest, due_ms) = (answer.manifest()?, answer.number()?);
+        self.due_sooner(id, due_ms).await;
+        Ok(Some(manifest))
     }
 
     pub async fn settle(
@@ -224,6 +229,17 @@ impl Work {
         let due_ms = answer.number()?;
         self.due_sooner(id, due_ms).await;
         answer.manifest().map(Some)
+    }
+
+    pub async fn retry(&self, id: &RecordId) -> Result<bool, Trouble> {
+        let question = self.on(&scripts::RECORDING_RETRY, id, |_| {});
+        let mut answer = Answer::of(self.store.ask_ledger(question).await?)?;
+        if answer.is_empty() {
+            return Ok(false);
+        }
+        let due_ms = answer.number()?;
+        self.due_sooner(id, due_ms).await;
+        Ok(true)
     }
 
     /// Closes an account, if it is that of this claim and of this token. Whoever was not answered and asks again is told what

@@ -95,6 +95,7 @@ fn manifest(parts: &mut Answer) -> Result<Manifest, Trouble> {
     let fault: Option<Fault> = next()?.map(|text| read(&text)).transpose()?;
     let finished: Option<Finished> = next()?.map(|text| read(&text)).transpose()?;
     let finished = finished.map(|video| Finished { ready_ms: ready_ms.unwrap_or(video.ready_ms), ..video });
+    let unheard = optional(next()?)?.unwrap_or(0);
     let Fixed { record_id, token, mime_type, framing, room, title, owner, started_ms } = fixed;
     Ok(Manifest {
         record_id,
@@ -113,6 +114,7 @@ fn manifest(parts: &mut Answer) -> Result<Manifest, Trouble> {
         fence: Fence(fence),
         keep_until_ms,
         merged_chunks,
+        unheard,
         fault,
         finished: finished.map(Box::new),
         revision,
@@ -130,7 +132,7 @@ pub fn put_manifest(call: &mut ScriptInvocation<'static>, manifest: Manifest) {
     call.arg(text(manifest.finished.as_ref().map(|finished| finished.ready_ms)));
     call.arg(manifest.fault.as_ref().map_or_else(String::new, json));
     call.arg(manifest.finished.as_deref().map_or_else(String::new, json));
-    call.arg(whole(manifest.revision));
+    call.arg(whole(manifest.revision)).arg(manifest.unheard);
 }
 
 /// A number that may be absent, as text; '' is none.

@@ -9,12 +9,15 @@ use super::{
     answer::whole,
 };
 use crate::{
-    domain::recording::{KEPT_MIN, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRules},
+    domain::recording::{
+        CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, KEPT_MIN, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRules,
+        UNHEARD_MAX,
+    },
     protocol::{RecordId, limits},
 };
 
 /// The rules, in the order in which scripts take them.
-pub fn rules(rules: RecordingRules) -> [u64; 11] {
+pub fn rules(rules: RecordingRules) -> [u64; 15] {
     [
         ms(rules.grace),
         ms(rules.grace.max(limits::UPLOAD_IDLE)),
@@ -27,6 +30,10 @@ pub fn rules(rules: RecordingRules) -> [u64; 11] {
         limits::CHUNKS_MISSING_MAX.into(),
         limits::CHUNKS_MAX.into(),
         NUMBER_TERM_MS,
+        CAREFUL_FROM.into(),
+        CAUTION_MS,
+        CAUTION_MAX_MS,
+        UNHEARD_MAX.into(),
     ]
 }
 

@@ -147,6 +147,7 @@ impl Work {
         let work = match work {
             "finalise" => ClaimedWork::Finalise { expected, chunks },
             "publish" => ClaimedWork::Publish { chunks },
+            "give_up" => ClaimedWork::GiveUp,
             "forget" => ClaimedWork::Forget,
             _ => return Err(Trouble::Unexpected("an unknown claim".to_owned())),
         };

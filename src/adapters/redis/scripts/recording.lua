@@ -2,11 +2,11 @@
 -- KEYS: the account, its counter, its chunks (voids among them), numbers given out.
 -- ARGV: the rules as the next lines name them, then what a script asks for by arg(1), arg(2), …
 local account, counter, chunks, given = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local RULES = 11
+local RULES = 15
 local rules = {}
 for i, name in ipairs({
     'grace', 'idle', 'kept', 'lease', 'bytes_max', 'duration_max', 'late_stop', 'patience', 'missing_max', 'chunks_max',
-    'number_term',
+    'number_term', 'careful_from', 'caution', 'caution_max', 'unheard_max',
 }) do
     rules[name] = tonumber(ARGV[i])
 end
@@ -29,6 +29,8 @@ local FIELDS = {
     'merged', 'ready', 'generation', 'attached', 'deadline', 'patience', 'claimed_until', 'percent', 'bytes', 'gone',
     -- Which call has made the last claim, so that it can be asked again; which claim was the last to be ended.
     'request', 'settled',
+    -- Merges that were begun and of which nothing was heard; absent in accounts of earlier versions.
+    'unheard',
     -- Below the first all chunks are stored; no number that is still out was given before the second. Both may lag behind.
     'whole', 'given_since',
     -- How many places are kept empty.
@@ -65,7 +67,7 @@ end
 -- What a Manifest is made of, once it is saved.
 local function manifest()
     return redis.call('HMGET', account, 'fixed', 'state', 'stopped', 'announced', 'version', 'fence', 'revision', 'ended',
-        'keep_until', 'merged', 'ready', 'fault', 'finished')
+        'keep_until', 'merged', 'ready', 'fault', 'finished', 'unheard')
 end
 
 -- Why whoever shows a token's digest is not let in; nil: it is. Without a state there is no account.
@@ -76,9 +78,28 @@ local function refusal(token)
     return it.token ~= token and 'unauthorised' or nil
 end
 
+local function given_up()
+    return (it.unheard or 0) >= rules.unheard_max
+end
+
+-- How long the next merge waits because nothing was heard of the last ones, and not as long for every recording.
+local function caution()
+    local unheard = it.unheard or 0
+    if unheard < rules.careful_from or given_up() then
+        return 0
+    end
+    local pause = math.min(rules.caution * 2 ^ (unheard - rules.careful_from), rules.caution_max)
+    return pause + math.floor(pause / 4) * (it.started % 4)
+end
+
+-- Its node has said what became of a merge, or nobody wants to hear of it any more.
+local function heard()
+    it.unheard = math.max((it.unheard or 0) - 1, 0)
+end
+
 -- When something is to be done.
 local function due()
-    local ms = it.claimed_by and it.claimed_until or it.deadline
+    local ms = it.claimed_by and it.claimed_until + caution() or it.deadline
     return it.claimed_by == nil and it.deadline == nil and '' or text(ms)
 end
 
@@ -108,17 +129,28 @@ local function raise_fence()
     it.revision = it.revision + 1
 end
 
+-- What has failed is due again, unless its merges took their nodes down. Whether it is.
+local function retry()
+    if it.state ~= 'failed' or given_up() then
+        return false
+    end
+    it.state = 'finalising'
+    it.revision = it.revision + 1
+    it.deadline = now + caution()
+    return true
+end
+
 local function end_claim()
     it.claimed_by, it.claimed_until, it.percent = nil, nil, nil
 end
 
 -- Takes over a manifest from the arguments: fixed, token, started, ended, state, stopped, announced, version, fence, keep_until,
--- merged, ready, fault, finished, revision; what it does not have is ''.
+-- merged, ready, fault, finished, revision, unheard; what it does not have is ''.
 local function write_manifest(from)
     it.token, it.state = arg(from + 1), arg(from + 4)
     for i, name in pairs({
         [2] = 'started', [3] = 'ended', [5] = 'stopped', [6] = 'announced', [7] = 'version', [8] = 'fence', [9] = 'keep_until',
-        [10] = 'merged', [11] = 'ready', [14] = 'revision',
+        [10] = 'merged', [11] = 'ready', [14] = 'revision', [15] = 'unheard',
     }) do
         it[name] = tonumber(arg(from + i))
     end
@@ -147,6 +179,9 @@ local function reopen()
         it.keep_until = nil
     end
     raise_fence()
+    if it.claimed_by and it.claimed_until > now then
+        heard()
+    end
     end_claim()
     it.state = 'recording'
     it.ended = nil

@@ -2,7 +2,11 @@
 -- Answers {'unknown'}, {'later', due or '', now}, or {what is due, how many places there must be, how many chunks there are,
 -- manifest}.
 local function claimed()
-    local work = it.state ~= 'ready' and 'finalise' or it.keep_until and 'forget' or 'publish'
+    local work = it.keep_until and 'forget' or 'publish'
+    if it.state ~= 'ready' then
+        -- It counts as one of them.
+        work = (it.unheard or 0) > rules.unheard_max and 'give_up' or 'finalise'
+    end
     return { work, expected(), chunk_count(), manifest() }
 end
 
@@ -25,6 +29,7 @@ it.patience = nil
 raise_fence()
 if it.state ~= 'ready' then
     it.state = 'finalising'
+    it.unheard = (it.unheard or 0) + 1
     it.ended = it.ended or now
 end
 save()

@@ -1,6 +1,6 @@
 -- Opens an account. Whoever opened it and did not hear of it is told so again.
 -- arg: fixed, token, started, ended, state, stopped, announced, version, fence, keep_until, merged, ready, fault, finished,
--- revision. Answers {code}, or {'', generation, next index, chunks, missing, whether it begins anew, due, manifest}.
+-- revision, unheard. Answers {code}, or {'', generation, next index, chunks, missing, whether it begins anew, due, manifest}.
 if it.state and (it.token ~= arg(2) or next_index > 0) then
     return { 'record_id_taken' }
 end

@@ -1,13 +1,15 @@
--- The claim has led to a video. arg: fence, chunks in it, what there is to know of it. Answers {manifest}, or {} where the claim
--- does not hold.
+-- The claim has led to a video. arg: fence, chunks in it, what there is to know of it. Answers {manifest, due where it is sooner than
+-- before}, or {} where the claim does not hold.
 if not holds(arg(1)) then
     return {}
 end
+local before = caution()
 it.state = 'ready'
+it.unheard = 0
 clear_fault()
 it.merged = tonumber(arg(2))
 it.ready = now
 it.revision = it.revision + 1
 redis.call('HSET', account, 'finished', arg(3))
 save()
-return { manifest() }
+return { manifest(), before > 0 and due() or '' }

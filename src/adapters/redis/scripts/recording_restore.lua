@@ -16,7 +16,7 @@ if fresh and redis.call('HGET', account, 'restoring') ~= token then
     redis.call('HSET', account, 'restoring', token)
 end
 local adopts = fresh or revision > it.revision
-for i = RULES + 18, #ARGV, 2 do
+for i = RULES + 19, #ARGV, 2 do
     if redis.call('HEXISTS', chunks, ARGV[i]) == 0 then
         insert(tonumber(ARGV[i]), ARGV[i + 1])
         if is_void(ARGV[i + 1]) then
@@ -50,10 +50,11 @@ if adopts then
     elseif it.state == 'ready' then
         -- One whose end did not get into the account is published anew.
         it.deadline = it.keep_until or now
+    elseif it.state == 'finalising' then
+        it.deadline = now + caution()
     else
-        -- A failed one is tried again: what it lacked may be there now.
-        it.state = 'finalising'
-        it.deadline = now
+        it.deadline = nil
+        retry()
     end
     if it.state == 'ready' and it.merged and chunk_count() > it.merged then
         -- A chunk was acknowledged after the video was made, and the node died before it could write that down.

@@ -18,6 +18,7 @@ if arg(4) ~= '' then
     redis.call('HSET', account, 'fault', arg(4))
 end
 end_claim()
+heard()
 it.settled = it.fence
 it.revision = it.revision + 1
 save()

@@ -41,6 +41,7 @@ it.revision = it.revision + 1
 it.patience = nil
 -- A merge that runs has every chunk; one that failed is tried again.
 if not it.claimed_by then
+    it.unheard = 0
     it.state = 'finalising'
     it.deadline = now
 end

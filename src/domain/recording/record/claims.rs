@@ -3,6 +3,26 @@
 use super::{Claim, ClaimedWork, Fault, Finished, Hold, Manifest, RecordingRecord, RecordingRules, after};
 use crate::protocol::{Fence, NodeId, recorder::RecordingState};
 
+/// When nothing was heard of so many merges of a recording, one after the other, the next one waits for a while.
+pub const CAREFUL_FROM: u32 = 3;
+/// For so long, and twice as long each time. Unit: milliseconds.
+pub const CAUTION_MS: u64 = 10_000;
+/// The longest. Unit: milliseconds.
+pub const CAUTION_MAX_MS: u64 = 300_000;
+/// When nothing was heard of so many, no other node is put at risk.
+pub const UNHEARD_MAX: u32 = 8;
+
+/// How long the next merge waits because nothing was heard of the last ones. Not as long for every recording: what was only
+/// made beside the one that takes nodes down is to be made apart from it. Unit: milliseconds.
+#[must_use]
+pub fn caution_ms(manifest: &Manifest) -> u64 {
+    if !(CAREFUL_FROM..UNHEARD_MAX).contains(&manifest.unheard) {
+        return 0;
+    }
+    let pause = (CAUTION_MS << (manifest.unheard - CAREFUL_FROM)).min(CAUTION_MAX_MS);
+    pause + pause / 4 * (manifest.started_ms % 4)
+}
+
 impl RecordingRecord {
     /// Claims what is due, if anything is: also what somebody has claimed and left.
     pub fn claim(&mut self, by: &NodeId, now_ms: u64, rules: RecordingRules) -> Option<Claim> {
@@ -23,7 +43,13 @@ impl RecordingRecord {
             _ => {
                 self.manifest.state = RecordingState::Finalising;
                 self.manifest.ended_ms.get_or_insert(now_ms);
-                ClaimedWork::Finalise { expected: self.expected(), chunks }
+                let gives_up = self.is_given_up();
+                self.manifest.unheard = self.manifest.unheard.saturating_add(1);
+                if gives_up {
+                    ClaimedWork::GiveUp
+                } else {
+                    ClaimedWork::Finalise { expected: self.expected(), chunks }
+                }
             }
         };
         Some(Claim { manifest: self.manifest.clone(), work })
@@ -32,7 +58,29 @@ impl RecordingRecord {
     /// When something is to be done, or whoever does it is taken for gone. Unit: milliseconds of the ledger's clock.
     #[must_use]
     pub fn due_ms(&self) -> Option<u64> {
-        self.claimed.as_ref().map_or(self.deadline_ms, |hold| Some(hold.until_ms))
+        let lapses = |hold: &Hold| Some(hold.until_ms.saturating_add(caution_ms(&self.manifest)));
+        self.claimed.as_ref().map_or(self.deadline_ms, lapses)
+    }
+
+    /// What has failed is due again: what it lacked may be there now. `false`: it has not failed, or its merges took their
+    /// nodes down.
+    pub fn retry(&mut self, now_ms: u64) -> bool {
+        let is_due = self.manifest.state == RecordingState::Failed && !self.is_given_up();
+        if is_due {
+            self.manifest.state = RecordingState::Finalising;
+            self.manifest.revision += 1;
+            self.deadline_ms = Some(self.with_caution(now_ms));
+        }
+        is_due
+    }
+
+    /// Whether no further node is put at risk, until its recorder says that it wants its video.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.manifest.unheard >= UNHEARD_MAX
+    }
+
+    pub(super) fn with_caution(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add(caution_ms(&self.manifest))
     }
 
     /// Who is at it.
@@ -74,6 +122,7 @@ impl RecordingRecord {
     pub fn publish(&mut self, fence: Fence, finished: Finished, now_ms: u64) -> Option<Manifest> {
         self.holds(fence).then(|| {
             self.manifest.state = RecordingState::Ready;
+            self.manifest.unheard = 0;
             self.manifest.fault = None;
             self.manifest.merged_chunks = Some(finished.chunks);
             self.manifest.finished = Some(Box::new(Finished { ready_ms: now_ms, ..finished }));
@@ -129,6 +178,7 @@ impl RecordingRecord {
         self.holds(fence).then(|| {
             self.settled = Some(fence);
             self.claimed = None;
+            self.manifest.unheard = self.manifest.unheard.saturating_sub(1);
             self.manifest.state = state;
             self.manifest.revision += 1;
             self.deadline_ms = deadline_ms;

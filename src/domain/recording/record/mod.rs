@@ -3,6 +3,8 @@
 mod chunks;
 mod claims;
 
+pub use self::claims::{CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, UNHEARD_MAX, caution_ms};
+
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     time::Duration,
@@ -118,14 +120,14 @@ impl RecordingRecord {
         }
         record.deadline_ms = match record.manifest.state {
             RecordingState::Recording => Some(after(now_ms, rules.grace)),
-            // A failed one is tried again in a new life of the node: what it lacked may be there now.
-            RecordingState::Finalising | RecordingState::Failed => Some(now_ms),
+            // Nobody is waited for.
+            RecordingState::Failed => None,
+            RecordingState::Finalising => Some(record.with_caution(now_ms)),
             // One whose end did not get into the account is published anew.
             RecordingState::Ready => Some(record.manifest.keep_until_ms.unwrap_or(now_ms)),
         };
-        if record.manifest.state == RecordingState::Failed {
-            record.manifest.state = RecordingState::Finalising;
-        }
+        // In a new life of the node.
+        record.retry(now_ms);
         let merged = record.manifest.merged_chunks.unwrap_or(record.chunk_count());
         if record.manifest.state == RecordingState::Ready && record.chunk_count() > merged {
             // A chunk was acknowledged after the video was made, and the node died before it could write that down.
@@ -283,6 +285,7 @@ impl RecordingRecord {
         self.patience_ms = None;
         // A merge that runs has every chunk; one that failed is tried again.
         if self.claimed.is_none() {
+            self.manifest.unheard = 0;
             self.manifest.state = RecordingState::Finalising;
             self.deadline_ms = Some(now_ms);
         }
@@ -334,7 +337,10 @@ impl RecordingRecord {
             self.manifest.keep_until_ms = None;
         }
         self.raise_fence(now_ms);
-        self.claimed = None;
+        if self.claimed.take().is_some_and(|hold| hold.until_ms > now_ms) {
+            // Nobody wants to hear of it any more.
+            self.manifest.unheard = self.manifest.unheard.saturating_sub(1);
+        }
         self.manifest.state = RecordingState::Recording;
         self.manifest.ended_ms = None;
         self.manifest.fault = None;
@@ -462,3 +468,6 @@ mod shared_tests;
 #[cfg(test)]
 #[path = "record_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "unheard_tests.rs"]
+mod unheard_tests;

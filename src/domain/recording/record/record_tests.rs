@@ -39,6 +39,7 @@ pub(super) fn manifest() -> Manifest {
         finished: None,
         keep_until_ms: None,
         merged_chunks: None,
+        unheard: 0,
         revision: 0,
     }
 }
