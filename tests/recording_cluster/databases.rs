@@ -84,8 +84,8 @@ async fn a_row_that_its_node_could_not_write_before_it_died_is_written_by_anothe
     postgres.kill();
     let upload = Upload::of(cluster.address(0), &recorder.token());
     assert_eq!(upload.stop(json!({ "chunks": 3 })).await.status, 202);
-    recorder.ready().await;
     let maker = worker(&cluster, "talk").await;
+    recorder.ready().await;
     cluster.kill(maker);
     postgres.restart().await;
     let node = (maker + 1) % 3;
@@ -116,4 +116,25 @@ async fn a_database_that_hangs_holds_up_no_recording() {
     let row = row(&cluster, 1, "talk").await;
     assert_eq!(row["sha256"], told["sha256"]);
     check_video(cluster.address(1), &told, webm()).await;
+}
+
+/// The quota of an owner is in the catalog: while that is away, nobody is refused for it.
+#[tokio::test]
+async fn while_the_database_is_away_nobody_is_refused_for_what_an_owner_has() {
+    let flags = ["--lease-secs=2", "--max-owner-bytes=1"];
+    let Some((mut postgres, cluster)) = start(2, &flags).await else { return };
+    let chunks = cut(webm(), 2, 343);
+    let by_ada = json!({ "owner": "ada" });
+    let mut recorder = Recorder::start(cluster.address(0), by_ada.clone()).await;
+    recorder.store_all(0, &chunks).await;
+    recorder.stop_and_wait(&chunks).await;
+    row(&cluster, 1, &recorder.id()).await;
+    let mut other = Recorder::connect(cluster.address(1)).await;
+    other.ask_to_begin(by_ada.clone()).await;
+    other.expect_error("quota_exceeded").await;
+    postgres.kill();
+    other.begin(by_ada).await;
+    other.store_all(0, &chunks).await;
+    let told = other.stop_and_wait(&chunks).await;
+    check_video(cluster.address(0), &told, webm()).await;
 }

@@ -64,8 +64,7 @@ impl RecordingSupervisor {
 
     /// The row of a finished recording is in the catalog, or something newer is: the claim comes to its end.
     pub(super) fn row_is_there(&mut self, row: &CatalogRow, taken: bool, ctx: &mut Context<Self>) {
-        let held = self.claims.get(&row.record_id).filter(|held| held.fence() == row.fence);
-        let Some(manifest) = held.map(|held| held.manifest.clone()) else { return };
+        let Some(manifest) = self.published_under(&row.record_id, row.fence) else { return };
         let clears = taken && self.will_clear(&manifest);
         let clearing = self.clearing();
         let work = manifest.clone();

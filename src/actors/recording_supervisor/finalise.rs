@@ -29,11 +29,11 @@ use crate::{
 const TRIES: u32 = 12;
 /// The pause before the second try; it doubles with each, up to the longest.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How often it is looked whether ffmpeg is there now.
 const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(10);
 /// Claims that a node takes at once beside its merges, and merges that it lets wait: the rest is for other nodes.
-const CLAIMS_BESIDE: usize = 64;
+pub(super) const CLAIMS_BESIDE: usize = 64;
 /// After the ledger was away, nobody is taken for gone for a grace, but at least and at most so long: whoever is there
 /// says so at once, and what was stopped waits all the while.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
@@ -71,6 +71,10 @@ impl RecordingSupervisor {
     /// Claims what is due, and follows what others have changed.
     pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
         self.tell_rooms_again();
+        self.claim_due(ctx);
+    }
+
+    fn claim_due(&mut self, ctx: &mut Context<Self>) {
         if std::mem::replace(&mut self.sweeping, true) {
             return;
         }
@@ -82,7 +86,7 @@ impl RecordingSupervisor {
             let claims = if is_whole { ledger.claim_due(limit).await? } else { Vec::new() };
             Ok::<_, LedgerError>((rooms, is_whole, claims))
         };
-        ctx.spawn(due.into_actor(self).map(|due, supervisor, ctx| {
+        ctx.spawn(due.into_actor(self).map(move |due, supervisor, ctx| {
             supervisor.sweeping = false;
             match due {
                 Ok((rooms, is_whole, claims)) => {
@@ -93,6 +97,10 @@ impl RecordingSupervisor {
                     }
                     supervisor.note_late(ctx);
                     claims.iter().for_each(|claim| supervisor.take_up(claim, ctx));
+                    // There may be more, such as all the rows that wait for a catalog.
+                    if !claims.is_empty() && claims.len() >= limit && supervisor.claims_wanted() > 0 {
+                        supervisor.claim_due(ctx);
+                    }
                 }
                 Err(error) => {
                     supervisor.was_whole = false;
@@ -146,9 +154,8 @@ impl RecordingSupervisor {
             }
             // Whoever made it did not get to the end.
             ClaimedWork::Publish { chunks } => {
-                self.row_changed(manifest, chunks);
                 self.account_changed(manifest, chunks);
-                self.write_rows(ctx);
+                self.write_ready(manifest, chunks, ctx);
             }
             ClaimedWork::GiveUp => {
                 let why = "each node that made it died, or was stopped, while it did";
@@ -286,6 +293,12 @@ impl RecordingSupervisor {
         }
     }
 
+    /// A recording whose video is there, if this node has this claim of it.
+    pub(super) fn published_under(&self, id: &RecordId, fence: Fence) -> Option<Manifest> {
+        let held = self.claims.get(id).filter(|held| held.fence() == fence && !held.merging);
+        held.map(|held| held.manifest.clone())
+    }
+
     fn overtaken(&mut self, manifest: &Manifest) {
         info!(recording = %manifest.record_id, "a merge was overtaken");
         self.metrics.merges.with_label_values(&["outdated", "none"]).inc();
@@ -329,13 +342,12 @@ impl RecordingSupervisor {
             held.manifest = manifest.clone();
             held.merging = false;
         }
-        if !self.will_clear(manifest) {
+        if !self.will_clear(manifest) || self.catalog_is_away() {
             // Otherwise its folder goes in a moment; whoever comes before that finds the row.
             self.save_manifest(manifest.clone(), ctx);
         }
-        self.row_changed(manifest, video.chunks);
         self.account_changed(manifest, video.chunks);
-        self.write_rows(ctx);
+        self.write_ready(manifest, video.chunks, ctx);
     }
 
     /// What a merge that came to nothing means for the next one.
@@ -420,6 +432,11 @@ impl RecordingSupervisor {
         if self.claims.get(id).is_some_and(|held| held.fence() == manifest.fence) {
             self.claims.remove(id);
         }
+        self.account_changed(manifest, chunks);
+        if manifest.state == RecordingState::Ready && manifest.keep_until_ms.is_none() {
+            // Its row is written under another claim, and nothing else has changed.
+            return;
+        }
         if manifest.state != RecordingState::Ready || !self.will_clear(manifest) {
             self.save_manifest(manifest.clone(), ctx);
         }
@@ -427,7 +444,6 @@ impl RecordingSupervisor {
         if manifest.state != RecordingState::Finalising || manifest.fault.is_some() {
             self.row_changed(manifest, chunks);
         }
-        self.account_changed(manifest, chunks);
         self.write_rows(ctx);
     }
 

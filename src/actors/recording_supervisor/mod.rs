@@ -359,3 +359,7 @@ fn runs(view: &LedgerView) -> bool {
 fn at_once<T: 'static>(answer: T) -> ResponseActFuture<RecordingSupervisor, T> {
     Box::pin(fut::ready(answer))
 }
+
+#[cfg(test)]
+#[path = "away_tests.rs"]
+mod away_tests;

@@ -9,22 +9,28 @@ use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::RecordingSupervisor;
+use super::{
+    RecordingSupervisor,
+    finalise::{FIRST_PAUSE, LONGEST_PAUSE},
+};
 use crate::{
     actors::recording_events,
     adapters::{
         crash,
-        ports::{CatalogError, CatalogRow, Deletion, PortFuture},
+        ports::{CatalogError, CatalogRow, ClaimEnd, Deletion, PortFuture},
     },
     domain::recording::Manifest,
     protocol::{
-        RecordId,
+        Fence, RecordId,
         recorder::{Ready, RecordingState},
     },
 };
 
 /// How long a catalog that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Recordings whose rows wait here. Overflow act: the oldest one that is still made gives way, whose row whoever finishes it
+/// writes; where there is none, the oldest of all.
+const WAITING_MAX: usize = 4096;
 
 /// Rows that are not in the catalog yet.
 #[derive(Debug, Default)]
@@ -35,6 +41,8 @@ pub struct Rows {
     /// The one that is being written.
     writing: Option<(RecordId, Option<CatalogRow>)>,
     pause_until: Duration,
+    /// Since when the catalog takes nothing. By the monotonic clock.
+    away_since: Option<Duration>,
 }
 
 /// What is to be done with a row: first it goes, where that is wanted, and then it comes anew.
@@ -92,9 +100,47 @@ impl Rows {
 
     fn pending(&mut self, id: &RecordId) -> &mut Pending {
         if !self.pending.contains_key(id) {
+            if self.pending.len() >= WAITING_MAX {
+                self.give_way();
+            }
             self.order.push_back(id.clone());
         }
         self.pending.entry(id.clone()).or_default()
+    }
+
+    fn give_way(&mut self) {
+        let is_made = |id: &RecordId| {
+            let Some(Pending { delete: None, put: Some(row) }) = self.pending.get(id) else { return false };
+            matches!(row.state, RecordingState::Recording | RecordingState::Finalising)
+        };
+        let oldest = self.order.iter().position(is_made).unwrap_or(0);
+        if let Some(id) = self.order.remove(oldest) {
+            self.pending.remove(&id);
+            warn!(recording = %id, "too many rows wait for the catalog: this one is not kept");
+        }
+    }
+
+    /// Drops what was to be written of a recording; that its row goes stands.
+    fn drop_put(&mut self, id: &RecordId) {
+        let Some(pending) = self.pending.get_mut(id) else { return };
+        pending.put = None;
+        if pending.delete.is_none() {
+            self.pending.remove(id);
+            self.order.retain(|waiting| waiting != id);
+        }
+    }
+
+    /// The catalog took nothing.
+    fn failed(&mut self, now: Duration) {
+        self.pause_until = now + PAUSE;
+        self.away_since.get_or_insert(now);
+    }
+
+    /// Rows of finished recordings that wait.
+    fn ready(&self) -> Vec<(RecordId, Fence)> {
+        let rows = self.order.iter().filter_map(|id| self.pending.get(id)?.put.as_deref());
+        let ready = rows.filter(|row| row.state == RecordingState::Ready);
+        ready.map(|row| (row.record_id.clone(), row.fence)).collect()
     }
 
     /// What is written next.
@@ -161,9 +207,47 @@ impl RecordingSupervisor {
         self.rows.put(row_of(manifest, chunks));
     }
 
+    /// Whether the catalog is left alone at the moment.
+    pub(super) fn catalog_is_away(&self) -> bool {
+        self.clock.now().mono < self.rows.pause_until
+    }
+
+    /// Writes the row of a finished recording, under the claim that ends when it is there. While the catalog is away it is not
+    /// kept here: there may be any number of them, and the ledger has them all.
+    pub(super) fn write_ready(&mut self, manifest: &Manifest, chunks: u32, ctx: &mut Context<Self>) {
+        if self.catalog_is_away() {
+            return self.put_off(manifest, ctx);
+        }
+        self.row_changed(manifest, chunks);
+        self.write_rows(ctx);
+    }
+
+    /// The row of a finished recording is written later, by whoever claims it then: after as long as the catalog has been
+    /// away, so that many that wait are not asked for all the time.
+    fn put_off(&mut self, manifest: &Manifest, ctx: &mut Context<Self>) {
+        self.attend(manifest);
+        self.rows.drop_put(&manifest.record_id);
+        let now = self.clock.now().mono;
+        let away = now.saturating_sub(self.rows.away_since.unwrap_or(now));
+        let pause = away.clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.settle(manifest, ClaimEnd::TryAgain { pause, fault: None }, ctx);
+    }
+
+    /// Rows that wait for a catalog which has just failed need not wait here.
+    fn put_off_ready(&mut self, ctx: &mut Context<Self>) {
+        for (id, fence) in self.rows.ready() {
+            let Some(manifest) = self.published_under(&id, fence) else { continue };
+            if self.will_clear(&manifest) {
+                // It was not, as the row was to be there at once.
+                self.save_manifest(manifest.clone(), ctx);
+            }
+            self.put_off(&manifest, ctx);
+        }
+    }
+
     /// Writes the next row, unless one is being written.
     pub(super) fn write_rows(&mut self, ctx: &mut Context<Self>) {
-        if self.rows.writing.is_some() || self.clock.now().mono < self.rows.pause_until {
+        if self.rows.writing.is_some() || self.catalog_is_away() {
             return;
         }
         let Some((id, pending)) = self.rows.next() else { return };
@@ -197,6 +281,9 @@ impl RecordingSupervisor {
         written: Result<bool, CatalogError>,
         ctx: &mut Context<Self>,
     ) {
+        if written.is_ok() {
+            self.rows.away_since = None;
+        }
         match (written, pending) {
             (Ok(_), Pending { delete: Some(going), put }) => {
                 for told in going.waiting {
@@ -225,8 +312,9 @@ impl RecordingSupervisor {
                 let operation = if pending.delete.is_some() { "delete" } else { "put" };
                 warn!(recording = %id, operation, %error, transient = error.is_transient(), "the catalog was not told");
                 self.metrics.storage_errors.with_label_values(&["catalog", operation]).inc();
-                self.rows.pause_until = self.clock.now().mono + PAUSE;
+                self.rows.failed(self.clock.now().mono);
                 self.rows.again(id, pending);
+                self.put_off_ready(ctx);
             }
         }
     }

@@ -123,6 +123,44 @@ fn while_the_catalog_is_away_nothing_is_lost_and_the_newest_stands() {
     assert_eq!(written(&mut rows), ["put one 1", "put two 2"]);
 }
 
+#[test]
+fn no_more_rows_wait_than_there_is_room_for_and_those_still_made_give_way_first() {
+    let mut rows = Rows::default();
+    let over = |name: &str, state| row_of(&manifest(name, 1, state), 1);
+    rows.put(over("failed", RecordingState::Failed));
+    let _told = rows.delete(&id("gone"));
+    for number in 0..WAITING_MAX {
+        rows.put(row(&format!("r{number}"), 1));
+    }
+    assert_eq!(rows.waiting(), WAITING_MAX);
+    assert_eq!([revision(&rows, "r0"), revision(&rows, "r1"), revision(&rows, "r2")], [None, None, Some(1)]);
+    rows.put(row("r5", 2));
+    assert_eq!((rows.waiting(), revision(&rows, "r2")), (WAITING_MAX, Some(1)), "it waits already");
+    let done = written(&mut rows);
+    assert_eq!((done[0].as_str(), done[1].as_str()), ("put failed 1", "delete gone"));
+
+    for number in 0..=WAITING_MAX {
+        rows.put(over(&format!("f{number}"), RecordingState::Failed));
+    }
+    assert_eq!((rows.waiting(), revision(&rows, "f0")), (WAITING_MAX, None));
+    assert_eq!(written(&mut rows)[0], "put f1 1");
+}
+
+#[test]
+fn what_is_put_off_waits_here_no_more_and_that_a_row_goes_stands() {
+    let mut rows = Rows::default();
+    let finished = row_of(&manifest("talk", 1, RecordingState::Ready), 1);
+    rows.put(finished.clone());
+    rows.put(row("other", 1));
+    assert_eq!(rows.ready(), [(id("talk"), Fence(5))]);
+    rows.drop_put(&id("talk"));
+    assert_eq!((rows.waiting(), rows.ready()), (1, Vec::new()));
+    let _told = rows.delete(&id("talk"));
+    rows.put(finished);
+    rows.drop_put(&id("talk"));
+    assert_eq!(written(&mut rows), ["put other 1", "delete talk"]);
+}
+
 #[tokio::test]
 async fn what_was_deleted_goes_and_whoever_waits_is_told_then() {
     let mut rows = Rows::default();
