@@ -14,10 +14,9 @@ use crate::{
     adapters::{
         catalog::SqlCatalog,
         ports::{
-            Catalog, CatalogError, CatalogFilter, CatalogPage, CatalogRow, ChunkStore as _, DueBefore,
-            Ledger as _, MergeError, MergeJob, Merged, Merger, Outbox as _, OutboxEvent, PortFuture,
+            Catalog, CatalogError, CatalogFilter, CatalogPage, CatalogRow, ChunkStore as _, Deletion,
+            DueBefore, Ledger as _, Outbox as _, OutboxEvent, PortFuture,
         },
-        video_store::FolderVideos,
     },
     domain::recording::{Manifest, VideoFacts},
     protocol::{UserId, recorder::VideoKey},
@@ -59,8 +58,16 @@ impl Catalog for AwayCatalog {
         self.ask(|inner| inner.page(filter))
     }
 
-    fn delete(&self, id: &RecordId, events: Vec<OutboxEvent>) -> PortFuture<Result<(), CatalogError>> {
-        self.ask(|inner| inner.delete(id, events))
+    fn delete(&self, deletion: Deletion, events: Vec<OutboxEvent>) -> PortFuture<Result<(), CatalogError>> {
+        self.ask(|inner| inner.delete(deletion, events))
+    }
+
+    fn was_deleted(&self, id: &RecordId, started_ms: u64) -> PortFuture<Result<bool, CatalogError>> {
+        self.ask(|inner| inner.was_deleted(id, started_ms))
+    }
+
+    fn forget_deleted(&self, before_ms: u64) -> PortFuture<Result<(), CatalogError>> {
+        self.ask(|inner| inner.forget_deleted(before_ms))
     }
 
     fn owner_bytes(&self, owner: &UserId) -> PortFuture<Result<u64, CatalogError>> {
@@ -113,32 +120,13 @@ impl Handler<TellRecording> for Maker {
     fn handle(&mut self, _: TellRecording, _: &mut Self::Context) {}
 }
 
-/// Nobody asks it: the [`Maker`] is in its place.
-struct NoMerger;
-
-impl Merger for NoMerger {
-    fn check(&self) -> PortFuture<Result<String, MergeError>> {
-        Box::pin(ready(Ok("none".to_owned())))
-    }
-
-    fn merge(&self, _: MergeJob) -> PortFuture<Result<Merged, MergeError>> {
-        Box::pin(ready(Err(MergeError::Unavailable("none".to_owned()))))
-    }
-}
-
 /// A supervisor that runs, on these stores.
 fn run(stores: &Stores, catalog: Arc<AwayCatalog>) -> actix::Addr<RecordingSupervisor> {
-    let ports = RecordingPorts {
-        chunks: stores.chunks.clone(),
-        videos: Arc::new(FolderVideos::open(stores.folder.path()).expect("a folder")),
-        ledger: stores.ledger.clone(),
-        catalog,
-        outbox: stores.catalog.clone(),
-        merger: Arc::new(NoMerger),
-    };
+    let ports = RecordingPorts { catalog, ..stores.ports() };
     let config = RecordingConfig {
         grace: Duration::from_secs(5),
         reopen: Duration::from_secs(3600),
+        duration_max: None,
         cleanup_chunks: true,
         api_base_url: String::new(),
         merge_jobs: 4,
@@ -184,7 +172,8 @@ async fn however_long_the_catalog_is_away_every_recording_becomes_ready_and_its_
         assert_eq!(chunks.first().map(|chunk| chunk.index), Some(place(0)));
         stores.ledger.restore(stopped, chunks).await.expect("answers");
     }
-    stores.ledger.set_whole().await.expect("answers");
+    let loss = stores.ledger.loss().await.expect("answers");
+    stores.ledger.set_whole(loss).await.expect("answers");
     let _supervisor = run(&stores, catalog.clone());
     let ids: Vec<_> = ids.iter().map(|id| RecordId::parse(id).expect("valid")).collect();
     let in_state = async |wanted: RecordingState| {

@@ -132,12 +132,7 @@ impl RecordingSupervisor {
     }
 
     /// Everything that the answer says.
-    fn close(
-        &self,
-        id: RecordId,
-        which: Option<TokenDigest>,
-        removal: Removal,
-    ) -> Answer<DeleteRecording> {
+    fn close(&self, id: RecordId, which: Option<TokenDigest>, removal: Removal) -> Answer<DeleteRecording> {
         let (ports, named) = (self.ports.clone(), id.clone());
         let closing = async move { ports.close(&named, which, removal.until).await };
         let named = id.clone();

@@ -11,12 +11,13 @@ pub use self::{
     cluster::{Breakers, Bus, BusError, BusLink, BusNews, Guarded, Leases, StoreState},
     outbox::{Outbox, OutboxEvent},
     recording::{
-        ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Loss, Patience, Remains, StagedChunk,
-        StoreError, StoredChunk,
+        ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Loss, Patience, Remains,
+        StagedChunk, StoreError, StoredChunk,
     },
     video::{
-        Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, Deletion, DueBefore, Elsewhere,
-        FileProof, MergeError, MergeJob, Merged, Merger, StoredVideo, Swept, VideoSource, VideoStore,
+        Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, Deletion, DueBefore,
+        Elsewhere, FileProof, MergeError, MergeJob, Merged, Merger, StoredVideo, Swept, VideoSource,
+        VideoStore,
     },
 };
 

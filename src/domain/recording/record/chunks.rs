@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Entry, Given, Manifest, NUMBER_TERM_MS, Noted, Number, Placed, RecordingRecord, RecordingRules, after};
+use super::{
+    Entry, Given, Manifest, NUMBER_TERM_MS, Noted, Number, Placed, RecordingRecord, RecordingRules, after,
+};
 use crate::protocol::{
     Code, Refusal, UploadToken,
     chunk::{ChunkIndex, ChunkMark},
