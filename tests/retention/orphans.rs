@@ -2,28 +2,38 @@
 
 use std::{
     fs,
+    net::SocketAddr,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
-use serde_json::json;
+use greenroom::adapters::catalog;
+use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::{
     after_sweeps, chunks, logged, make_old, node, record,
     s3::S3Server,
+    state,
     support::{Process, Recorder, cut, eventually, metric, ready, video, webm},
     swept, videos,
 };
+
+/// Waits until so many recordings are over for good.
+async fn closed(address: SocketAddr, recordings: u32) {
+    eventually("their accounts are closed", async || {
+        let closed = metric(address, r#"greenroom_cleanups_total{outcome="forgotten"}"#).await;
+        (closed == f64::from(recordings)).then_some(())
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn chunks_that_no_recording_has_go_when_they_are_old() {
     let storage = tempfile::tempdir().unwrap();
     let node = node(storage.path(), &["--reopen-secs=0"]);
     record(node.address(), "known").await;
-    eventually("its account is closed", async || {
-        (metric(node.address(), r#"greenroom_cleanups_total{outcome="forgotten"}"#).await == 1.0)
-            .then_some(())
-    })
-    .await;
+    closed(node.address(), 1).await;
     for id in ["old", "young", "known", "foreign"] {
         let folder = chunks(storage.path(), id);
         fs::create_dir_all(&folder).unwrap();
@@ -39,8 +49,54 @@ async fn chunks_that_no_recording_has_go_when_they_are_old() {
     assert!(chunks(storage.path(), "young").exists(), "somebody may be at them");
     assert!(chunks(storage.path(), "known").exists(), "the catalog knows of it");
     assert!(chunks(storage.path(), "foreign").exists(), "these are none of ours");
+    assert_eq!(node.logs().matches("they stay").count(), 1, "that is told once");
     assert_eq!(swept(node.address(), "orphaned_chunks", 1.0).await, 5.0);
     logged(&node, "recording=old").await;
+}
+
+/// Records something whole, and leaves its chunks where they were, as a store does that fails when they are to go.
+async fn left_behind(storage: &Path) {
+    let node = node(storage, &["--reopen-secs=0", "--cleanup-chunks=false"]);
+    record(node.address(), "talk").await;
+    closed(node.address(), 1).await;
+    make_old(&chunks(storage, "talk"));
+}
+
+#[tokio::test]
+async fn chunks_that_are_in_a_video_go_when_they_are_old() {
+    let storage = tempfile::tempdir().unwrap();
+    left_behind(storage.path()).await;
+    let node = node(storage.path(), &[]);
+    assert!(swept(node.address(), "orphaned_chunks", 1.0).await > 10_000.0);
+    logged(&node, "recording=talk").await;
+    assert!(!chunks(storage.path(), "talk").exists());
+}
+
+/// A row that was put back from a backup speaks of an earlier version, or of a video that is not there any more.
+#[tokio::test]
+async fn chunks_stay_where_the_video_is_gone_or_the_row_is_of_an_earlier_version() {
+    let (without_video, earlier) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for storage in [&without_video, &earlier] {
+        left_behind(storage.path()).await;
+    }
+    for name in videos(without_video.path()) {
+        fs::remove_file(without_video.path().join("recordings").join(name)).unwrap();
+    }
+    sql(earlier.path(), "UPDATE recordings SET version = 0").await;
+    for storage in [without_video, earlier] {
+        let node = node(storage.path(), &[]);
+        after_sweeps(node.address(), "done", 3.0).await;
+        assert!(chunks(storage.path(), "talk").exists());
+        swept(node.address(), "orphaned_chunks", 0.0).await;
+    }
+}
+
+/// Does one statement on the catalog of this storage, whose node is stopped.
+async fn sql(storage: &Path, statement: &'static str) {
+    let url = catalog::sqlite_url(&storage.join("recordings.db"));
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -97,7 +153,7 @@ async fn a_recording_without_an_account_gets_it_back() {
 }
 
 #[tokio::test]
-async fn videos_that_no_row_names_go_when_they_are_old() {
+async fn videos_and_posters_of_overtaken_claims_go_when_they_are_old() {
     let storage = tempfile::tempdir().unwrap();
     let node = node(storage.path(), &[]);
     let shown = record(node.address(), "talk").await;
@@ -105,13 +161,14 @@ async fn videos_that_no_row_names_go_when_they_are_old() {
     let named = videos(storage.path());
     assert_eq!(named.len(), 2, "a video and its poster: {named:?}");
     let fence: u64 = shown["key"].as_str().unwrap().split('.').nth(1).unwrap().parse().unwrap();
-    let (earlier, later) = (format!("talk.{}.webm", fence - 1), format!("talk.{}.webm", fence + 1));
-    let stay = [later.as_str(), "young.1.webm", "notes.txt"];
-    let go = [earlier.as_str(), "deleted.1.webm"];
-    for name in stay.iter().chain(&go) {
+    let go = ["webm", "jpg"].map(|kind| format!("talk.{}.{kind}", fence - 1));
+    let later = format!("talk.{}.webm", fence + 1);
+    // Of a recording of this name that another catalog knew; of one of which nothing is known; and of no version of ours.
+    let stay = [later.as_str(), "talk.1.webm", "talk.mp4", "lost.1.webm", "lost.1.jpg", "notes.txt"];
+    for name in go.iter().map(String::as_str).chain(stay) {
         fs::write(folder.join(name), "a try").unwrap();
     }
-    for name in named.iter().map(String::as_str).chain([later.as_str(), "notes.txt"]).chain(go) {
+    for name in go.iter().map(String::as_str).chain(stay).chain(named.iter().map(String::as_str)) {
         make_old(&folder.join(name));
     }
     eventually("they go", async || go.iter().all(|name| !folder.join(name).exists()).then_some(())).await;
@@ -123,25 +180,62 @@ async fn videos_that_no_row_names_go_when_they_are_old() {
     assert_eq!(video(node.address(), &shown).await.len() as u64, shown["sizeBytes"].as_u64().unwrap());
 }
 
-/// Whoever has the catalog of another installation, or an empty one, does not lose its videos because of it.
+/// Whoever has the catalog of another installation, or an empty one, does not lose its videos because of it, however much that
+/// catalog comes to know.
 #[tokio::test]
-async fn a_catalog_that_knows_hardly_any_video_is_not_believed() {
+async fn videos_that_the_catalog_could_not_know_stay() {
     let storage = tempfile::tempdir().unwrap();
     let folder = storage.path().join("recordings");
     fs::create_dir_all(&folder).unwrap();
-    for number in 0..5 {
-        let path = folder.join(format!("talk-{number}.1.webm"));
-        fs::write(&path, "a video").unwrap();
-        make_old(&path);
+    let others: Vec<_> = ["a.1.webm", "a.1.jpg", "b.2.webm", "c.1.mp4", "new-0.1.webm"].into();
+    for name in &others {
+        fs::write(folder.join(name), "a video").unwrap();
+        make_old(&folder.join(name));
     }
     let node = node(storage.path(), &[]);
-    record(node.address(), "new").await;
+    logged(&node, "is it the right one").await;
+    for number in 0..6 {
+        record(node.address(), &format!("new-{number}")).await;
+    }
     for name in videos(storage.path()) {
         make_old(&folder.join(name));
     }
-    after_sweeps(node.address(), "done", 2.0).await;
-    assert_eq!(videos(storage.path()).len(), 7);
-    logged(&node, "is it the right one").await;
+    after_sweeps(node.address(), "done", 3.0).await;
+    let left = videos(storage.path());
+    assert_eq!(left.len(), 12 + others.len(), "{left:?}");
+    swept(node.address(), "orphaned_video", 0.0).await;
+}
+
+/// Of what was recorded since the backup the catalog knows nothing, and of the rest everything.
+#[tokio::test]
+async fn videos_stay_after_the_catalog_was_put_back_from_a_backup() {
+    let storage = tempfile::tempdir().unwrap();
+    let (database, backup) = (storage.path().join("recordings.db"), storage.path().join("backup.db"));
+    let first = node(storage.path(), &["--reopen-secs=0"]);
+    for id in ["a", "b", "c"] {
+        record(first.address(), id).await;
+    }
+    closed(first.address(), 3).await;
+    drop(first);
+    sql(storage.path(), "PRAGMA wal_checkpoint(TRUNCATE)").await;
+    fs::copy(&database, &backup).unwrap();
+    let second = node(storage.path(), &["--reopen-secs=0"]);
+    record(second.address(), "since").await;
+    closed(second.address(), 1).await;
+    drop(second);
+    for log in ["recordings.db-wal", "recordings.db-shm"] {
+        let _ = fs::remove_file(storage.path().join(log));
+    }
+    fs::rename(&backup, &database).unwrap();
+    let before = videos(storage.path());
+    for name in &before {
+        make_old(&storage.path().join("recordings").join(name));
+    }
+    let third = node(storage.path(), &[]);
+    logged(&third, "videos of which the catalog knows nothing").await;
+    after_sweeps(third.address(), "done", 2.0).await;
+    assert_eq!(videos(storage.path()), before);
+    assert_eq!(state(third.address(), "since").await, Value::Null);
 }
 
 #[tokio::test]

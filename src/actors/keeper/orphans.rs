@@ -6,14 +6,22 @@
 //! | has a manifest whose time is not over | stay, and get their account back (L-4) |
 //! | has one whose time is over, and whose row says that all of it is in the video | go after a day, where the operator keeps none |
 //! | the same with gaps | go when `PARTIAL_RETENTION` is over |
-//! | has neither manifest nor row | go after a day |
+//! | has no row, or a row and no manifest | stay |
+//! | is none: no account, no manifest and no row | go after a day |
 //!
-//! A video goes after a day if its recording's row names a later one, or if there is neither row, account nor manifest. But
-//! a catalog that knows fewer videos than it does not is taken for the wrong one: nothing goes because of it.
+//! | a video or poster, of a recording whose row | |
+//! |---|---|
+//! | names it | stays |
+//! | names a later one of the same recording | goes after a day |
+//! | is not there, or is another recording's of this name | stays, and is told of |
+//!
+//! So a video goes because of what the catalog says, and never because it says nothing: it may be another's, new, or put back
+//! from a backup, and then what it does not know is the only copy of somebody's recording. Chunks that are somebody's have a
+//! manifest, which is no part of the catalog.
 
 use std::time::Duration;
 
-use tracing::error;
+use tracing::{error, warn};
 
 use super::sweep::{PAGE, PAGES, PutOff, Reason, Sweep, passed_by};
 use crate::{
@@ -31,9 +39,25 @@ enum Known {
     /// Its recording is known, and has another.
     Outdated,
     /// Nothing is known of its recording.
-    Lost,
+    Unknown,
     /// Somebody is at its recording.
     Unsettled,
+}
+
+/// What was seen of the videos, once through all of them.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    named: u64,
+    unknown: u64,
+    unknown_bytes: u64,
+}
+
+impl std::ops::AddAssign for Round {
+    fn add_assign(&mut self, more: Self) {
+        self.named += more.named;
+        self.unknown += more.unknown;
+        self.unknown_bytes += more.unknown_bytes;
+    }
 }
 
 impl Sweep {
@@ -41,7 +65,9 @@ impl Sweep {
     pub(super) async fn chunks(&mut self, now_ms: u64) -> Result<(), PutOff> {
         let mut all = self.ports.chunks.recordings().await?;
         all.sort();
-        self.without_account.retain(|id| all.binary_search(id).is_ok());
+        for seen in [&mut self.without_account, &mut self.unknown_chunks] {
+            seen.retain(|id| all.binary_search(id).is_ok());
+        }
         let after = self.chunks_after.take();
         let rest = all.into_iter().filter(|id| after.as_ref().is_none_or(|after| id > after));
         let mut left = (PAGE * PAGES) as usize;
@@ -81,7 +107,20 @@ impl Sweep {
             return Ok(());
         }
         let row = self.ports.catalog.get(id).await?;
-        let Some(reason) = self.why_chunks_go(manifest.as_ref(), row.as_ref(), now_ms) else { return Ok(()) };
+        let reason = match (&manifest, &row) {
+            (None, None) => Some(Reason::OrphanedChunks),
+            (Some(manifest), Some(row)) if self.has_its_video(row).await? => {
+                self.why_chunks_go(manifest, row, now_ms)
+            }
+            (Some(_), Some(_)) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                if self.unknown_chunks.insert(id.clone()) {
+                    warn!(recording = %id, "of these chunks there is not both a manifest and a row; they stay");
+                }
+                None
+            }
+        };
+        let Some(reason) = reason else { return Ok(()) };
         let is_young =
             async || Ok::<_, PutOff>(self.ports.chunks.age(id).await?.is_none_or(|age| age < LEFT_ALONE));
         if matches!(reason, Reason::OrphanedChunks) && is_young().await? {
@@ -100,66 +139,77 @@ impl Sweep {
     }
 
     /// Why chunks without an account go; `None`: they stay.
-    fn why_chunks_go(
-        &self,
-        manifest: Option<&Manifest>,
-        row: Option<&CatalogRow>,
-        now_ms: u64,
-    ) -> Option<Reason> {
-        match (manifest, row) {
-            (None, None) => Some(Reason::OrphanedChunks),
-            (None, Some(_)) | (Some(_), None) => None,
-            (Some(manifest), Some(row)) => {
-                let is_its_own = row.started_ms == manifest.started_ms && row.state == RecordingState::Ready;
-                let complete = row.video.as_ref().filter(|_| is_its_own)?.complete;
-                if complete {
-                    return self.config.cleanup_chunks.then_some(Reason::OrphanedChunks);
-                }
-                self.is_over(manifest, now_ms).then_some(Reason::Partial)
-            }
+    fn why_chunks_go(&self, manifest: &Manifest, row: &CatalogRow, now_ms: u64) -> Option<Reason> {
+        // A row that was put back from a backup may be that of an earlier version.
+        let is_its_own = row.started_ms == manifest.started_ms
+            && row.version >= manifest.version
+            && row.state == RecordingState::Ready;
+        if row.video.as_ref().filter(|_| is_its_own)?.complete {
+            return self.config.cleanup_chunks.then_some(Reason::OrphanedChunks);
         }
+        self.is_over(manifest, now_ms).then_some(Reason::Partial)
+    }
+
+    /// Whether the video that a row names is there: a video store may have been put back from a backup too.
+    async fn has_its_video(&self, row: &CatalogRow) -> Result<bool, PutOff> {
+        let Some(facts) = &row.video else { return Ok(false) };
+        Ok(self.ports.videos.find(&facts.key).await?.is_some())
     }
 
     /// Looks at videos that are there.
     pub(super) async fn videos(&mut self) -> Result<(), PutOff> {
         for _ in 0..PAGES {
-            let page = self.ports.videos.list(self.videos_after.take(), PAGE as usize).await?;
+            let page = self.ports.videos.list(self.videos_after.clone(), PAGE as usize).await?;
             let next = page.last().map(|video| video.key.clone()).filter(|_| page.len() == PAGE as usize);
-            self.look_at_videos(page).await?;
+            let seen = self.look_at_videos(page).await?;
+            self.round += seen;
             self.videos_after = next;
             if self.videos_after.is_none() {
+                self.end_round();
                 break;
             }
         }
         Ok(())
     }
 
-    async fn look_at_videos(&self, page: Vec<StoredVideo>) -> Result<(), PutOff> {
-        let (mut known, mut outdated, mut lost) = (0, Vec::new(), Vec::new());
+    async fn look_at_videos(&self, page: Vec<StoredVideo>) -> Result<Round, PutOff> {
+        let mut seen = Round::default();
         for video in page.into_iter().filter(|video| video.age >= LEFT_ALONE) {
             let Some(id) = video.key.record_id() else { continue };
             match self.known(&id, &video).await? {
-                Known::Named => known += 1,
-                Known::Outdated => outdated.push((id, video)),
-                Known::Lost => lost.push((id, video)),
+                Known::Named => seen.named += 1,
                 Known::Unsettled => {}
+                Known::Unknown => {
+                    seen.unknown += 1;
+                    seen.unknown_bytes += video.size_bytes;
+                }
+                Known::Outdated => {
+                    let deleted = self.ports.videos.delete(&video.key).await.map_err(Into::into);
+                    if deleted.is_ok() {
+                        self.gone(&id, Reason::OrphanedVideo, video.key.as_str(), video.size_bytes);
+                    }
+                    passed_by(&id, deleted)?;
+                }
             }
         }
-        if lost.len() > known + outdated.len() {
+        Ok(seen)
+    }
+
+    /// Says once what the catalog does not know, and again when that has changed.
+    fn end_round(&mut self) {
+        let round = std::mem::take(&mut self.round);
+        let Round { named, unknown: videos, unknown_bytes: bytes } = round;
+        if videos == std::mem::replace(&mut self.unknown_said, videos) || videos == 0 {
+            return;
+        }
+        if videos > named {
             error!(
-                videos = lost.len(),
-                "the catalog does not know most of these videos: is it the right one? They stay"
+                videos,
+                bytes, "the catalog does not know most of the videos: is it the right one? They stay"
             );
-            lost.clear();
+        } else {
+            warn!(videos, bytes, "videos of which the catalog knows nothing; they stay");
         }
-        for (id, video) in outdated.into_iter().chain(lost) {
-            let deleted = self.ports.videos.delete(&video.key).await.map_err(Into::into);
-            if deleted.is_ok() {
-                self.gone(&id, Reason::OrphanedVideo, video.key.as_str(), video.size_bytes);
-            }
-            passed_by(&id, deleted)?;
-        }
-        Ok(())
     }
 
     async fn known(&self, id: &RecordId, video: &StoredVideo) -> Result<Known, PutOff> {
@@ -173,14 +223,16 @@ impl Sweep {
                 return Ok(Known::Unsettled);
             }
         }
-        let row = self.ports.catalog.get(id).await?;
-        match row.as_ref().map(|row| row.video.as_ref()) {
-            Some(Some(facts)) if names(facts) => Ok(Known::Named),
+        let fence = video.key.fence();
+        match self.ports.catalog.get(id).await? {
+            Some(CatalogRow { video: Some(facts), .. }) if names(&facts) => Ok(Known::Named),
+            // Of an earlier recording of this name, which this catalog never knew: a claim is not older than its recording.
+            Some(row) if fence.0 < row.started_ms => Ok(Known::Unknown),
             // Made by a claim that was overtaken, or an earlier version.
-            Some(Some(facts)) if facts.key.fence() > video.key.fence() => Ok(Known::Outdated),
+            Some(CatalogRow { video: Some(facts), .. }) if facts.key.fence() > fence => Ok(Known::Outdated),
             Some(_) => Ok(Known::Unsettled),
             None => match self.ports.chunks.manifest(id).await {
-                Ok(None) => Ok(Known::Lost),
+                Ok(None) => Ok(Known::Unknown),
                 Ok(Some(_)) | Err(_) => Ok(Known::Unsettled),
             },
         }

@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, time::Duration};
 use actix::Recipient;
 use tracing::{info, warn};
 
-use super::KeeperConfig;
+use super::{KeeperConfig, orphans::Round};
 use crate::{
     actors::{
         accounts::{Accounts, NotPutBack},
@@ -55,6 +55,12 @@ pub(super) struct Sweep {
     /// Recordings with chunks that had no account when they were last looked at. Whoever takes one away closes its account
     /// first: only what has none for longer is worth a thought.
     pub(super) without_account: BTreeSet<RecordId>,
+    /// Those of them of which it was said that nobody knows what they are.
+    pub(super) unknown_chunks: BTreeSet<RecordId>,
+    /// What this round has seen of the videos so far.
+    pub(super) round: Round,
+    /// Of how many videos it was said last that the catalog does not know them.
+    pub(super) unknown_said: u64,
 }
 
 /// Why a sweep ended before its time.
@@ -86,9 +92,9 @@ pub(super) enum Reason {
     Retention,
     /// The same of what could not be made a complete video.
     Partial,
-    /// No recording has these chunks.
+    /// The video has all of these chunks, and they were left.
     OrphanedChunks,
-    /// No row names this video.
+    /// The row names a later video.
     OrphanedVideo,
     /// A write never ended.
     HalfWritten,
@@ -124,6 +130,9 @@ impl Sweep {
             chunks_after: None,
             videos_after: None,
             without_account: BTreeSet::new(),
+            unknown_chunks: BTreeSet::new(),
+            round: Round::default(),
+            unknown_said: 0,
         }
     }
 
