@@ -60,6 +60,18 @@ fn what_is_wrong_with_a_setting_of_recordings_is_said_too() {
         (&["--chunk-store", "redis"], "CHUNK_STORE is REDIS, but CLUSTER_MODE is not true."),
         (&["--chunk-store", "S3"], "S3_BUCKET is not set, but something is to be stored in S3."),
         (&bucket, "S3_BUCKET is not set, but something is to be stored in S3."),
+        (
+            &[&bucket[..], &["--s3-bucket", "b", "--cluster-mode", "true"]].concat(),
+            "DATABASE_URL is not set: the nodes of a cluster share a catalog",
+        ),
+        (
+            &[
+                &bucket[..],
+                &["--s3-bucket", "b", "--cluster-mode", "true", "--database-url", "sqlite:///a.db"],
+            ]
+            .concat(),
+            "DATABASE_URL is an SQLite database, which each node would have for itself beside one bucket: the nodes",
+        ),
         (&["--database-url", "mysql://root:secret@host/x"], "DATABASE_URL is not like "),
         (&["--webhook-url", "https://app.example/hook"], "WEBHOOK_URL is set, but WEBHOOK_SECRET is not."),
         (&["--webhook-secret", "s"], "WEBHOOK_SECRET is set, but WEBHOOK_URL is not."),

@@ -223,11 +223,17 @@ impl Recordings {
 
     fn database_url(&self, clustered: bool) -> Result<String, ConfigError> {
         let of_a_server = |url: &str| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        let apart = clustered && place(&self.storage_type) == StorePlace::S3;
+        let wrong = |what: &str| {
+            let wanted =
+                "the nodes of a cluster share a catalog, such as postgres://user:password@host/database";
+            Err(ConfigError::new("DATABASE_URL", format!("{what}: {wanted}")))
+        };
         match &self.database_url {
-            None if clustered && place(&self.storage_type) == StorePlace::S3 => Err(ConfigError::new(
-                "DATABASE_URL",
-                "is not set: the nodes of a cluster share a catalog, such as postgres://user:password@host/database",
-            )),
+            None if apart => wrong("is not set"),
+            Some(url) if apart && url.starts_with("sqlite:") => {
+                wrong("is an SQLite database, which each node would have for itself beside one bucket")
+            }
             None => Ok(catalog::sqlite_url(&self.storage_local_path.join("recordings.db"))),
             Some(url) if url.starts_with("sqlite:") || of_a_server(url) => Ok(url.clone()),
             // Not quoted: it may hold a password.
