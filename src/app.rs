@@ -4,6 +4,8 @@
 //! already listening.
 
 mod cluster;
+mod import;
+mod sharing;
 mod stores;
 
 use std::{
@@ -30,7 +32,11 @@ use socket2::SockRef;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tracing::{info, warn};
 
-use self::cluster::{Bridge, Joining};
+pub use self::import::{Imported, import_catalog};
+use self::{
+    cluster::{Bridge, Joining},
+    sharing::Apart,
+};
 use crate::{
     actors::{
         accounts::Accounts,
@@ -78,6 +84,8 @@ pub struct Running {
     server: ServerHandle,
     served: JoinHandle<std::io::Result<()>>,
     cluster: Option<Bridge>,
+    /// Hears that the other nodes keep recordings elsewhere.
+    apart: Option<Apart>,
     managers: Vec<Arbiter>,
 }
 
@@ -91,6 +99,8 @@ pub struct Ports {
     pub recording: RecordingPorts,
     /// What of all this is left alone while it does not answer.
     pub breakers: Breakers,
+    /// Hears that other nodes keep recordings in other stores; `None`: it is alone.
+    pub apart: Option<Apart>,
     /// Where it is counted what they do.
     pub metrics: Metrics,
 }
@@ -115,10 +125,9 @@ impl App {
     /// # Errors
     /// Its recordings cannot be read, another node has its name, or the address cannot be listened on.
     pub async fn start_on(config: &Config, clock: Clock, ports: Ports) -> anyhow::Result<Running> {
-        let Ports { registry, cluster, recording, breakers, metrics } = ports;
+        let Ports { registry, cluster, recording, breakers, apart, metrics } = ports;
         let accounts = Accounts::of(&recording);
-        let recovered = recover(&recording, &accounts, config.cluster.is_some()).await;
-        let recovered = recovered.context("the recordings of an earlier life cannot be read")?;
+        let recovered = look_back(config, &recording, &accounts).await?;
         let started = clock.now();
         let node = NodeRef { id: config.node_id.clone(), incarnation: Incarnation(started.wall_ms) };
         metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
@@ -182,9 +191,20 @@ impl App {
             server: server.handle(),
             served: tokio::task::spawn_local(server),
             cluster: bridge,
+            apart,
             managers: vec![managers, recorders],
         })
     }
+}
+
+/// Takes up the recordings of an earlier life.
+async fn look_back(
+    config: &Config,
+    recording: &RecordingPorts,
+    accounts: &Accounts,
+) -> anyhow::Result<Recovered> {
+    let recovered = recover(recording, accounts, config.cluster.is_some()).await;
+    recovered.context("the recordings of an earlier life cannot be read")
 }
 
 fn rooms_link(rooms: &Addr<RoomManager>) -> RoomsLink {
@@ -213,16 +233,20 @@ impl Ports {
     /// What the settings say that a node stands on: alone on memory, a folder and SQLite; or on what it shares with others.
     ///
     /// # Errors
-    /// Something of it cannot be used.
+    /// Something of it cannot be used, or the other nodes keep recordings elsewhere.
     pub async fn open(config: &Config, clock: Clock) -> anyhow::Result<Self> {
         let metrics = Metrics::new().context("a metric is defined wrongly")?;
         let shared = match &config.cluster {
             Some(settings) => Some(cluster::open_store(settings, clock, &metrics).await?),
             None => None,
         };
-        let (recording, breakers) = stores::open(config, shared.as_ref(), clock, &metrics).await?;
+        let (recording, sharing, breakers) = stores::open(config, shared.as_ref(), clock, &metrics).await?;
+        let apart = match sharing {
+            Some(sharing) => Some(sharing.begin().await?),
+            None => None,
+        };
         let registry = Arc::new(MemoryRegistry::new(clock));
-        let mut ports = Self { registry, cluster: None, recording, breakers, metrics };
+        let mut ports = Self { registry, cluster: None, recording, breakers, apart, metrics };
         if let Some(store) = &shared {
             ports.join(&config.node_id, store);
         }
@@ -404,9 +428,12 @@ impl Running {
 
     /// Waits until the node can no longer go on, and says why; mostly for ever.
     pub async fn outdone(&mut self) -> anyhow::Error {
-        match &mut self.cluster {
-            Some(cluster) => cluster.outdone().await,
-            None => std::future::pending().await,
+        let (Some(cluster), Some(apart)) = (&mut self.cluster, &mut self.apart) else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            why = cluster.outdone() => why,
+            Ok(why) = apart => why,
         }
     }
 

@@ -111,6 +111,9 @@ pub struct Settings {
     /// Ask the node on HOST and PORT whether it lives, and exit with 0 or 1. For health checks in containers.
     #[arg(long)]
     health: bool,
+    /// Take the rows of this catalog into that of DATABASE_URL, and exit. No node may run meanwhile.
+    #[arg(long, value_name = "URL")]
+    import_catalog: Option<String>,
 }
 
 /// How logs are written.
@@ -164,6 +167,13 @@ pub enum Request {
         /// Where it listens.
         address: SocketAddr,
     },
+    /// Take rows from one catalog into another.
+    ImportCatalog {
+        /// Where they are.
+        from: String,
+        /// Where they go.
+        to: String,
+    },
     /// Print this and be done.
     Print(String),
 }
@@ -207,6 +217,10 @@ where
 {
     match Settings::try_parse_from(arguments) {
         Ok(settings) if settings.health => Ok(Request::Health { address: settings.own_address() }),
+        Ok(mut settings) if settings.import_catalog.is_some() => {
+            let from = settings.import_catalog.take().unwrap_or_default();
+            settings.check().map(|config| Request::ImportCatalog { from, to: config.recording.database_url })
+        }
         Ok(settings) => settings.check().map(|config| Request::Run(Box::new(config))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Request::Print(error.to_string())),

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use greenroom::{
-    app::App,
+    app::{self, App},
     config::{self, Config, Request},
     telemetry,
 };
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     match config::load() {
         Ok(Request::Run(config)) => report(run(&config)),
         Ok(Request::Health { address }) => report(ask_health(address)),
+        Ok(Request::ImportCatalog { from, to }) => report(import(&from, &to)),
         Ok(Request::Print(text)) => {
             report(std::io::stdout().write_all(text.as_bytes()).context("cannot print"))
         }
@@ -55,6 +56,14 @@ fn run(config: &Config) -> anyhow::Result<()> {
         node.stop().await;
         outcome
     })
+}
+
+/// `--import-catalog`: takes rows along to another catalog.
+fn import(from: &str, to: &str) -> anyhow::Result<()> {
+    let imported = actix_web::rt::System::new().block_on(app::import_catalog(from, to))?;
+    let app::Imported { taken, passed_by } = imported;
+    let words = format!("greenroom: {taken} rows taken; of {passed_by} there were newer ones\n");
+    std::io::stdout().write_all(words.as_bytes()).context("cannot print")
 }
 
 /// `--health`: asks the node on this machine, so that a container needs no other program to know.

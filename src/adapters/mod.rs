@@ -16,5 +16,6 @@ pub mod memory_ledger;
 pub mod ports;
 pub mod redis;
 pub mod s3;
+pub mod store_id;
 pub mod video_store;
 pub mod webhook;

@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow};
 use tracing::warn;
 
+use super::sharing::{Place, Sharing, Store};
+
 use crate::{
     adapters::{
         catalog::SqlCatalog,
@@ -25,7 +27,8 @@ use crate::{
 /// How long a claim of a node that is alone stands without a word from itself.
 const LEASE_ALONE: Duration = Duration::from_secs(60);
 
-/// Opens everything that recordings need, and says what of it has a breaker in front. `redis`: what the nodes of a cluster share.
+/// Opens everything that recordings need; names what nodes must share of it, and says what has a breaker in front. `redis`: what the
+/// nodes of a cluster share.
 ///
 /// # Errors
 /// Something cannot be used; says which setting names it.
@@ -34,7 +37,7 @@ pub(super) async fn open(
     redis: Option<&Arc<RedisStore>>,
     clock: Clock,
     metrics: &Metrics,
-) -> anyhow::Result<(RecordingPorts, Breakers)> {
+) -> anyhow::Result<(RecordingPorts, Option<Sharing>, Breakers)> {
     let settings = &config.recording;
     let bucket = match &settings.s3 {
         Some(s3) => {
@@ -65,7 +68,25 @@ pub(super) async fn open(
         catalog,
         merger: Arc::new(merger),
     };
-    Ok((ports, breakers))
+    Ok((ports, sharing(config, bucket.as_ref(), redis), breakers))
+}
+
+fn sharing(
+    config: &Config,
+    bucket: Option<&Arc<Bucket>>,
+    redis: Option<&Arc<RedisStore>>,
+) -> Option<Sharing> {
+    let (cluster, redis, settings) = (config.cluster.as_ref()?, redis?, &config.recording);
+    let store = |what, kind| {
+        let place = match (kind, bucket) {
+            (StorePlace::S3, Some(bucket)) => Place::Bucket(bucket.clone()),
+            (StorePlace::Redis, _) => Place::Redis,
+            _ => Place::Folder(settings.folder.clone()),
+        };
+        Store { what, place }
+    };
+    let stores = [store("chunks", settings.chunks), store("videos", settings.videos)];
+    Some(Sharing::new(redis.clone(), stores, cluster.lease))
 }
 
 fn folder(settings: &RecordingSettings) -> String {

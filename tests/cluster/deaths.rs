@@ -144,7 +144,10 @@ async fn a_node_that_stops_with_nobody_to_hand_over_to_leaves_nothing_when_its_s
 async fn a_clean_stop_is_nothing_to_complain_of() {
     let redis = Redis::start();
     let url = format!("--redis-url={}", redis.url());
-    let start = |name| Process::start(&["--cluster-mode=true", "--session-grace-secs=1", name, &url]);
+    let storage = tempfile::tempdir().expect("a folder");
+    let start = |name| {
+        Process::start_on(storage.path(), &["--cluster-mode=true", "--session-grace-secs=1", name, &url])
+    };
     let mut nodes = [start("--node-id=node-0"), start("--node-id=node-1")];
     let mut ada = Peer::join(nodes[0].address(), "blue", "ada").await;
     let mut bob = Peer::join(nodes[1].address(), "blue", "bob").await;

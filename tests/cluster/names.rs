@@ -16,6 +16,7 @@ async fn a_second_node_of_the_same_name_refuses_to_start_and_says_why() {
         "--lease-secs=2",
     ]);
     command.arg(format!("--redis-url={}", cluster.redis().url()));
+    command.arg(format!("--storage-local-path={}", cluster.storage(0).display()));
     let ended = tokio::task::spawn_blocking(move || command.output().expect("the binary starts"));
     let output = within("it ends", ended).await.expect("no panic");
     assert_eq!(output.status.code(), Some(1), "{output:?}");

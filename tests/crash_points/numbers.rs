@@ -19,7 +19,7 @@ struct Gap {
 impl Gap {
     /// The second node dies at this point, should it come to it.
     async fn leave(crash_at: Option<&str>) -> Self {
-        let mut cluster = Cluster::sharing(0, &FLAGS).await;
+        let mut cluster = Cluster::start_with(0, &FLAGS).await;
         cluster.add(&["--crash-at=chunk.numbered:3"]).await;
         let (first, _) = Upload::start(cluster.address(0), json!({ "recordId": "talk" })).await;
         let chunks = cut(webm(), CHUNKS, 400);

@@ -83,7 +83,7 @@ async fn die(point: &str, framing: Framing, place: Place, (media, chunks): (&'st
         None => {}
     }
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let mut cluster = Cluster::sharing(0, &flags).await;
+    let mut cluster = Cluster::start_with(0, &flags).await;
     cluster.add(&[&format!("--crash-at={point}")]).await;
     let (acked, token, told) = (BTreeSet::new(), None, None);
     let mut story = Story { cluster, bucket, framing, media, chunks, token, acked, told };

@@ -37,7 +37,7 @@ async fn large_chunks_come_to_all_nodes_and_each_sends_any_part_of_the_video() {
     if !Nginx::is_here() {
         return;
     }
-    let cluster = Cluster::sharing(3, &[]).await;
+    let cluster = Cluster::start_with(3, &[]).await;
     let nginx = cluster.through_nginx("round_robin");
     let (upload, _) = Upload::start(nginx.address(), json!({ "recordId": "mine" })).await;
     for (index, chunk) in [webm().to_vec(), filling(), filling()].iter().enumerate() {
@@ -67,7 +67,7 @@ async fn a_dead_node_costs_no_chunk() {
         return;
     }
     for configuration in CONFIGURATIONS {
-        let mut cluster = Cluster::sharing(3, &[]).await;
+        let mut cluster = Cluster::start_with(3, &[]).await;
         let nginx = cluster.through_nginx(configuration);
         let chunks = cut(webm(), 2 * MANY, 401);
         let (put, _) = Upload::start(nginx.address(), json!({ "recordId": "put" })).await;
@@ -99,7 +99,7 @@ async fn a_recorder_whose_node_is_killed_goes_on_through_nginx() {
     if !Nginx::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(3, &["--recording-grace-secs=15"]).await;
+    let mut cluster = Cluster::start_with(3, &["--recording-grace-secs=15"]).await;
     let nginx = cluster.through_nginx("round_robin");
     let chunks = cut(webm(), 8, 402);
     let mut recorder = Recorder::start(nginx.address(), json!({ "recordId": "mine" })).await;

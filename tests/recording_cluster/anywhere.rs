@@ -14,7 +14,7 @@ async fn a_recording_is_begun_sent_stopped_and_watched_by_way_of_different_nodes
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing(3, &[]).await;
+    let cluster = Cluster::start_with(3, &[]).await;
     let at = |node: usize| cluster.address(node);
     let chunks = cut(webm(), 9, 300);
     let mut recorder = Recorder::start(at(0), json!({ "recordId": "talk", "title": "A talk" })).await;
@@ -58,7 +58,7 @@ async fn a_hundred_chunks_at_once_over_all_nodes_have_a_hundred_places() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing(3, &[]).await;
+    let cluster = Cluster::start_with(3, &[]).await;
     let start = json!({ "recordId": "talk", "framing": "raw" });
     let mut recorder = Recorder::start(cluster.address(0), start).await;
     let token = recorder.token();
@@ -89,7 +89,7 @@ async fn a_hundred_chunks_sent_anywhere_and_twice_are_a_hundred_chunks() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing(3, &[]).await;
+    let cluster = Cluster::start_with(3, &[]).await;
     let chunks = cut(webm(), 100, 302);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     let token = recorder.token();

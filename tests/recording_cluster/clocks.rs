@@ -46,7 +46,7 @@ async fn clocks_that_are_an_hour_off_change_nothing() {
     if !Redis::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(3, &["--lease-secs=2", "--recording-grace-secs=2"]).await;
+    let mut cluster = Cluster::start_with(3, &["--lease-secs=2", "--recording-grace-secs=2"]).await;
     for (node, off) in [(0, "3600"), (1, "-3600")] {
         cluster.kill(node);
         let environment = [("LD_PRELOAD", library.clone()), ("SECONDS_OFF", off.to_owned())];

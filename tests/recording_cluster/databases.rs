@@ -16,7 +16,7 @@ async fn start(nodes: usize, flags: &[&str]) -> Option<(Postgres, Cluster)> {
     let postgres = Postgres::start().await;
     postgres.create("greenroom").await;
     let database = format!("--database-url={}", postgres.url("greenroom"));
-    let cluster = Cluster::sharing(nodes, &[&[database.as_str()], flags].concat()).await;
+    let cluster = Cluster::start_with(nodes, &[&[database.as_str()], flags].concat()).await;
     Some((postgres, cluster))
 }
 

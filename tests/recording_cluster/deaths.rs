@@ -19,7 +19,7 @@ async fn a_recorder_whose_node_is_killed_goes_on_at_another() {
     if !Redis::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(3, &["--lease-secs=2", "--recording-grace-secs=600"]).await;
+    let mut cluster = Cluster::start_with(3, &["--lease-secs=2", "--recording-grace-secs=600"]).await;
     let chunks = cut(webm(), 12, 310);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..4]).await;
@@ -52,7 +52,7 @@ async fn a_recording_whose_node_is_killed_and_whose_recorder_does_not_return_is_
     if !Redis::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(2, &FAST).await;
+    let mut cluster = Cluster::start_with(2, &FAST).await;
     let chunks = cut(webm(), 5, 311);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..4]).await;
@@ -111,7 +111,7 @@ async fn a_node_killed_while_it_makes_a_video_is_followed_by_another() {
         return;
     }
     let gate = Gate::new();
-    let mut cluster = Cluster::sharing(3, &["--lease-secs=2", &gate.flag()]).await;
+    let mut cluster = Cluster::start_with(3, &["--lease-secs=2", &gate.flag()]).await;
     let chunks = cut(webm(), 6, 312);
     let victim = merging(&cluster, &gate, &chunks).await;
     cluster.kill(victim);
@@ -133,7 +133,7 @@ async fn a_merge_whose_ffmpeg_is_killed_is_told_and_done_again() {
         return;
     }
     let gate = Gate::new();
-    let cluster = Cluster::sharing(2, &["--lease-secs=2", &gate.flag()]).await;
+    let cluster = Cluster::start_with(2, &["--lease-secs=2", &gate.flag()]).await;
     let chunks = cut(webm(), 3, 313);
     let mut recorder = Recorder::start(cluster.address(1), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
@@ -157,7 +157,7 @@ async fn a_node_that_wakes_after_another_has_made_the_video_changes_nothing() {
         return;
     }
     let gate = Gate::new();
-    let cluster = Cluster::sharing(3, &["--lease-secs=2", &gate.flag()]).await;
+    let cluster = Cluster::start_with(3, &["--lease-secs=2", &gate.flag()]).await;
     let chunks = cut(webm(), 6, 314);
     let frozen = merging(&cluster, &gate, &chunks).await;
     cluster.freeze(frozen);
@@ -194,7 +194,7 @@ async fn a_node_that_wakes_leaves_the_next_recording_of_that_name_alone() {
         return;
     }
     let gate = Gate::new();
-    let cluster = Cluster::sharing(2, &["--lease-secs=2", &gate.flag()]).await;
+    let cluster = Cluster::start_with(2, &["--lease-secs=2", &gate.flag()]).await;
     let frozen = merging(&cluster, &gate, &cut(webm(), 6, 315)).await;
     cluster.freeze(frozen);
     gate.open();
@@ -223,7 +223,7 @@ async fn a_node_that_is_told_to_go_hands_over_its_merge_at_once() {
     }
     let gate = Gate::new();
     // A claim that had to run out first would take longer than the test.
-    let mut cluster = Cluster::sharing(3, &["--lease-secs=60", &gate.flag()]).await;
+    let mut cluster = Cluster::start_with(3, &["--lease-secs=60", &gate.flag()]).await;
     let chunks = cut(webm(), 6, 316);
     let goes = merging(&cluster, &gate, &chunks).await;
     assert!(cluster.stop(goes).await.success());
@@ -240,7 +240,7 @@ async fn a_recorder_whose_node_is_told_to_go_goes_on_at_another() {
     if !Redis::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(2, &["--recording-grace-secs=600"]).await;
+    let mut cluster = Cluster::start_with(2, &["--recording-grace-secs=600"]).await;
     let chunks = cut(webm(), 4, 317);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..3]).await;
@@ -263,7 +263,7 @@ async fn all_nodes_are_killed_and_come_back() {
     }
     let gate = Gate::new();
     let mut cluster =
-        Cluster::sharing(2, &["--lease-secs=2", "--recording-grace-secs=600", &gate.flag()]).await;
+        Cluster::start_with(2, &["--lease-secs=2", "--recording-grace-secs=600", &gate.flag()]).await;
     let chunks = cut(webm(), 6, 318);
     let mut recorder = Recorder::start(cluster.address(1), json!({ "recordId": "lecture" })).await;
     recorder.store_all(0, &chunks[..3]).await;
@@ -293,7 +293,7 @@ async fn a_recorder_that_comes_back_while_its_recording_is_closed_is_told_that_i
     if !Redis::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(0, &["--lease-secs=2", "--recording-grace-secs=1"]).await;
+    let mut cluster = Cluster::start_with(0, &["--lease-secs=2", "--recording-grace-secs=1"]).await;
     cluster.add(&["--crash-at=release.closed"]).await;
     let token = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await.lose();
     cluster.ended(0).await;

@@ -17,6 +17,7 @@ mod support;
 mod s3;
 
 mod anywhere;
+mod apart;
 mod clocks;
 mod databases;
 mod deaths;

@@ -66,7 +66,7 @@ async fn a_redis_that_forgets_everything_is_told_again_and_nobody_notices() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing(2, &FLAGS).await;
+    let cluster = Cluster::start_with(2, &FLAGS).await;
     let chunks = cut(webm(), 9, 320);
     let mut indexed = Recorder::start(cluster.address(0), json!({ "recordId": "indexed" })).await;
     let mut numbered = raw(&cluster, 1, "numbered").await;
@@ -103,7 +103,7 @@ async fn what_nobody_asks_for_is_put_back_too_when_redis_has_forgotten_it() {
     if !Redis::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(2, &FLAGS).await;
+    let mut cluster = Cluster::start_with(2, &FLAGS).await;
     let chunks = cut(webm(), 4, 321);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
@@ -126,7 +126,7 @@ async fn while_redis_is_away_chunks_with_a_place_are_taken_and_the_others_wait()
     if !Redis::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(2, &FLAGS).await;
+    let mut cluster = Cluster::start_with(2, &FLAGS).await;
     let chunks = cut(webm(), 12, 322);
     let mut indexed = Recorder::start(cluster.address(0), json!({ "recordId": "indexed" })).await;
     let mut numbered = raw(&cluster, 1, "numbered").await;
@@ -180,7 +180,7 @@ async fn a_recording_is_bounded_while_redis_is_away() {
     let most: usize = chunks[..4].iter().map(Vec::len).sum();
     let bytes = format!("--max-recording-bytes={most}");
     let flags = [&FLAGS[..], &[bytes.as_str(), "--max-recording-duration=6s"]].concat();
-    let mut cluster = Cluster::sharing(2, &flags).await;
+    let mut cluster = Cluster::start_with(2, &flags).await;
     let (large, _) = Upload::start(cluster.address(0), json!({ "recordId": "large" })).await;
     let (long, _) = Upload::start(cluster.address(1), json!({ "recordId": "long" })).await;
     assert_eq!(large.put(0, &chunks[0]).await.status, 200);
@@ -208,7 +208,7 @@ async fn a_redis_that_goes_back_in_time_learns_what_has_happened_since() {
     if !Redis::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(2, &FLAGS).await;
+    let mut cluster = Cluster::start_with(2, &FLAGS).await;
     let chunks = cut(webm(), 9, 323);
     let start = async |cluster: &Cluster, id: &str| {
         let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": id })).await;
@@ -277,7 +277,7 @@ async fn a_recorder_on_a_node_without_redis_is_missed_by_the_others_and_loses_no
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing_behind_proxies(2, &FLAGS).await;
+    let cluster = Cluster::behind_proxies(2, &FLAGS).await;
     let chunks = cut(webm(), 10, 324);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..3]).await;
@@ -304,7 +304,7 @@ async fn a_silent_recorder_on_a_node_that_was_cut_off_goes_on() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing_behind_proxies(2, &FLAGS).await;
+    let cluster = Cluster::behind_proxies(2, &FLAGS).await;
     let chunks = cut(webm(), 6, 325);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..3]).await;
@@ -323,7 +323,7 @@ async fn a_redis_that_hangs_holds_nobody_up() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing(2, &PATIENT).await;
+    let cluster = Cluster::start_with(2, &PATIENT).await;
     let chunks = cut(webm(), 8, 326);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..2]).await;
@@ -343,7 +343,7 @@ async fn a_redis_that_may_not_be_written_is_one_that_is_away() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing(2, &PATIENT).await;
+    let cluster = Cluster::start_with(2, &PATIENT).await;
     let chunks = cut(webm(), 6, 327);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     let mut numbered = raw(&cluster, 1, "numbered").await;
@@ -374,7 +374,7 @@ async fn a_slow_redis_only_takes_longer() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing_behind_proxies(2, &PATIENT).await;
+    let cluster = Cluster::behind_proxies(2, &PATIENT).await;
     let chunks = cut(webm(), 4, 328);
     for node in 0..2 {
         cluster.proxy(node).delay(Duration::from_millis(50));
@@ -391,7 +391,7 @@ async fn late_over_the_end(seed: u64, away: fn(&mut Cluster), back: fn(&mut Clus
         return;
     }
     let flags = ["--lease-secs=2", "--recording-grace-secs=1", "--reopen-secs=5"];
-    let mut cluster = Cluster::sharing(2, &flags).await;
+    let mut cluster = Cluster::start_with(2, &flags).await;
     let chunks = cut(webm(), 4, seed);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..3]).await;
@@ -446,7 +446,7 @@ async fn a_node_that_starts_leaves_the_others_time_to_say_that_their_recorders_a
         return;
     }
     let mut cluster =
-        Cluster::sharing_behind_proxies(1, &["--lease-secs=2", "--recording-grace-secs=5"]).await;
+        Cluster::behind_proxies(1, &["--lease-secs=2", "--recording-grace-secs=5"]).await;
     let chunks = cut(webm(), 4, 332);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..2]).await;

@@ -17,7 +17,7 @@ async fn a_recorder_that_moves_takes_its_recording_along() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing(3, &["--recording-grace-secs=600"]).await;
+    let cluster = Cluster::start_with(3, &["--recording-grace-secs=600"]).await;
     let chunks = cut(webm(), 8, 330);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..2]).await;
@@ -48,7 +48,7 @@ async fn two_sockets_at_two_nodes_in_the_same_moment_leave_one() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing(2, &["--recording-grace-secs=600"]).await;
+    let cluster = Cluster::start_with(2, &["--recording-grace-secs=600"]).await;
     let chunks = cut(webm(), 4, 331);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store(0, &chunks[0]).await;
@@ -78,7 +78,7 @@ async fn progress_of_another_nodes_merge_is_told() {
         return;
     }
     let gate = Gate::behind();
-    let cluster = Cluster::sharing(2, &[&gate.flag()]).await;
+    let cluster = Cluster::start_with(2, &[&gate.flag()]).await;
     let chunks = cut(webm(), 3, 332);
     let mut recorder = Recorder::start(cluster.address(1), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
@@ -124,7 +124,7 @@ async fn a_name_is_taken_on_every_node_until_its_recording_is_deleted() {
         return;
     }
     let gate = Gate::new();
-    let cluster = Cluster::sharing(2, &["--recording-grace-secs=600", &gate.flag()]).await;
+    let cluster = Cluster::start_with(2, &["--recording-grace-secs=600", &gate.flag()]).await;
     let chunks = cut(webm(), 4, 333);
     let mut recorder =
         Recorder::start(cluster.address(0), json!({ "recordId": "talk", "title": "old" })).await;
@@ -178,7 +178,7 @@ async fn one_that_runs_is_deleted_by_way_of_another_node() {
         return;
     }
     let gate = Gate::new();
-    let cluster = Cluster::sharing(2, &["--recording-grace-secs=600", &gate.flag()]).await;
+    let cluster = Cluster::start_with(2, &["--recording-grace-secs=600", &gate.flag()]).await;
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store(0, webm()).await;
     let refused = send(cluster.address(1), "DELETE /recordings/talk", &[], b"").await;
@@ -216,7 +216,7 @@ async fn one_that_is_aborted_is_gone_on_every_node() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing(2, &["--recording-grace-secs=600"]).await;
+    let cluster = Cluster::start_with(2, &["--recording-grace-secs=600"]).await;
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store(0, webm()).await;
     let token = recorder.lose();

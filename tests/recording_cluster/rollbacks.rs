@@ -53,7 +53,7 @@ async fn who_comes_back_to_what_was_deleted_does_not_bring_it_back() {
     if !Redis::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(2, &FLAGS).await;
+    let mut cluster = Cluster::start_with(2, &FLAGS).await;
     let chunks = cut(webm(), 4, 360);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..2]).await;
@@ -84,7 +84,7 @@ async fn what_was_deleted_is_not_made_though_redis_has_its_chunks_again() {
         return;
     }
     let flags = [&FLAGS[..], &["--chunk-store=REDIS"]].concat();
-    let mut cluster = Cluster::sharing(2, &flags).await;
+    let mut cluster = Cluster::start_with(2, &flags).await;
     let chunks = cut(webm(), 4, 361);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
@@ -104,7 +104,7 @@ async fn what_is_ready_stays_so_though_redis_has_its_chunks_again() {
         return;
     }
     let flags = [&FLAGS[..], &["--chunk-store=REDIS"]].concat();
-    let mut cluster = Cluster::sharing(2, &flags).await;
+    let mut cluster = Cluster::start_with(2, &flags).await;
     let chunks = cut(webm(), 4, 362);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
@@ -130,7 +130,7 @@ async fn nothing_is_given_up_while_the_catalog_cannot_say_what_became_of_it() {
     let mut postgres = Postgres::start().await;
     postgres.create("greenroom").await;
     let database = format!("--database-url={}", postgres.url("greenroom"));
-    let mut cluster = Cluster::sharing(2, &[&FLAGS[..], &[database.as_str()]].concat()).await;
+    let mut cluster = Cluster::start_with(2, &[&FLAGS[..], &[database.as_str()]].concat()).await;
     let chunks = cut(webm(), 4, 363);
     let mut made = Recorder::start(cluster.address(0), json!({ "recordId": "made" })).await;
     made.store_all(0, &chunks).await;

@@ -24,7 +24,7 @@ async fn everybody_in_a_room_knows_whether_it_is_recorded() {
     if !Redis::is_here() {
         return;
     }
-    let mut cluster = Cluster::sharing(3, &["--lease-secs=2", "--recording-grace-secs=1"]).await;
+    let mut cluster = Cluster::start_with(3, &["--lease-secs=2", "--recording-grace-secs=1"]).await;
     let mut ada = Peer::join(cluster.address(0), "blue", "ada").await;
     let mut bob = Peer::join(cluster.address(1), "blue", "bob").await;
     ada.expect("UserJoined").await;
@@ -78,7 +78,7 @@ async fn nobody_is_told_that_a_recording_has_ended_because_redis_has_forgotten_i
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::sharing(2, &["--lease-secs=2", "--recording-grace-secs=600"]).await;
+    let cluster = Cluster::start_with(2, &["--lease-secs=2", "--recording-grace-secs=600"]).await;
     let mut ada = Peer::join(cluster.address(0), "blue", "ada").await;
     let mut bob = Peer::join(cluster.address(1), "blue", "bob").await;
     ada.expect("UserJoined").await;

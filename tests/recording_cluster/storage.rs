@@ -19,7 +19,7 @@ async fn a_shared_folder_that_is_away_for_a_while_costs_nothing() {
     let elsewhere = tempfile::tempdir().unwrap();
     // The catalog is not what is away.
     let database = format!("--database-url=sqlite://{}", elsewhere.path().join("recordings.db").display());
-    let cluster = Cluster::sharing(2, &[&FLAGS[..], &[database.as_str()]].concat()).await;
+    let cluster = Cluster::start_with(2, &[&FLAGS[..], &[database.as_str()]].concat()).await;
     let chunks = cut(webm(), 6, 350);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     let mut gone = Recorder::start(cluster.address(1), json!({ "recordId": "gone" })).await;
@@ -77,10 +77,9 @@ async fn a_shared_folder_that_may_not_be_written_refuses_and_loses_nothing() {
         format!("--database-url=sqlite://{}", elsewhere.path().join("recordings.db").display()),
         "--min-free-bytes=0".to_owned(),
     ];
-    let mut cluster = Cluster::sharing(2, &FLAGS).await;
-    for node in 0..2 {
-        cluster.kill(node);
-        cluster.restart_with(node, &flags.each_ref().map(String::as_str)).await;
+    let mut cluster = Cluster::start_with(0, &FLAGS).await;
+    for _ in 0..2 {
+        cluster.add(&flags.each_ref().map(String::as_str)).await;
     }
     let chunks = cut(webm(), 4, 351);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
@@ -110,7 +109,7 @@ async fn a_node_whose_own_disk_is_full_leaves_merges_to_others() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("disk");
     let Some(_disk) = SmallDisk::mount(&at, "1m") else { return };
-    let mut cluster = Cluster::sharing(3, &FLAGS).await;
+    let mut cluster = Cluster::start_with(3, &FLAGS).await;
     cluster.kill(0);
     let work = at.join("work");
     fs::create_dir(&work).unwrap();

@@ -24,7 +24,7 @@ async fn what_has_failed_is_tried_again_when_a_node_starts() {
         return;
     }
     let broken = Gate::broken();
-    let mut cluster = Cluster::sharing(0, &["--lease-secs=2"]).await;
+    let mut cluster = Cluster::start_with(0, &["--lease-secs=2"]).await;
     for _ in 0..2 {
         cluster.add(&[&broken.flag()]).await;
     }
@@ -52,7 +52,7 @@ async fn a_merge_that_takes_every_node_down_is_given_up_and_its_recorder_may_try
         return;
     }
     let deadly = "--crash-at=merge.planned";
-    let mut cluster = Cluster::sharing(0, &["--lease-secs=2"]).await;
+    let mut cluster = Cluster::start_with(0, &["--lease-secs=2"]).await;
     for _ in 0..2 {
         cluster.add(&[deadly]).await;
     }

@@ -17,7 +17,7 @@ async fn one_node_of_a_cluster_sweeps_for_all_and_another_follows_it() {
         return;
     }
     let flags = ["--housekeeping-secs=1", "--recording-grace-secs=1", "--partial-retention=3s"];
-    let mut cluster = Cluster::sharing(2, &flags).await;
+    let mut cluster = Cluster::start_with(2, &flags).await;
     let (_, shown) = record_with_gap(cluster.address(0), "gaps").await;
     record_broken(cluster.address(1), "broken").await;
     gone(cluster.address(0), "broken").await;

@@ -133,7 +133,7 @@ async fn soak(plan: Plan) {
     postgres.create("greenroom").await;
     let flags = plan.flags(&postgres.url("greenroom"));
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let mut cluster = Cluster::sharing(3, &flags).await;
+    let mut cluster = Cluster::start_with(3, &flags).await;
     let nodes = Nodes::new((0..cluster.len()).map(|node| cluster.address(node)).collect());
     // Before time begins to count.
     take::sources();

@@ -15,8 +15,6 @@ pub struct Cluster {
     proxies: Vec<Proxy>,
     nodes: Vec<Slot>,
     flags: Vec<String>,
-    /// Whether all nodes keep their recordings in one folder.
-    shared: bool,
     folder: TempDir,
 }
 
@@ -33,45 +31,27 @@ impl Cluster {
         Self::start_with(nodes, &[]).await
     }
 
-    /// The same with these flags for every node.
+    /// The same with these flags for every node. All of them share a folder and, unless a flag says otherwise, a catalog.
     pub async fn start_with(nodes: usize, flags: &[&str]) -> Self {
-        Self::start_all(nodes, flags, Some(Redis::start()), Vec::new(), false).await
-    }
-
-    /// The same, all of them on one folder and, unless a flag says otherwise, one catalog.
-    pub async fn sharing(nodes: usize, flags: &[&str]) -> Self {
-        Self::start_all(nodes, flags, Some(Redis::start()), Vec::new(), true).await
-    }
-
-    /// The same, each with a proxy between itself and Redis.
-    pub async fn sharing_behind_proxies(nodes: usize, flags: &[&str]) -> Self {
-        let redis = Redis::start();
-        let proxies = (0..nodes).map(|_| Proxy::start(redis.address())).collect();
-        Self::start_all(nodes, flags, Some(redis), proxies, true).await
+        Self::start_all(nodes, flags, Some(Redis::start()), Vec::new()).await
     }
 
     /// The same, each node with a proxy between itself and Redis.
     pub async fn behind_proxies(nodes: usize, flags: &[&str]) -> Self {
         let redis = Redis::start();
         let proxies = (0..nodes).map(|_| Proxy::start(redis.address())).collect();
-        Self::start_all(nodes, flags, Some(redis), proxies, false).await
+        Self::start_all(nodes, flags, Some(redis), proxies).await
     }
 
     /// Starts so many nodes that know nothing of each other.
     pub async fn apart(nodes: usize, flags: &[&str]) -> Self {
-        Self::start_all(nodes, flags, None, Vec::new(), false).await
+        Self::start_all(nodes, flags, None, Vec::new()).await
     }
 
-    async fn start_all(
-        nodes: usize,
-        flags: &[&str],
-        redis: Option<Redis>,
-        proxies: Vec<Proxy>,
-        shared: bool,
-    ) -> Self {
+    async fn start_all(nodes: usize, flags: &[&str], redis: Option<Redis>, proxies: Vec<Proxy>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let mut cluster = Self { redis, proxies, nodes: Vec::new(), flags, shared, folder };
+        let mut cluster = Self { redis, proxies, nodes: Vec::new(), flags, folder };
         for node in 0..nodes {
             let process = cluster.run(node, 0, &[], &[]);
             cluster.nodes.push(Slot { address: process.address(), process: Some(process) });
@@ -130,7 +110,7 @@ impl Cluster {
 
     /// Where a node keeps its recordings.
     pub fn storage(&self, node: usize) -> PathBuf {
-        let name = if self.shared { "shared".to_owned() } else { Self::name(node) };
+        let name = if self.redis.is_some() { "shared".to_owned() } else { Self::name(node) };
         self.folder.path().join(name)
     }
 

@@ -12,7 +12,7 @@ async fn one_node_of_a_cluster_tells_for_all_and_another_follows_it() {
     }
     let receiver = Receiver::start();
     let flags = receiver.flags();
-    let mut cluster = Cluster::sharing(2, &[&flags[0], &flags[1]]).await;
+    let mut cluster = Cluster::start_with(2, &[&flags[0], &flags[1]]).await;
     for (node, id) in [(0, "one"), (1, "two")] {
         record(cluster.address(node), id).await;
         receiver.hears(&format!("ready {id}")).await;

@@ -103,6 +103,18 @@ impl SqlCatalog {
         Ok(catalog)
     }
 
+    /// The same of a database that must be there.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or an SQLite database is not there.
+    pub async fn open_existing(url: &str) -> Result<Self, CatalogError> {
+        if !url.starts_with("sqlite:") || url.contains("mode=") {
+            return Self::open(url).await;
+        }
+        let mark = if url.contains('?') { '&' } else { '?' };
+        Self::open(&format!("{url}{mark}mode=rw")).await
+    }
+
     fn read<T: Send + 'static>(&self, work: impl Work<T>) -> PortFuture<Result<T, CatalogError>> {
         let catalog = self.clone();
         run(async move { catalog.ask(Instant::now() + TIMEOUT, work).await })

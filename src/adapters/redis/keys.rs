@@ -81,6 +81,9 @@ pub fn owner(owner: &UserId) -> String {
 /// the name of the loss, and the servers.
 pub const WHOLE: &str = "recordings:whole";
 
+/// Hash with a term, what → where: in which stores the nodes keep recordings; `since` says since when.
+pub const STORES: &str = "recordings:stores";
+
 /// String with a term: who does something for all nodes.
 pub fn lead(what: &str) -> String {
     format!("recordings:lead:{what}")

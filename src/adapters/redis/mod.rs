@@ -25,6 +25,7 @@ mod registry;
 mod row;
 mod scripts;
 mod settings;
+mod stores;
 mod trouble;
 
 use std::{
@@ -44,6 +45,7 @@ pub use self::{
     ledger::RedisLedger,
     registry::RedisRegistry,
     settings::{RedisKind, RedisSettings, SettingsError, TIMEOUT},
+    stores::StoresSaid,
 };
 use self::{
     connect::{Connector, Link, Seat},

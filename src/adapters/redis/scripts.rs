@@ -72,6 +72,7 @@ pub static RECORDINGS_NOW: Script = script!("recordings_now");
 pub static RECORDINGS_DUE: Script = script!("recordings_due");
 pub static RECORDINGS_ENTER: Script = script!("recordings_enter");
 pub static RECORDINGS_MOVE: Script = script!("recordings_move");
+pub static RECORDINGS_STORES: Script = script!("recordings_stores");
 pub static ENTRY_PUT: Script = script!("entry_put" after "entry");
 pub static ENTRY_DROP: Script = script!("entry_drop" after "entry");
 pub static ENTRY_ADMIT: Script = script!("entry_admit" after "entry");

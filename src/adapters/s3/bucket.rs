@@ -114,6 +114,12 @@ impl Bucket {
         })
     }
 
+    /// Where it is, for people.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.settings.place()
+    }
+
     /// An object by its name below the prefix.
     pub(super) fn key(&self, name: &str) -> Path {
         Path::from(self.with_prefix(name))

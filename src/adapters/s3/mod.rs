@@ -3,7 +3,7 @@
 //! ```text
 //!  S3Chunks ─┐
 //!            ├─► Bucket: own thread, breaker, timeout, retries ─► one HTTP client ─► objects, below the prefix:
-//!  S3Videos ─┘     manifests/<id>.json · chunks/<id>/chunk_… · chunks/<id>/mark_… · recordings/<key>
+//!  S3Videos ─┘     manifests/<id>.json · chunks/<id>/chunk_… · chunks/<id>/mark_… · recordings/<key> · store-id
 //! ```
 //! What nodes must agree on is one conditional write (`If-None-Match`, `If-Match`), never a look and then a write; a server that
 //! ignores the condition is refused at the start. ADR 16 says how. Where next: `bucket`, `chunks`, `videos`.
@@ -11,6 +11,7 @@
 mod bucket;
 mod chunks;
 mod desk;
+mod id;
 mod probe;
 mod settings;
 mod trouble;
