@@ -112,16 +112,16 @@ need_commands() { try_commands "$@" || exit 1; }
 # nothing here uses those: every cluster brings its own, on ports of its own.
 need_cluster_tools() {
     need_commands redis-server=redis-server redis-cli=redis-tools nginx=nginx curl=curl
-    find_postgres || apt_install postgresql || exit 1
-    find_postgres || die 'PostgreSQL is installed, but its program initdb is not where it is looked for'
+    find_postgres '*' || apt_install postgresql || exit 1
+    find_postgres '*' || die 'PostgreSQL is installed, but its program initdb is not where it is looked for'
 }
 
-# Sets postgres_dir to where PostgreSQL's programs are: of the newest version, where Debian
-# keeps several side by side and none of them where commands are.
+# find_postgres VERSION: sets postgres_dir to where PostgreSQL's programs are, of this version; '*': of the newest, where Debian keeps several side by side and none of them where commands are.
 find_postgres() {
     local folder
     while read -r folder; do
-        if [[ -x $folder/initdb && -x $folder/postgres && -x $folder/pg_isready ]]; then
+        if [[ -x $folder/initdb && -x $folder/postgres && -x $folder/pg_isready ]] &&
+            [[ $("$folder/postgres" --version) == *"(PostgreSQL) "$1[.a-z\ ]* ]]; then
             # Used by the commands.
             # shellcheck disable=SC2034
             postgres_dir=$folder

@@ -17,6 +17,15 @@ fn can_run() -> bool {
     Nginx::is_here() && Postgres::is_here()
 }
 
+/// The command for two nodes behind nginx, with all that it has in this folder.
+fn script(folder: &Path) -> Command {
+    let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cluster"));
+    script.arg("2").env("GREENROOM_BIN", env!("CARGO_BIN_EXE_greenroom"));
+    script.env("STORAGE_LOCAL_PATH", folder).env("TMPDIR", folder);
+    script.env("HOST", "127.0.0.1").env("PORT", "0").stdin(Stdio::null());
+    script
+}
+
 /// The command while it runs.
 struct Running {
     script: Child,
@@ -32,14 +41,7 @@ impl Running {
     /// The same on what another one has left in this folder.
     async fn start_in(folder: Rc<tempfile::TempDir>) -> Self {
         let file = |name: &str| File::create(folder.path().join(name)).expect("a file");
-        let script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cluster"))
-            .arg("2")
-            .env("GREENROOM_BIN", env!("CARGO_BIN_EXE_greenroom"))
-            .env("STORAGE_LOCAL_PATH", folder.path())
-            .env("TMPDIR", folder.path())
-            .env("HOST", "127.0.0.1")
-            .env("PORT", "0")
-            .stdin(Stdio::null())
+        let script = script(folder.path())
             .stdout(file("says"))
             .stderr(file("complains"))
             .spawn()
@@ -190,6 +192,47 @@ async fn it_tells_of_each_part_that_ends_and_how_to_start_it_again() {
         eventually("its end is told", async || running.read("complains").contains(&line).then_some(())).await;
     }
     let told = running.read("complains");
-    assert_eq!(told.matches("NODE_ID=node-").count(), 2, "{told}");
+    for node in ["node-1", "node-2"] {
+        assert_eq!(told.matches(&format!("/{node}.start")).count(), 1, "{told}");
+    }
     assert_eq!(get(running.address(), "/health/live").await.status, 502, "nginx still runs");
+}
+
+/// Whoever reads what it says, or looks at the processes of the machine, does not come into the database by it.
+#[tokio::test]
+async fn it_tells_nobody_the_password_of_the_database_and_psql_finds_it() {
+    if !can_run() {
+        return;
+    }
+    let running = Running::start().await;
+    signal("KILL", running.parts()[1]);
+    eventually("its end is told", async || running.read("complains").contains("node-1.start").then_some(()))
+        .await;
+    let storage = running.folder.path().join("cluster/postgres");
+    let password = fs::read_to_string(storage.join("password")).expect("a password");
+    let said = running.read("says") + &running.read("complains");
+    assert!(!said.contains(&password), "{said}");
+    for pid in running.parts().iter().skip(2) {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).expect("it runs");
+        assert!(!String::from_utf8_lossy(&command).contains(&password));
+    }
+    let (_, command) = said.split_once("  PGPASSFILE=").expect("how to look into the database");
+    let (command, _) = command.split_once("\n\n").expect("its end");
+    let asked = Command::new("sh").arg("-c").arg(format!("PGPASSFILE={command}")).output().expect("a shell");
+    assert!(asked.status.success(), "{asked:?}");
+}
+
+#[test]
+fn a_database_of_another_version_is_named_in_a_sentence() {
+    if !can_run() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("cluster/postgres/data");
+    fs::create_dir_all(&data).expect("made");
+    fs::write(data.join("PG_VERSION"), "8\n").expect("written");
+    let ended = script(folder.path()).output().expect("the script starts");
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let words = String::from_utf8_lossy(&ended.stderr);
+    assert!(words.contains("is of PostgreSQL 8; install postgresql-8, or move the folder away"), "{words}");
 }
