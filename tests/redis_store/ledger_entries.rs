@@ -107,7 +107,7 @@ async fn who_wanted_a_taken_name_and_died_takes_nothing_from_who_has_it() {
     let mut manifest = manifest_of(&second, loser.ledger.now_ms().await.expect("Redis answers"));
     (manifest.room, manifest.owner) = (Some(room("red")), Some(user("ada")));
     redis.run::<()>(&["CONFIG", "RESETSTAT"]);
-    proxy.delay(Duration::from_millis(300));
+    proxy.delay(Duration::from_millis(600));
     let losing = loser.ledger.open(manifest, 9);
     // It has looked for the name, and hears that it is free.
     eventually("it has asked", async || {
