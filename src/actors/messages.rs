@@ -261,8 +261,10 @@ pub struct AbortRecording {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), Refusal>")]
 pub struct DeleteRecording {
-    /// Which.
+    /// Its name.
     pub id: RecordId,
+    /// When it began, where no other one of its name is meant. Unit: Unix milliseconds.
+    pub started_ms: Option<u64>,
     /// Of its recorder.
     pub token: Option<UploadToken>,
 }

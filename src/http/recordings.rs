@@ -88,7 +88,7 @@ pub async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let id = uploads::record_id(&id)?;
     let token = uploads::bearer(request.headers());
-    ask(&state.delete_recording, DeleteRecording { id, token }).await??;
+    ask(&state.delete_recording, DeleteRecording { id, started_ms: None, token }).await??;
     Ok(HttpResponse::NoContent().finish())
 }
 

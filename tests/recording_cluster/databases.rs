@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     check_video, chunk_folders,
-    support::{Cluster, Postgres, Recorder, Redis, Upload, cut, eventually, get, status, webm},
+    support::{Cluster, Postgres, Recorder, Redis, Upload, cut, eventually, get, send, status, webm},
     worker,
 };
 
@@ -101,6 +101,30 @@ async fn row_is_begun(cluster: &Cluster, id: &str) {
         (list["recordings"][0]["recordId"] == id).then_some(())
     })
     .await;
+}
+
+/// Its row would stay, as one of nothing.
+#[tokio::test]
+async fn what_is_ready_is_not_deleted_while_the_database_is_away() {
+    let Some((mut postgres, cluster)) = start(2, &["--lease-secs=2"]).await else { return };
+    let chunks = cut(webm(), 3, 344);
+    let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks).await;
+    let told = recorder.stop_and_wait(&chunks).await;
+    row(&cluster, 1, "talk").await;
+    let delete = async |node| send(cluster.address(node), "DELETE /recordings/talk", &[], b"").await;
+    postgres.kill();
+    for node in 0..2 {
+        let refused = delete(node).await;
+        assert_eq!(refused.refusal(), (503, "storage_failed".into()));
+        assert_eq!(refused.json()["retryable"], true);
+    }
+    check_video(cluster.address(1), &told, webm()).await;
+    assert_eq!(status(cluster.address(0), "talk").await["state"], "ready");
+    postgres.restart().await;
+    eventually("it can be deleted", async || (delete(1).await.status == 204).then_some(())).await;
+    let list = get(cluster.address(0), "/recordings").await.json();
+    assert_eq!(list["recordings"], json!([]), "{list}");
 }
 
 /// It takes connections and answers nothing: whoever waits for it waits for a bounded time, and chunks do not wait at all.

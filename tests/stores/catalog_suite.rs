@@ -27,6 +27,7 @@ pub async fn suite(open: Open<'_>) {
     filters_combine(open).await;
     search_takes_words_as_they_are(open).await;
     deletes(open).await;
+    deletes_one_recording_and_not_the_next_of_its_name(open).await;
     remembers_what_was_deleted(open).await;
     what_is_ready_stays_ready(open).await;
     adds_up_what_an_owner_has(open).await;
@@ -212,7 +213,7 @@ async fn pages_while_others_write(open: Open<'_>) {
         seen.extend(page.rows.iter().map(|row| row.record_id.to_string()));
         // One before the page, one whose page has passed, and one that was seen is gone.
         catalog.put(row(&format!("newer-{turn}"), 1000 + turn), vec![]).await.unwrap();
-        catalog.delete(Deletion::of(id(&seen[0]), 1), vec![]).await.unwrap();
+        catalog.delete(Deletion::of(id("row-19"), 119, 1), vec![]).await.unwrap();
         after = page.next;
         if after.is_none() {
             break;
@@ -317,11 +318,24 @@ async fn deletes(open: Open<'_>) {
         catalog.put(full(name), vec![]).await.unwrap();
     }
     for _ in 0..2 {
-        catalog.delete(Deletion::of(id("goes"), 1), vec![]).await.expect("nothing there is no error");
+        let goes = Deletion::of(id("goes"), full("goes").started_ms, 1);
+        catalog.delete(goes, vec![]).await.expect("nothing there is no error");
     }
     assert_eq!(catalog.get(&id("goes")).await.unwrap(), None);
     assert_eq!(names(&*catalog, filter(5)).await, ["stays"]);
     assert!(catalog.put(row("goes", 1), vec![]).await.unwrap(), "an older version: there is no row any more");
+}
+
+/// Whoever was slow to delete a recording leaves alone what has its name by then.
+async fn deletes_one_recording_and_not_the_next_of_its_name(open: Open<'_>) {
+    let catalog = open("next of its name").await;
+    let next = CatalogRow { started_ms: 6, ..full("talk") };
+    catalog.put(next.clone(), vec![]).await.unwrap();
+    catalog.delete(Deletion::of(id("talk"), 5, 1), vec![]).await.unwrap();
+    assert_eq!(catalog.get(&id("talk")).await.unwrap(), Some(next.clone()));
+    assert!(catalog.was_deleted(&id("talk"), 5).await.unwrap());
+    assert!(!catalog.was_deleted(&id("talk"), 6).await.unwrap());
+    assert!(catalog.put(next, vec![]).await.unwrap());
 }
 
 /// Whoever has not heard that a recording was deleted does not bring it back.
@@ -331,15 +345,20 @@ async fn remembers_what_was_deleted(open: Open<'_>) {
     catalog.put(row("talk", 5), vec![]).await.unwrap();
     assert!(!catalog.was_deleted(&id("talk"), 5).await.unwrap());
     for at_ms in [100, 200] {
-        catalog.delete(Deletion::of(id("talk"), at_ms), vec![]).await.unwrap();
+        catalog.delete(Deletion::of(id("talk"), 5, at_ms), vec![]).await.unwrap();
     }
     assert!(other.was_deleted(&id("talk"), 5).await.unwrap());
     assert!(!other.put(late.clone(), vec![]).await.unwrap());
     assert_eq!(other.get(&id("talk")).await.unwrap(), None);
     // Its row was not written yet, when another node deleted it.
-    let unwritten = BTreeSet::from([7]);
-    catalog.delete(Deletion { started_ms: unwritten, ..Deletion::of(id("new"), 100) }, vec![]).await.unwrap();
-    assert!(!other.put(row("new", 7), vec![]).await.unwrap());
+    let unwritten = BTreeSet::from([7, 8]);
+    catalog
+        .delete(Deletion { record_id: id("new"), started_ms: unwritten, at_ms: 100 }, vec![])
+        .await
+        .unwrap();
+    for started_ms in [7, 8] {
+        assert!(!other.put(row("new", started_ms), vec![]).await.unwrap());
+    }
     // The next one of its name is another, and is left alone by what comes late of the first.
     assert!(!other.was_deleted(&id("talk"), 6).await.unwrap());
     assert!(other.put(row("talk", 6), vec![]).await.unwrap());
@@ -388,7 +407,7 @@ async fn adds_up_what_an_owner_has(open: Open<'_>) {
         catalog.put(row, vec![]).await.unwrap();
     }
     assert_eq!(catalog.owner_bytes(&ada).await.unwrap(), (1 << 40) + 7);
-    catalog.delete(Deletion::of(id("one"), 1), vec![]).await.unwrap();
+    catalog.delete(Deletion::of(id("one"), 1, 1), vec![]).await.unwrap();
     assert_eq!(catalog.owner_bytes(&ada).await.unwrap(), 7);
 }
 

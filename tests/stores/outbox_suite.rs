@@ -56,10 +56,12 @@ async fn events_come_with_their_row(open: Open<'_>) {
     assert_eq!(outbox.depth().await.unwrap(), 3);
     assert_eq!(outbox.waiting(None, 9).await.unwrap(), [event("one", 5, 1)]);
 
-    // A row that goes tells so, also when it had gone before.
-    catalog.delete(Deletion::of(id("one"), 1), vec![event("one", 6, 0)]).await.unwrap();
-    assert_eq!(catalog.get(&id("one")).await.unwrap(), None);
-    catalog.delete(Deletion::of(id("none"), 1), vec![event("none", 1, 0)]).await.unwrap();
+    // A recording that goes is told of once, also one whose row was not there yet.
+    for fence in [6, 7] {
+        catalog.delete(Deletion::of(id("one"), 1, 1), vec![event("one", fence, 0)]).await.unwrap();
+        assert_eq!(catalog.get(&id("one")).await.unwrap(), None);
+    }
+    catalog.delete(Deletion::of(id("none"), 1, 1), vec![event("none", 1, 0)]).await.unwrap();
     assert_eq!(outbox.depth().await.unwrap(), 5);
 
     let (_, again) = open("together").await;
@@ -70,8 +72,9 @@ async fn events_go_in_their_order(open: Open<'_>) {
     let (catalog, outbox) = open("in order").await;
     // The newest first, and numbers that letters would put in another order.
     let all = [(10, 0), (9, 200), (9, 3), (2, 10), (2, 9)];
-    for (fence, stage) in all {
-        catalog.delete(Deletion::of(id("one"), 1), vec![event("one", fence, stage)]).await.unwrap();
+    for (started_ms, (fence, stage)) in (1..).zip(all) {
+        let deletion = Deletion::of(id("one"), started_ms, 1);
+        catalog.delete(deletion, vec![event("one", fence, stage)]).await.unwrap();
     }
     for (left, (fence, stage)) in all.into_iter().rev().enumerate() {
         assert_eq!(outbox.depth().await.unwrap(), 5 - left as u64);
@@ -134,9 +137,15 @@ async fn what_was_taken_is_not_told_again(open: Open<'_>) {
     assert!(catalog.put(row("one", 1), events()).await.unwrap());
     assert_eq!(outbox.depth().await.unwrap(), 0);
     // It is remembered with the row: another recording of the name tells everything.
-    catalog.delete(Deletion::of(id("one"), 1), vec![event("one", 3, 9)]).await.unwrap();
+    catalog.delete(Deletion::of(id("one"), 1, 1), vec![event("one", 3, 9)]).await.unwrap();
     outbox.done(&id("one"), Fence(3), 9).await.unwrap();
     assert!(!catalog.put(row("one", 1), events()).await.unwrap(), "it was deleted");
-    catalog.put(row("one", 2), [events(), vec![event("one", 3, 9)]].concat()).await.unwrap();
+    let next = || [events(), vec![event("one", 3, 9)]].concat();
+    catalog.put(row("one", 2), next()).await.unwrap();
     assert_eq!(outbox.depth().await.unwrap(), 3);
+    // And one that was deleted before it began has nothing to forget.
+    outbox.done(&id("one"), Fence(1), 0).await.unwrap();
+    catalog.delete(Deletion::of(id("one"), 1, 1), vec![event("one", 4, 9)]).await.unwrap();
+    catalog.put(row("one", 2), next()).await.unwrap();
+    assert_eq!(outbox.depth().await.unwrap(), 2);
 }

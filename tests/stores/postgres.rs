@@ -68,7 +68,7 @@ async fn the_outbox_on_postgresql_does_what_every_outbox_must() {
     let error = catalog.put(row("half", 1), vec![event("half", 1, 0)]).await.expect_err("nowhere to wait");
     assert!(!error.is_transient(), "{error}");
     catalog
-        .delete(Deletion::of(id("stays"), 1), vec![event("stays", 2, 0)])
+        .delete(Deletion::of(id("stays"), 1, 1), vec![event("stays", 2, 0)])
         .await
         .expect_err("nowhere to wait");
     assert_eq!(names(&catalog, filter(9)).await, ["stays"]);

@@ -55,7 +55,7 @@ async fn a_row_whose_event_cannot_be_written_is_not_written() {
     let error = catalog.put(row("half", 1), vec![event("half", 1, 0)]).await.expect_err("nowhere to wait");
     assert!(!error.is_transient(), "{error}");
     catalog
-        .delete(Deletion::of(id("stays"), 1), vec![event("stays", 2, 0)])
+        .delete(Deletion::of(id("stays"), 1, 1), vec![event("stays", 2, 0)])
         .await
         .expect_err("nowhere to wait");
     assert_eq!(names(&catalog, filter(9)).await, ["stays"]);
@@ -67,7 +67,7 @@ async fn an_event_that_cannot_be_read_holds_up_no_other_recording() {
     let file = folder.path().join("events.db");
     let catalog = open(&file).await;
     for name in ["a", "b", "c", "d", "e"] {
-        catalog.delete(Deletion::of(id(name), 1), vec![event(name, 1, 0)]).await.unwrap();
+        catalog.delete(Deletion::of(id(name), 1, 1), vec![event(name, 1, 0)]).await.unwrap();
     }
     for statement in [
         "UPDATE outbox SET record_id = '../etc' WHERE record_id = 'a'",

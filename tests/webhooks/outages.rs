@@ -110,7 +110,7 @@ async fn what_nobody_took_for_days_is_tried_once_more_and_given_up() {
     let database = storage.path().join("recordings.db");
     let catalog = SqlCatalog::open(&sqlite_url(&database), Metrics::new().unwrap()).await.unwrap();
     for old in [event("old", "2020-02-20T20:20:20Z"), event("new", "2999-01-01T00:00:00Z")] {
-        catalog.delete(Deletion::of(old.record_id.clone(), 1), vec![old]).await.unwrap();
+        catalog.delete(Deletion::of(old.record_id.clone(), 1, 1), vec![old]).await.unwrap();
     }
     let receiver = Receiver::answering(0, |_| Reply::Status(500));
     let node = node(storage.path(), &receiver.flags(), &[]);

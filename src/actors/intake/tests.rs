@@ -247,7 +247,8 @@ async fn a_chunk_of_a_recording_that_was_deleted_is_refused_for_good() {
     stores.chunks.delete(&id, None).await.expect("gone");
     // Something else may have taken its chunks away: then it is not given up.
     assert_eq!(refused(&intake, Some(2), b"two").await, Code::StorageFailed);
-    stores.catalog.delete(Deletion::of(id.clone(), 1), Vec::new()).await.expect("gone");
+    let deletion = Deletion::of(id.clone(), manifest("talk").started_ms, 1);
+    stores.catalog.delete(deletion, Vec::new()).await.expect("gone");
     assert_eq!(refused(&intake, Some(2), b"two").await, Code::RecordingUnknown);
     assert_eq!(stores.ledger.show(&id).await, Ok(None));
 }

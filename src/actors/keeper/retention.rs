@@ -86,7 +86,8 @@ impl Sweep {
         let account = self.ports.ledger.show(id).await?;
         let bytes =
             account.map_or(0, |view| view.bytes) + row.video.as_ref().map_or(0, |video| video.size_bytes);
-        let deleted = self.delete.send(DeleteRecording { id: id.clone(), token: None }).await;
+        let message = DeleteRecording { id: id.clone(), started_ms: Some(row.started_ms), token: None };
+        let deleted = self.delete.send(message).await;
         match deleted.map_err(|_| PutOff::Supervisor)? {
             Ok(()) => {
                 let reason =

@@ -21,6 +21,12 @@ pub(super) struct Attended {
     state: RecordingState,
 }
 
+impl Attended {
+    pub(super) fn is_later_than(self, fence: Fence) -> bool {
+        self.fence > fence
+    }
+}
+
 impl RecordingSupervisor {
     /// This node has seen to a recording's standing so.
     pub(super) fn attend(&mut self, manifest: &Manifest) {

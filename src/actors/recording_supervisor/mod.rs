@@ -23,7 +23,7 @@ mod removal;
 mod rows;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -36,7 +36,9 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use self::{figures::Attended, finalise::Held, leaving::Leaving, presence::Attachment, rows::Rows};
+use self::{
+    figures::Attended, finalise::Held, leaving::Leaving, presence::Attachment, removal::Named, rows::Rows,
+};
 pub use self::{
     recover::{Recovered, recover},
     rows::row_of,
@@ -129,7 +131,7 @@ pub struct RecordingSupervisor {
     rows: Rows,
     attended: HashMap<RecordId, Attended>,
     /// Recordings that are being taken away, until that is durable, with whoever else waits for the answer.
-    closing: HashMap<RecordId, Vec<oneshot::Sender<Result<(), Refusal>>>>,
+    closing: BTreeMap<Named, Vec<oneshot::Sender<Result<(), Refusal>>>>,
     leaving: Leaving,
     /// Merges of a recording that came to nothing, one after the other.
     faults: HashMap<RecordId, u32>,
@@ -178,7 +180,7 @@ impl RecordingSupervisor {
             claims: HashMap::new(),
             rows: Rows::default(),
             attended: HashMap::new(),
-            closing: HashMap::new(),
+            closing: BTreeMap::new(),
             leaving: Leaving::default(),
             faults: HashMap::new(),
             recorded_rooms: Arc::default(),

@@ -4,14 +4,16 @@
 //!  account closed ─► chunks no recording's any more ─► videos gone ─► row gone: answered ─► files are cleared away
 //! ```
 //! However long it was, each step before the answer is a short one, and durable when it is done. What a node that dies leaves
-//! are files of no recording, which the stores' sweeps find.
+//! are files of no recording, which the stores' sweeps find. Each step is for one recording: a node that is slow may find the
+//! next one of its name there, made after another node was quicker. Nothing that is over goes while the catalog is away: the row that
+//! stayed would be one of nothing, and nobody would look for it.
 
 use std::time::Duration;
 
-use actix::{ActorFuture, ActorFutureExt as _, Context, WrapFuture as _};
+use actix::{ActorFutureExt as _, Context, WrapFuture as _};
 use tokio::{
     sync::oneshot,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::info;
 
@@ -21,8 +23,11 @@ use super::{
     leaving::Left,
 };
 use crate::{
-    actors::messages::{AbortRecording, DeleteRecording},
-    adapters::ports::{RecordingPorts, Remains, StoreError},
+    actors::{
+        accounts::Accounts,
+        messages::{AbortRecording, DeleteRecording},
+    },
+    adapters::ports::{CatalogError, CatalogRow, LedgerView, RecordingPorts, Remains, StoreError},
     domain::recording::Manifest,
     protocol::{
         Code, Fence, RecordId, Refusal, TokenDigest, UploadToken,
@@ -32,6 +37,11 @@ use crate::{
 
 /// How long whoever deletes waits for the video store and the catalog. Less than a request waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How much of that it may take the catalog to say whether it is there.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// A name, and when the recording of it began that is meant.
+pub(super) type Named = (RecordId, u64);
 
 /// Why a recording goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,111 +54,110 @@ enum Why {
 #[derive(Debug, Clone, Copy)]
 struct Removal {
     why: Why,
-    /// When it began, where its account says so.
-    started_ms: Option<u64>,
+    which: Which,
     /// How long whoever asked waits for what is slow.
     until: Instant,
 }
 
+/// One recording. The next one of its name is another, and is left alone.
+#[derive(Debug, Clone, Copy)]
+struct Which {
+    /// When it began.
+    started_ms: u64,
+    /// Of its account, or of what the chunk store has of it. `None`: there is neither.
+    token: Option<TokenDigest>,
+    /// No video of it was made under a later claim, and none of the next one under this or an earlier one.
+    fence: Fence,
+    /// Whether its row may go when the catalog is back: it never said that there is anything to be had.
+    row_may_wait: bool,
+}
+
 /// What there is to be taken away.
 enum Found {
-    /// An account, of this token, of a recording that began then.
-    Account { token: TokenDigest, started_ms: u64 },
-    /// A row alone.
-    Row,
-    /// Neither, as far as can be told.
+    This(Which),
+    /// Nothing, as far as can be told.
     Nothing(Refusal),
 }
 
 impl RecordingSupervisor {
     pub(super) fn abort(&mut self, token: UploadToken) -> Answer<AbortRecording> {
         let id = token.record_id().clone();
-        self.remove(id, Right::Recorder(token), Why::Aborted)
+        self.remove(id, Right::Recorder(token), None)
     }
 
     pub(super) fn delete(&mut self, message: DeleteRecording) -> Answer<DeleteRecording> {
-        let DeleteRecording { id, token } = message;
+        let DeleteRecording { id, started_ms, token } = message;
         if token.as_ref().is_some_and(|token| *token.record_id() != id) {
             return at_once(Err(Code::Unauthorised.into()));
         }
-        self.remove(id, Right::Anybody(token), Why::Deleted)
+        self.remove(id, Right::Anybody(token), started_ms)
     }
 
-    /// Takes a recording away. One that still runs needs its token; what is over anybody may delete, and then a token says
-    /// no more than no token. One that this node is taking away already is so once, and everybody who asked gets one answer.
-    fn remove(&self, id: RecordId, right: Right, why: Why) -> Answer<DeleteRecording> {
+    /// Takes a recording away, if it began then, where that is said. One that still runs needs its token; what is over anybody may
+    /// delete, and then a token says no more than no token.
+    fn remove(&self, id: RecordId, right: Right, started_ms: Option<u64>) -> Answer<DeleteRecording> {
         let until = Instant::now() + PATIENCE;
-        Box::pin(self.look_up(id.clone(), right).then(move |found, supervisor, _| {
-            let (which, started_ms) = match found {
-                Ok(Found::Account { token, started_ms }) => (Some(token), Some(started_ms)),
-                Ok(Found::Row) => (None, None),
-                Ok(Found::Nothing(_)) if supervisor.leaving.has(&id) => return at_once(Ok(())),
-                Ok(Found::Nothing(refusal)) if !supervisor.closing.contains_key(&id) => {
-                    return at_once(Err(refusal));
-                }
-                Ok(Found::Nothing(_)) => (None, None),
-                Err(refusal) => return at_once(Err(refusal)),
-            };
-            if let Some(waiting) = supervisor.closing.get_mut(&id) {
-                let (tell, told) = oneshot::channel();
-                waiting.push(tell);
-                let gone = |_| Err(Code::Internal.into());
-                return Box::pin(
-                    told.into_actor(supervisor).map(move |told, _, _| told.unwrap_or_else(gone)),
-                );
+        let why = if right.is_recorders() { Why::Aborted } else { Why::Deleted };
+        let looking = Looking { ports: self.ports.clone(), accounts: self.links.accounts.clone() };
+        let (named, unwritten) = (id.clone(), self.rows.get(&id).cloned());
+        let found = async move { looking.look_up(&named, &right, unwritten).await };
+        Box::pin(found.into_actor(self).then(move |found, supervisor, _| match found {
+            Ok(Found::This(which)) if started_ms.is_some_and(|meant| meant != which.started_ms) => {
+                at_once(Err(Code::RecordingUnknown.into()))
             }
-            supervisor.closing.insert(id.clone(), Vec::new());
-            supervisor.close(id, which, Removal { why, started_ms, until })
+            Ok(Found::This(which)) => supervisor.close_once(id, Removal { why, which, until }),
+            Ok(Found::Nothing(refusal)) => supervisor.closed_before(&id, refusal),
+            Err(refusal) => at_once(Err(refusal)),
         }))
     }
 
-    fn look_up(
-        &self,
-        id: RecordId,
-        right: Right,
-    ) -> impl ActorFuture<Self, Output = Result<Found, Refusal>> + use<> {
-        let (ports, accounts) = (self.ports.clone(), self.links.accounts.clone());
-        let unwritten = self.rows.get(&id).is_some();
-        let found = async move {
-            let view =
-                accounts.find(&id, |ledger| ledger.show(&id)).await.map_err(|error| error.refusal())?;
-            if let Some(view) = view {
-                let Manifest { state, token, started_ms, .. } = view.manifest;
-                return right.check(state, &token).map(|token| Found::Account { token, started_ms });
-            }
-            if right.is_recorders() {
-                return Ok(Found::Nothing(Code::RecordingUnknown.into()));
-            }
-            if unwritten {
-                return Ok(Found::Row);
-            }
-            Ok(match ports.catalog.get(&id).await {
-                Ok(Some(_)) => Found::Row,
-                Ok(None) => Found::Nothing(Code::RecordingUnknown.into()),
-                Err(error) => Found::Nothing(unreachable_catalog(&error)),
-            })
-        };
-        found.into_actor(self)
+    /// One that this node is taking away already is so once, and everybody who asked gets one answer.
+    fn close_once(&mut self, id: RecordId, removal: Removal) -> Answer<DeleteRecording> {
+        let closing = (id, removal.which.started_ms);
+        if self.closing.contains_key(&closing) {
+            return self.join(&closing);
+        }
+        self.closing.insert(closing.clone(), Vec::new());
+        self.close(closing, removal)
+    }
+
+    /// Of what is not there any more, this node may be taking the rest away.
+    fn closed_before(&mut self, id: &RecordId, refusal: Refusal) -> Answer<DeleteRecording> {
+        let of_name = (id.clone(), 0)..=(id.clone(), u64::MAX);
+        let last = self.closing.range(of_name).next_back().map(|(closing, _)| closing.clone());
+        match last {
+            Some(closing) => self.join(&closing),
+            None if refusal.code == Code::RecordingUnknown && self.leaving.has(id) => at_once(Ok(())),
+            None => at_once(Err(refusal)),
+        }
+    }
+
+    fn join(&mut self, closing: &Named) -> Answer<DeleteRecording> {
+        let (tell, told) = oneshot::channel();
+        self.closing.entry(closing.clone()).or_default().push(tell);
+        let gone = |_| Err(Code::Internal.into());
+        Box::pin(told.into_actor(self).map(move |told, _, _| told.unwrap_or_else(gone)))
     }
 
     /// Everything that the answer says.
-    fn close(&self, id: RecordId, which: Option<TokenDigest>, removal: Removal) -> Answer<DeleteRecording> {
-        let (ports, named) = (self.ports.clone(), id.clone());
-        let closing = async move { ports.close(&named, which, removal.until).await };
-        let named = id.clone();
-        let forgotten = closing.into_actor(self).then(move |closed, supervisor, ctx| {
-            let Closed { left, videos } = match closed {
+    fn close(&self, closing: Named, removal: Removal) -> Answer<DeleteRecording> {
+        let (ports, named) = (self.ports.clone(), closing.0.clone());
+        let closed = async move { ports.close(&named, removal).await };
+        let named = closing.0.clone();
+        let forgotten = closed.into_actor(self).then(move |closed, supervisor, ctx| {
+            let Closed { left, fence, videos } = match closed {
                 Ok(closed) => closed,
                 Err(refusal) => return at_once(Err(refusal)),
             };
             supervisor.clear_away(&named, left, ctx);
+            let removal = Removal { which: Which { fence, ..removal.which }, ..removal };
             match videos {
                 Ok(()) => supervisor.forget(&named, removal, ctx),
                 Err(refusal) => at_once(Err(refusal)),
             }
         });
         Box::pin(forgotten.map(move |answer: Result<(), Refusal>, supervisor, _| {
-            for waiting in supervisor.closing.remove(&id).unwrap_or_default() {
+            for waiting in supervisor.closing.remove(&closing).unwrap_or_default() {
                 // Whoever has gone needs no answer.
                 let _ = waiting.send(answer.clone());
             }
@@ -157,11 +166,11 @@ impl RecordingSupervisor {
     }
 
     /// Nothing of it can be had any more: its recorder's socket is free for another, and its row goes. Done when the catalog
-    /// has forgotten it, or does not answer: then it follows.
+    /// has forgotten it.
     fn forget(
         &mut self,
         id: &RecordId,
-        Removal { why, started_ms, until }: Removal,
+        Removal { why, which, until }: Removal,
         ctx: &mut Context<Self>,
     ) -> Answer<DeleteRecording> {
         let word = match why {
@@ -169,21 +178,94 @@ impl RecordingSupervisor {
                 self.metrics.recordings_ended.with_label_values(&["aborted", "discarded"]).inc();
                 "aborted"
             }
-            Why::Deleted => {
-                self.tell_refused(id, &Code::RecordingUnknown.into());
-                "deleted"
-            }
+            Why::Deleted => "deleted",
         };
         info!(recording = %id, why = word, "a recording is gone");
         self.metrics.cleanups.with_label_values(&[word]).inc();
-        self.take_back_merge(id, Fence(u64::MAX));
+        self.let_go(id, why, which.fence);
+        let written = timeout_at(until, self.rows.delete(id, which.started_ms));
+        self.write_rows(ctx);
+        Box::pin(written.into_actor(self).map(move |written, _, _| match written {
+            // It follows.
+            Err(_) if which.row_may_wait => Ok(()),
+            Err(_) => Err(unreachable_catalog(&late())),
+            Ok(_) => Ok(()),
+        }))
+    }
+
+    /// This node has nothing more to do with it. By a later claim its name is another's here: that one is left alone.
+    fn let_go(&mut self, id: &RecordId, why: Why, fence: Fence) {
+        self.take_back_merge(id, Fence(fence.0 + 1));
+        if self.attended.get(id).is_some_and(|attended| attended.is_later_than(fence)) {
+            return;
+        }
+        if why == Why::Deleted {
+            self.tell_refused(id, &Code::RecordingUnknown.into());
+        }
         self.detach(id);
         self.faults.remove(id);
         self.attended.remove(id);
-        let written = timeout_at(until, self.rows.delete(id, started_ms));
-        self.write_rows(ctx);
-        Box::pin(written.into_actor(self).map(|_, _, _| Ok(())))
     }
+}
+
+/// What looking for something that is to go needs.
+struct Looking {
+    ports: RecordingPorts,
+    accounts: Accounts,
+}
+
+impl Looking {
+    /// Changes nothing. What could not be taken away as a whole now, because of the catalog, is refused.
+    async fn look_up(
+        &self,
+        id: &RecordId,
+        right: &Right,
+        unwritten: Option<CatalogRow>,
+    ) -> Result<Found, Refusal> {
+        let view = self.accounts.find(id, |ledger| ledger.show(id)).await;
+        let Some(LedgerView { manifest, .. }) = view.map_err(|error| error.refusal())? else {
+            if right.is_recorders() {
+                return Ok(Found::Nothing(Code::RecordingUnknown.into()));
+            }
+            return self.look_for_row(id, unwritten).await;
+        };
+        let Manifest { started_ms, state, version, fence, .. } = manifest;
+        let token = Some(right.check(state, &manifest.token)?);
+        let row_may_wait = right.is_recorders() && state == RecordingState::Recording && version == 1;
+        let row = if row_may_wait { None } else { self.row(id).await? };
+        // A ledger that has gone back in time knows of earlier claims only.
+        let written = row.filter(|row| row.started_ms == started_ms).map(|row| row.fence);
+        Ok(Found::This(Which {
+            started_ms,
+            token,
+            fence: written.map_or(fence, |written| written.max(fence)),
+            row_may_wait,
+        }))
+    }
+
+    async fn look_for_row(&self, id: &RecordId, unwritten: Option<CatalogRow>) -> Result<Found, Refusal> {
+        let written = match self.row(id).await {
+            Ok(row) => row,
+            Err(refusal) => return Ok(Found::Nothing(refusal)),
+        };
+        let latest = unwritten.into_iter().chain(written).max_by_key(|row| (row.started_ms, row.fence));
+        let Some(CatalogRow { started_ms, fence, .. }) = latest else {
+            return Ok(Found::Nothing(Code::RecordingUnknown.into()));
+        };
+        // Chunks that an operator keeps longer than a recording can be taken up again belong to no account.
+        let kept = self.ports.chunks.manifest(id).await.map_err(|error| error.refusal())?;
+        let token = kept.filter(|kept| kept.started_ms == started_ms).map(|kept| kept.token);
+        Ok(Found::This(Which { started_ms, token, fence, row_may_wait: false }))
+    }
+
+    async fn row(&self, id: &RecordId) -> Result<Option<CatalogRow>, Refusal> {
+        let row = timeout(LOOK, self.ports.catalog.get(id)).await.map_err(|_| late()).flatten();
+        row.map_err(|error| unreachable_catalog(&error))
+    }
+}
+
+fn late() -> CatalogError {
+    CatalogError::Unavailable("it takes too long".to_owned())
 }
 
 /// By what right a recording is taken away.
@@ -214,6 +296,8 @@ impl Right {
 /// A recording that takes nothing more, and whose chunks are nobody's.
 struct Closed {
     left: Left,
+    /// The latest of its claims.
+    fence: Fence,
     /// Whether its videos are gone.
     videos: Result<(), Refusal>,
 }
@@ -221,19 +305,22 @@ struct Closed {
 impl RecordingPorts {
     /// The account goes first, so that nothing is added any more, then the chunks, of which the account could be put back,
     /// then the videos.
-    async fn close(
-        &self,
-        id: &RecordId,
-        which: Option<TokenDigest>,
-        until: Instant,
-    ) -> Result<Closed, Refusal> {
-        let last = self.ledger.close(id, which).await.map_err(|error| error.refusal())?;
-        let remains: Remains = self.chunks.begin_delete(id, which).await.map_err(|error| error.refusal())?;
-        let videos = match timeout_at(until, self.delete_videos(id, |_| true)).await {
+    async fn close(&self, id: &RecordId, removal: Removal) -> Result<Closed, Refusal> {
+        let Removal { which: Which { token, fence, .. }, until, .. } = removal;
+        let (last, remains) = match token {
+            Some(_) => {
+                let last = self.ledger.close(id, token).await.map_err(|error| error.refusal())?;
+                (last, self.chunks.begin_delete(id, token).await.map_err(|error| error.refusal())?)
+            }
+            None => (None, Remains::none()),
+        };
+        let last = last.map(|last| last.fence);
+        let fence = last.map_or(fence, |last| last.max(fence));
+        let videos = match timeout_at(until, self.delete_videos(id, |key| key.fence() <= fence)).await {
             Ok(deleted) => deleted.map_err(|error| error.refusal()),
             Err(_) => Err(Refusal::because(Code::StorageFailed, "the video store gives no answer")),
         };
-        Ok(Closed { left: Left { remains, below: last.map(|last| Fence(last.fence.0 + 1)) }, videos })
+        Ok(Closed { left: Left { remains, below: last.map(|last| Fence(last.0 + 1)) }, fence, videos })
     }
 
     /// Takes away what a recording has in the video store, as far as it is meant.
@@ -250,3 +337,7 @@ impl RecordingPorts {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "removal_tests.rs"]
+mod tests;

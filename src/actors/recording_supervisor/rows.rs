@@ -21,7 +21,7 @@ use crate::{
     },
     domain::recording::Manifest,
     protocol::{
-        Fence, RecordId,
+        Code, Fence, RecordId,
         recorder::{Ready, RecordingState},
     },
 };
@@ -61,14 +61,22 @@ struct Going {
     started_ms: BTreeSet<u64>,
 }
 
+impl Pending {
+    /// Whether it is the row of a recording that is deleted.
+    fn deletes(&self, row: &CatalogRow) -> bool {
+        self.delete.as_ref().is_some_and(|going| going.started_ms.contains(&row.started_ms))
+    }
+}
+
 impl Rows {
     /// A row that the catalog has not got yet.
     pub fn get(&self, id: &RecordId) -> Option<&CatalogRow> {
-        match self.pending.get(id) {
-            // Should it only go: what is being written goes with it.
-            Some(pending) => pending.put.as_deref(),
-            None => self.writing.as_ref().filter(|(writing, _)| writing == id)?.1.as_ref(),
-        }
+        let pending = self.pending.get(id);
+        let waiting = pending.and_then(|pending| pending.put.as_deref());
+        // What is being written may have to go.
+        let stays = |row: &&CatalogRow| pending.is_none_or(|pending| !pending.deletes(row));
+        waiting
+            .or_else(|| self.writing.as_ref().filter(|(writing, _)| writing == id)?.1.as_ref().filter(stays))
     }
 
     /// The row is to be written, unless something newer of it is already. Answers of ports that were given first may come
@@ -81,15 +89,14 @@ impl Rows {
         }
     }
 
-    /// The row goes, and so does what was to be written of it: of the recording that began then, where that is known. Says when it
-    /// is gone.
-    pub fn delete(&mut self, id: &RecordId, started_ms: Option<u64>) -> oneshot::Receiver<()> {
+    /// The row of the recording that began then goes, and so does what was to be written of it. Says when it is gone.
+    pub fn delete(&mut self, id: &RecordId, started_ms: u64) -> oneshot::Receiver<()> {
         let (gone, told) = oneshot::channel();
         let pending = self.pending(id);
-        let unwritten = pending.put.take().map(|row| row.started_ms);
         let going = pending.delete.get_or_insert_default();
-        going.started_ms.extend(started_ms.into_iter().chain(unwritten));
+        going.started_ms.insert(started_ms);
         going.waiting.push(gone);
+        pending.put.take_if(|row| row.started_ms == started_ms);
         told
     }
 
@@ -160,16 +167,13 @@ impl Rows {
     fn again(&mut self, id: &RecordId, undone: Pending) {
         self.writing = None;
         let pending = self.pending(id);
-        let deleted_since = pending.delete.is_some();
         if let Some(undone) = undone.delete {
             let going = pending.delete.get_or_insert_default();
             going.waiting.extend(undone.waiting);
             going.started_ms.extend(undone.started_ms);
         }
-        let Some(row) = undone.put else { return };
-        match pending.delete.as_mut().filter(|_| deleted_since) {
-            Some(going) => _ = going.started_ms.insert(row.started_ms),
-            None => self.put(*row),
+        if let Some(row) = undone.put.filter(|row| !pending.deletes(row)) {
+            self.put(*row);
         }
     }
 }
@@ -322,8 +326,7 @@ impl RecordingSupervisor {
     /// Whoever deletes a recording by way of another node takes its row away last. One that was written after that goes
     /// too: it has neither account nor manifest, and no video.
     fn check_row(&self, row: &CatalogRow, ctx: &mut Context<Self>) {
-        // It is written as the last thing of a recording that never had anything.
-        if row.state == RecordingState::Failed {
+        if is_all_that_is_left(row) {
             return;
         }
         let (accounts, ports, row) = (self.links.accounts.clone(), self.ports.clone(), row.clone());
@@ -344,7 +347,7 @@ impl RecordingSupervisor {
             let late = deleted.filter(|(id, _)| supervisor.rows.get(id).is_none());
             if let Some((id, started_ms)) = late {
                 info!(recording = %id, "its row came after it was deleted");
-                drop(supervisor.rows.delete(&id, Some(started_ms)));
+                drop(supervisor.rows.delete(&id, started_ms));
                 supervisor.write_rows(ctx);
             }
         }));
@@ -354,6 +357,12 @@ impl RecordingSupervisor {
     pub(super) fn ready(&self, row: &CatalogRow) -> Option<Ready> {
         recording_events::ready(row, &self.config.api_base_url)
     }
+}
+
+/// Whether it is written as the last thing of a recording that never had anything, or of which nothing is left.
+fn is_all_that_is_left(row: &CatalogRow) -> bool {
+    let is_empty = |(code, _): &(String, String)| code == Code::EmptyRecording.name();
+    row.state == RecordingState::Failed && row.error.as_ref().is_some_and(is_empty)
 }
 
 #[cfg(test)]

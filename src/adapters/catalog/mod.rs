@@ -247,19 +247,23 @@ impl Catalog for SqlCatalog {
         let (id, at_ms) = (record_id.to_string(), row::number(at_ms));
         self.write(move |connection| {
             let of_name = |statement| sqlx::query(statement).bind(id.clone());
-            let marks = started_ms.iter().map(|&started_ms| {
-                of_name(statements::MARK_DELETED).bind(row::number(started_ms)).bind(at_ms)
+            let each = started_ms.iter().map(|&started_ms| {
+                let of_one = |statement| of_name(statement).bind(row::number(started_ms));
+                (of_one(statements::MARK_DELETED).bind(at_ms), of_one(statements::DELETE))
             });
-            let mut all: Vec<_> = marks.collect();
-            all.push(of_name(statements::MARK_ROW_DELETED).bind(at_ms));
-            all.extend([statements::DELETE, statements::FORGET_TOLD].map(of_name));
+            let (each, forget) = (each.collect::<Vec<_>>(), of_name(statements::FORGET_TOLD));
             let events = events.clone();
             Box::pin(async move {
                 let mut both = connection.begin().await?;
-                for statement in all {
-                    statement.execute(&mut *both).await?;
+                let mut marked = 0;
+                for (mark, delete) in each {
+                    marked += mark.execute(&mut *both).await?.rows_affected();
+                    delete.execute(&mut *both).await?;
                 }
-                outbox::add(&mut both, events).await?;
+                forget.execute(&mut *both).await?;
+                if marked > 0 {
+                    outbox::add(&mut both, events).await?;
+                }
                 Ok(both.commit().await?)
             })
         })

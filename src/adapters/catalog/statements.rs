@@ -41,17 +41,12 @@ pub(super) const PUT: &str = concat!(
 /// One row.
 pub(super) const GET: &str = concat!("SELECT ", columns!(), " FROM recordings WHERE record_id = $1");
 
-/// Takes a row away.
-pub(super) const DELETE: &str = "DELETE FROM recordings WHERE record_id = $1";
+/// Takes the row of the recording of this name away that began at $2.
+pub(super) const DELETE: &str = "DELETE FROM recordings WHERE record_id = $1 AND started_ms = $2";
 
 /// Marks the recording of this name that began at $2 as deleted, at $3.
 pub(super) const MARK_DELETED: &str =
     "INSERT INTO deleted (record_id, started_ms, deleted_ms) VALUES ($1, $2, $3)
-     ON CONFLICT (record_id, started_ms) DO NOTHING";
-
-/// The same of the one that has a row, at $2.
-pub(super) const MARK_ROW_DELETED: &str = "INSERT INTO deleted (record_id, started_ms, deleted_ms)
-     SELECT record_id, started_ms, CAST($2 AS BIGINT) FROM recordings WHERE record_id = $1
      ON CONFLICT (record_id, started_ms) DO NOTHING";
 
 /// When the recording of this name that began at $2 was deleted.
@@ -144,8 +139,9 @@ pub(super) const NOTE_TOLD: &str = "INSERT INTO told (record_id, fence, stage)
      WHERE EXISTS (SELECT 1 FROM recordings WHERE record_id = $1)
      ON CONFLICT (record_id, fence, stage) DO NOTHING";
 
-/// Forgets what was taken of a recording.
-pub(super) const FORGET_TOLD: &str = "DELETE FROM told WHERE record_id = $1";
+/// Forgets what was taken of recordings of this name, unless one of them has a row.
+pub(super) const FORGET_TOLD: &str = "DELETE FROM told WHERE record_id = $1
+     AND NOT EXISTS (SELECT 1 FROM recordings WHERE record_id = $1)";
 
 /// How many wait.
 pub(super) const DEPTH: &str = "SELECT COUNT(*) AS events FROM outbox";

@@ -128,8 +128,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// Rows that fit, the newest first, from where a page before ended.
     fn page(&self, filter: CatalogFilter) -> PortFuture<Result<CatalogPage, CatalogError>>;
 
-    /// Takes a row away for good, and has the events wait, whether or not there was one. Nothing there is no error. No row of what
-    /// was deleted is put again until [`Self::forget_deleted`].
+    /// Takes the rows of recordings away for good; that of another one of this name stays. Nothing there is no error. No row of what
+    /// was deleted is put again until [`Self::forget_deleted`], and so long it counts as deleted: the events wait unless all of
+    /// them were so before.
     fn delete(&self, deletion: Deletion, events: Vec<OutboxEvent>) -> PortFuture<Result<(), CatalogError>>;
 
     /// Whether the recording of this name that began then was deleted, as far as it is remembered.
@@ -187,17 +188,17 @@ pub struct CatalogRow {
 pub struct Deletion {
     /// Its name.
     pub record_id: RecordId,
-    /// When recordings of this name began that are deleted beside the one that has the row: theirs may not be written yet.
+    /// When the recordings of this name began that are meant. Rows of theirs may not be written yet.
     pub started_ms: BTreeSet<u64>,
     /// When.
     pub at_ms: u64,
 }
 
 impl Deletion {
-    /// Of the recording that has the row.
+    /// Of one recording, which began then.
     #[must_use]
-    pub const fn of(record_id: RecordId, at_ms: u64) -> Self {
-        Self { record_id, started_ms: BTreeSet::new(), at_ms }
+    pub fn of(record_id: RecordId, started_ms: u64, at_ms: u64) -> Self {
+        Self { record_id, started_ms: BTreeSet::from([started_ms]), at_ms }
     }
 }
 
