@@ -2,9 +2,12 @@
 
 use anyhow::Context as _;
 
-use crate::adapters::{
-    catalog::SqlCatalog,
-    ports::{Catalog as _, CatalogFilter},
+use crate::{
+    adapters::{
+        catalog::SqlCatalog,
+        ports::{Catalog as _, CatalogFilter},
+    },
+    metrics::Metrics,
 };
 
 /// Rows in one go.
@@ -25,8 +28,11 @@ pub struct Imported {
 /// # Errors
 /// One of them cannot be opened, or ends in the middle.
 pub async fn import_catalog(from: &str, to: &str) -> anyhow::Result<Imported> {
-    let source = SqlCatalog::open_existing(from).await.context("--import-catalog cannot be opened")?;
-    let target = SqlCatalog::open(to).await.context("DATABASE_URL cannot be opened")?;
+    // Nobody asks for the figures of a program that ends with this.
+    let metrics = Metrics::new()?;
+    let source = SqlCatalog::open_existing(from, metrics.clone()).await;
+    let source = source.context("--import-catalog cannot be opened")?;
+    let target = SqlCatalog::open(to, metrics).await.context("DATABASE_URL cannot be opened")?;
     let mut imported = Imported::default();
     let mut filter = CatalogFilter { limit: PAGE, ..CatalogFilter::default() };
     loop {

@@ -445,8 +445,7 @@ async fn a_node_that_starts_leaves_the_others_time_to_say_that_their_recorders_a
     if !Redis::is_here() {
         return;
     }
-    let mut cluster =
-        Cluster::behind_proxies(1, &["--lease-secs=2", "--recording-grace-secs=5"]).await;
+    let mut cluster = Cluster::behind_proxies(1, &["--lease-secs=2", "--recording-grace-secs=5"]).await;
     let chunks = cut(webm(), 4, 332);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..2]).await;

@@ -172,8 +172,7 @@ async fn however_long_the_catalog_is_away_every_recording_becomes_ready_and_its_
         assert_eq!(chunks.first().map(|chunk| chunk.index), Some(place(0)));
         stores.ledger.restore(stopped, chunks).await.expect("answers");
     }
-    let loss = stores.ledger.loss().await.expect("answers");
-    stores.ledger.set_whole(loss).await.expect("answers");
+    stores.set_whole().await;
     let _supervisor = run(&stores, catalog.clone());
     let ids: Vec<_> = ids.iter().map(|id| RecordId::parse(id).expect("valid")).collect();
     let in_state = async |wanted: RecordingState| {

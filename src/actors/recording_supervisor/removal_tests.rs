@@ -291,7 +291,7 @@ async fn row(stores: &Stores, name: &str) -> Option<CatalogRow> {
 async fn a_slow_deletion_leaves_alone_the_next_recording_of_its_name() {
     for has_account in [true, false] {
         let stores = Stores::open().await;
-        stores.ledger.set_whole().await.expect("answers");
+        stores.set_whole().await;
         let old = keep(&stores, "talk", has_account).await;
         let (quick, catalog) = (run(&stores, &SlowCatalog::of(&stores)), SlowCatalog::of(&stores));
         let slow = run(&stores, &catalog);
@@ -328,7 +328,7 @@ async fn a_slow_deletion_leaves_alone_the_next_recording_of_its_name() {
 #[actix::test]
 async fn while_the_catalog_is_away_what_is_over_is_not_deleted() {
     let stores = Stores::open().await;
-    stores.ledger.set_whole().await.expect("answers");
+    stores.set_whole().await;
     let catalog = SlowCatalog::of(&stores);
     let node = run(&stores, &catalog);
     let videos = [keep(&stores, "with-account", true).await, keep(&stores, "row", false).await];
@@ -365,7 +365,7 @@ async fn while_the_catalog_is_away_what_is_over_is_not_deleted() {
 #[actix::test]
 async fn while_the_catalog_is_away_what_still_records_can_be_aborted() {
     let stores = Stores::open().await;
-    stores.ledger.set_whole().await.expect("answers");
+    stores.set_whole().await;
     let catalog = SlowCatalog::of(&stores);
     let node = run(&stores, &catalog);
     stores.stored(&manifest("talk"), &[HEAD]).await;
@@ -382,7 +382,7 @@ async fn while_the_catalog_is_away_what_still_records_can_be_aborted() {
 #[actix::test]
 async fn a_deletion_whose_row_could_not_go_is_not_said_to_be_done() {
     let stores = Stores::open().await;
-    stores.ledger.set_whole().await.expect("answers");
+    stores.set_whole().await;
     let catalog = SlowCatalog::of(&stores);
     let node = run(&stores, &catalog);
     keep(&stores, "talk", true).await;
@@ -399,7 +399,7 @@ async fn a_deletion_whose_row_could_not_go_is_not_said_to_be_done() {
 #[actix::test]
 async fn who_means_one_that_began_at_another_time_deletes_nothing() {
     let stores = Stores::open().await;
-    stores.ledger.set_whole().await.expect("answers");
+    stores.set_whole().await;
     let node = run(&stores, &SlowCatalog::of(&stores));
     let video = keep(&stores, "talk", true).await;
     let began = manifest("talk").started_ms;

@@ -140,7 +140,7 @@ fn no_more_rows_wait_than_there_is_room_for_and_those_still_made_give_way_first(
     let mut rows = Rows::default();
     let over = |name: &str, state| row_of(&manifest(name, 1, state), 1);
     rows.put(over("failed", RecordingState::Failed));
-    let _told = rows.delete(&id("gone"), None);
+    let _told = rows.delete(&id("gone"), 0);
     for number in 0..WAITING_MAX {
         rows.put(row(&format!("r{number}"), 1));
     }
@@ -167,7 +167,7 @@ fn what_is_put_off_waits_here_no_more_and_that_a_row_goes_stands() {
     assert_eq!(rows.ready(), [(id("talk"), Fence(5))]);
     rows.drop_put(&id("talk"));
     assert_eq!((rows.waiting(), rows.ready()), (1, Vec::new()));
-    let _told = rows.delete(&id("talk"), None);
+    let _told = rows.delete(&id("talk"), finished.started_ms);
     rows.put(finished);
     rows.drop_put(&id("talk"));
     assert_eq!(written(&mut rows), ["put other 1", "delete talk"]);

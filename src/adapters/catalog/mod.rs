@@ -107,12 +107,12 @@ impl SqlCatalog {
     ///
     /// # Errors
     /// As [`Self::open`], or an SQLite database is not there.
-    pub async fn open_existing(url: &str) -> Result<Self, CatalogError> {
+    pub async fn open_existing(url: &str, metrics: Metrics) -> Result<Self, CatalogError> {
         if !url.starts_with("sqlite:") || url.contains("mode=") {
-            return Self::open(url).await;
+            return Self::open(url, metrics).await;
         }
         let mark = if url.contains('?') { '&' } else { '?' };
-        Self::open(&format!("{url}{mark}mode=rw")).await
+        Self::open(&format!("{url}{mark}mode=rw"), metrics).await
     }
 
     fn read<T: Send + 'static>(&self, work: impl Work<T>) -> PortFuture<Result<T, CatalogError>> {
