@@ -408,8 +408,11 @@ async fn late_over_the_end(seed: u64, away: fn(&mut Cluster), back: fn(&mut Clus
         (answer.status == 200 && answer.json()["chunks"] == 4).then_some(())
     })
     .await;
-    let stopped = upload.stop(json!({ "chunks": 4, "bytes": webm().len() })).await;
-    assert_eq!(stopped.status, 202, "{stopped:?}");
+    eventually("the other node has found Redis again, too", async || {
+        let stopped = upload.stop(json!({ "chunks": 4, "bytes": webm().len() })).await;
+        (stopped.status == 202).then_some(())
+    })
+    .await;
     let row = ready(cluster.address(0), "talk").await;
     assert_eq!(row["version"], 2, "{row}");
     check_video(cluster.address(1), &row, webm()).await;

@@ -322,6 +322,8 @@ fn near_answer(one: &mut Answer, other: &Answer) {
             }
         }
         (Answer::Manifest(Some(one)), Answer::Manifest(Some(other))) => near_manifest(one, other),
+        // Redis remembers since when numbers may be late, and looks at each only when somebody asks which.
+        (Answer::Number(Ok((_, one))), Answer::Number(Ok((_, other)))) => *one |= *other,
         _ => {}
     }
 }

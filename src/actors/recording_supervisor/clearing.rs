@@ -33,13 +33,15 @@ enum Cleared {
 /// An account that was closed: the recording as it last stood, and whether what was to go is gone.
 type Closed = (Manifest, Result<(), StoreError>);
 
-/// Who hears that an account was closed under which nothing was ever recorded.
+/// Why an account is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    /// Its recorder and the catalog.
-    Everybody,
-    /// It had a video, or its end was told before.
-    Nobody,
+enum Why {
+    /// Nothing was ever recorded under it: its recorder and the catalog are told.
+    Empty,
+    /// Nobody can come back to it.
+    Over,
+    /// It was deleted, and the ledger had forgotten that. Whatever is there of it goes.
+    Deleted,
 }
 
 /// What clearing up needs.
@@ -97,7 +99,7 @@ impl RecordingSupervisor {
         let needed = async move { clearing.is_needed(&work).await };
         let manifest = manifest.clone();
         ctx.spawn(needed.into_actor(self).map(move |needed, supervisor, ctx| match needed {
-            Ok(false) => supervisor.release(manifest, Told::Nobody, ctx),
+            Ok(false) => supervisor.release(manifest, Why::Over, ctx),
             // Its account has heard of what is there, and goes on.
             Ok(true) => {}
             Err(error) => {
@@ -111,21 +113,21 @@ impl RecordingSupervisor {
     /// Not one chunk was ever stored: there is nothing to keep, and nothing to wait for.
     pub(super) fn nothing_came(&self, manifest: &Manifest, ctx: &mut Context<Self>) {
         self.metrics.merges.with_label_values(&["empty", "none"]).inc();
-        self.release(manifest.clone(), Told::Everybody, ctx);
+        self.release(manifest.clone(), Why::Empty, ctx);
     }
 
     /// It was deleted, and the ledger has forgotten that.
     pub(super) fn forget_deleted(&self, manifest: &Manifest, ctx: &mut Context<Self>) {
         warn!(recording = %manifest.record_id, "a recording that was deleted had an account again");
-        self.release(manifest.clone(), Told::Nobody, ctx);
+        self.release(manifest.clone(), Why::Deleted, ctx);
     }
 
     /// Closes the account of a claim, and takes its chunks away unless the operator keeps them.
-    fn release(&self, manifest: Manifest, told: Told, ctx: &mut Context<Self>) {
+    fn release(&self, manifest: Manifest, why: Why, ctx: &mut Context<Self>) {
         let clearing = self.clearing();
         let takes_away = self.config.cleanup_chunks || manifest.state != RecordingState::Ready;
         let again = manifest.clone();
-        let released = async move { clearing.close(&manifest, takes_away).await };
+        let released = async move { clearing.close(&manifest, why, takes_away).await };
         ctx.spawn(released.into_actor(self).map(move |released, supervisor, ctx| match released {
             Ok(Some((last, deleted))) => {
                 if let Err(error) = &deleted {
@@ -133,24 +135,24 @@ impl RecordingSupervisor {
                 }
                 let outcome = if deleted.is_ok() { "forgotten" } else { "failed" };
                 supervisor.metrics.cleanups.with_label_values(&[outcome]).inc();
-                supervisor.released(last, told, ctx);
+                supervisor.released(last, why, ctx);
             }
             Ok(None) => supervisor.take_back_merge(&again.record_id, Fence(again.fence.0 + 1)),
             Err(error) => {
                 warn!(recording = %again.record_id, %error, "an account is closed later");
-                ctx.run_later(FIRST_PAUSE, move |supervisor, ctx| supervisor.release(again, told, ctx));
+                ctx.run_later(FIRST_PAUSE, move |supervisor, ctx| supervisor.release(again, why, ctx));
             }
         }));
     }
 
     /// The account is closed; of one that never had anything its recorder and the catalog are told.
-    fn released(&mut self, last: Manifest, told: Told, ctx: &mut Context<Self>) {
+    fn released(&mut self, last: Manifest, why: Why, ctx: &mut Context<Self>) {
         let id = last.record_id.clone();
         info!(recording = %id, "forgotten");
         self.claims.remove(&id);
         self.faults.remove(&id);
         self.attended.remove(&id);
-        if last.finished.is_none() && told == Told::Everybody {
+        if last.finished.is_none() && why == Why::Empty {
             let refusal = Refusal::from(Code::EmptyRecording);
             warn!(recording = %id, "nothing was ever recorded");
             self.metrics.recordings_ended.with_label_values(&[super::finalise::how(&last), "failed"]).inc();
@@ -190,12 +192,16 @@ impl Clearing {
     /// Whether more is stored than the video was made of: acknowledged while the ledger was away. Then the account learns
     /// of it, and the recording goes on.
     async fn is_needed(&self, manifest: &Manifest) -> Result<bool, NotPutBack> {
-        let id = &manifest.record_id;
-        if !manifest.has_less_than(StoredChunk::count(&self.ports.chunks.list(id).await?)) {
+        if !self.has_more(manifest).await? {
             return Ok(false);
         }
-        self.learn(id).await?;
+        self.learn(&manifest.record_id).await?;
         Ok(true)
+    }
+
+    async fn has_more(&self, manifest: &Manifest) -> Result<bool, NotPutBack> {
+        let stored = self.ports.chunks.list(&manifest.record_id).await?;
+        Ok(manifest.has_less_than(StoredChunk::count(&stored)))
     }
 
     async fn learn(&self, id: &RecordId) -> Result<(), NotPutBack> {
@@ -210,14 +216,19 @@ impl Clearing {
     /// however long this one stands still, either keeps everything, because the claim no longer holds, or is told that it is
     /// over, because nobody puts the account back. Only then it is looked what is there for the last time. `None`: the
     /// recording is not as it was believed to be, and goes on.
-    async fn close(&self, manifest: &Manifest, takes_away: bool) -> Result<Option<Closed>, NotPutBack> {
+    async fn close(
+        &self,
+        manifest: &Manifest,
+        why: Why,
+        takes_away: bool,
+    ) -> Result<Option<Closed>, NotPutBack> {
         let (id, fence) = (&manifest.record_id, manifest.fence);
         let alone = self.gates.close(id).await;
         if self.ports.ledger.holds(id.clone(), fence).await? {
             let closed = manifest.closed();
             self.save(closed.clone()).await?;
             crash::point("release.marked");
-            if closed.has_less_than(StoredChunk::count(&self.ports.chunks.list(id).await?)) {
+            if why != Why::Deleted && self.has_more(&closed).await? {
                 self.save(Manifest { revision: closed.revision + 1, ..manifest.clone() }).await?;
                 self.learn(id).await?;
                 return Ok(None);

@@ -73,7 +73,7 @@ async fn nobody_puts_back_an_account_that_is_being_closed() {
     let (clearing, claim) = claimed(&stores, &nothing_came(), &[]).await;
     // It is closed, and nobody hears of it: this node stands still before the chunks go.
     stores.ledger.away_for(|operation| operation == "release");
-    assert!(clearing.close(&claim, true).await.is_err());
+    assert!(clearing.close(&claim, Why::Over, true).await.is_err());
     stores.ledger.away_for(|_| false);
     assert!(stores.ledger.release(id(), claim.fence).await.expect("an answer").is_some());
     assert!(
@@ -89,11 +89,11 @@ async fn nobody_puts_back_an_account_that_is_being_closed() {
 async fn an_account_is_closed_once_and_its_chunks_go() {
     let stores = Stores::open().await;
     let (clearing, claim) = claimed(&stores, &nothing_came(), &[]).await;
-    let closed = clearing.close(&claim, true).await.expect("closed");
+    let closed = clearing.close(&claim, Why::Over, true).await.expect("closed");
     let Some((last, Ok(()))) = closed else { panic!("it is gone") };
     assert_eq!((last.fence, last.keep_until_ms), (claim.fence, None));
     assert_eq!(stores.chunks.manifest(&id()).await.expect("readable"), None);
-    assert!(matches!(clearing.close(&claim, true).await, Ok(None)), "there is none any more");
+    assert!(matches!(clearing.close(&claim, Why::Over, true).await, Ok(None)), "there is none any more");
 }
 
 /// As of one that was deleted, and that a ledger which has gone back in time has again.
@@ -102,7 +102,7 @@ async fn an_account_of_which_nothing_is_stored_is_closed_too() {
     let stores = Stores::open().await;
     let (clearing, claim) = claimed(&stores, &nothing_came(), &[]).await;
     stores.chunks.delete(&id(), None).await.expect("deleted");
-    assert!(matches!(clearing.close(&claim, true).await, Ok(Some((_, Ok(()))))));
+    assert!(matches!(clearing.close(&claim, Why::Over, true).await, Ok(Some((_, Ok(()))))));
     assert_eq!(stores.chunks.recordings().await.expect("readable"), []);
 }
 
@@ -114,7 +114,7 @@ async fn what_came_before_it_was_closed_keeps_it_open() {
     let late = chunk(HEAD);
     let staged = stores.chunks.stage(&id(), late.payload).await.expect("staged");
     staged.commit(place(0), late.mark).await.expect("stored");
-    assert!(matches!(clearing.close(&claim, true).await, Ok(None)));
+    assert!(matches!(clearing.close(&claim, Why::Over, true).await, Ok(None)));
     let again = stores.ledger.claim_due(1).await.expect("an answer").pop().expect("it is due again");
     assert_eq!(again.work, ClaimedWork::Finalise { expected: 1, chunks: 1 });
     assert!(!again.manifest.stopped, "its recorder may go on");
@@ -126,7 +126,7 @@ async fn who_was_overtaken_closes_nothing_and_leaves_the_later_state() {
     let (clearing, claim) = claimed(&stores, &nothing_came(), &[]).await;
     let attached = stores.ledger.attach(token("talk")).await.expect("an answer").expect("taken up");
     stores.chunks.save_manifest(attached.manifest.clone()).await.expect("saved");
-    assert!(matches!(clearing.close(&claim, true).await, Ok(None)));
+    assert!(matches!(clearing.close(&claim, Why::Over, true).await, Ok(None)));
     assert_eq!(stores.chunks.manifest(&id()).await.expect("readable"), Some(attached.manifest));
 }
 
