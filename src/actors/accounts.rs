@@ -19,7 +19,7 @@ use crate::{
         },
     },
     domain::recording::{Manifest, StopRefused},
-    protocol::{Code, RecordId, Refusal, chunk::ChunkMark},
+    protocol::{Code, RecordId, Refusal, TokenDigest, chunk::ChunkMark},
 };
 
 /// Accounts that a node puts back at one time, whoever asks.
@@ -212,7 +212,7 @@ impl Accounts {
     ///
     /// # Errors
     /// The chunk store or the ledger fails; what was not done is done the next time.
-    pub async fn fill_late(&self, id: &RecordId) -> Result<(), NotPutBack> {
+    pub async fn fill_late(&self, id: &RecordId, whose: TokenDigest) -> Result<(), NotPutBack> {
         let late = self.ledger.late_numbers(id).await?;
         let (mut voids, numbers) = (Vec::new(), late.len());
         for index in late {
@@ -226,7 +226,7 @@ impl Accounts {
         let has_come = voids.len() < numbers;
         if !voids.is_empty() {
             info!(recording = %id, numbers = voids.len(), "numbers whose chunks did not come are void");
-            self.ledger.fill(id.clone(), voids).await?;
+            self.ledger.fill(id.clone(), whose, voids).await?;
         }
         if has_come {
             self.catch_up(id).await?;

@@ -117,9 +117,10 @@ impl Ledger for FlakyLedger {
         number(token: UploadToken, length: u32, may_begin: bool) -> Result<Number, Refusal>;
         give_back(id: RecordId, number: Number) -> bool;
         late_numbers(id: &RecordId) -> Vec<ChunkIndex>;
-        fill(id: RecordId, voids: Vec<ChunkIndex>) -> ();
-        note_numbered(id: RecordId, number: Number, mark: ChunkMark, patience: Patience) -> Option<Noted>;
-        note(id: RecordId, index: ChunkIndex, mark: ChunkMark, patience: Patience) -> Option<Noted>;
+        fill(id: RecordId, whose: TokenDigest, voids: Vec<ChunkIndex>) -> ();
+        note_numbered(token: UploadToken, number: Number, mark: ChunkMark, patience: Patience)
+            -> Option<Noted>;
+        note(token: UploadToken, index: ChunkIndex, mark: ChunkMark, patience: Patience) -> Option<Noted>;
         stop(token: UploadToken, made: Made) -> Result<StopTaken, StopRefused>;
         keep(id: RecordId, generation: u64) -> Option<Kept>;
         detach(id: RecordId, generation: u64) -> ();

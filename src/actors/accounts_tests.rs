@@ -130,7 +130,7 @@ async fn an_account_learns_of_chunks_that_it_has_not_and_loses_none() {
     assert!(accounts.catch_up(&id).await.expect("readable"));
     let noted = stores
         .ledger
-        .note(id.clone(), kit::place(1), kit::chunk(b"two").mark, crate::adapters::ports::Patience::Socket)
+        .note(token("talk"), kit::place(1), kit::chunk(b"two").mark, crate::adapters::ports::Patience::Socket)
         .await;
     assert!(matches!(noted, Ok(Some(_))));
     assert!(accounts.catch_up(&id).await.expect("readable"));

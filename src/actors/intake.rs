@@ -231,7 +231,7 @@ impl Intake {
         };
         crash::point("chunk.committed");
         // It is durable in a place of its own: the account can follow.
-        if self.note(id, index, mark, patience).await.is_err() {
+        if self.note(token, index, mark, patience).await.is_err() {
             self.tell_unnoted(id)?;
         }
         crash::point("chunk.noted");
@@ -256,16 +256,16 @@ impl Intake {
             match self.commit_numbered(&*staged, id, number, &chunk).await? {
                 Committed::Stored => {
                     crash::point("chunk.number_stored");
-                    self.note_numbered(id, number, chunk.mark, patience).await?;
+                    self.note_numbered(token, number, chunk.mark, patience).await?;
                     crash::point("chunk.number_noted");
                     return Ok(Outcome::Stored(number.index));
                 }
                 // It is there: an earlier try has got as far as that, and was not acknowledged.
                 Committed::Taken(stored) if stored.same_bytes(&chunk.mark) => {
-                    self.note_numbered(id, number, chunk.mark, patience).await?;
+                    self.note_numbered(token, number, chunk.mark, patience).await?;
                     return Ok(Outcome::Duplicate(number.index));
                 }
-                Committed::Taken(stored) => self.give_way(id, number, stored, patience).await?,
+                Committed::Taken(stored) => self.give_way(token, number, stored, patience).await?,
             }
         }
     }
@@ -277,7 +277,7 @@ impl Intake {
         // The account may be full of numbers of nodes that are dead.
         let is_full = number.as_ref().is_err_and(|refusal| refusal.code == Code::Overloaded);
         if (is_full || number.as_ref().is_ok_and(|number| number.others_are_late))
-            && let Err(failure) = self.accounts.fill_late(id).await
+            && let Err(failure) = self.accounts.fill_late(id, token.digest()).await
         {
             debug!(recording = %id, %failure, "numbers whose chunks did not come are seen to later");
         }
@@ -287,22 +287,23 @@ impl Intake {
     /// Somebody else's chunk has the place of a number.
     async fn give_way(
         &self,
-        id: &RecordId,
+        token: &UploadToken,
         number: Number,
         stored: ChunkMark,
         patience: Patience,
     ) -> Result<(), Refusal> {
-        let index = number.index;
+        let (id, index) = (token.record_id(), number.index);
         if stored.is_void() {
             // Its time was over. A ledger that has forgotten that must hear of it, or it gives the number out again.
-            self.ledger_said("fill", self.ledger.fill(id.clone(), vec![index]).await)?;
+            let filled = self.ledger.fill(id.clone(), token.digest(), vec![index]).await;
+            self.ledger_said("fill", filled)?;
             return Err(withdrawn());
         }
         if !self.ledger_said("give_back", self.ledger.give_back(id.clone(), number).await)? {
             return Err(withdrawn());
         }
         // The counter was behind the store: note what is there, and take the next.
-        self.note(id, index, stored, patience).await
+        self.note(token, index, stored, patience).await
     }
 
     /// Commits under a number. Should that fail for good, the number is given back: a failed write leaves no hole.
@@ -336,24 +337,26 @@ impl Intake {
 
     async fn note(
         &self,
-        id: &RecordId,
+        token: &UploadToken,
         index: ChunkIndex,
         mark: ChunkMark,
         patience: Patience,
     ) -> Result<(), Refusal> {
-        let asked = self.accounts.find(id, |ledger| ledger.note(id.clone(), index, mark, patience));
+        let id = token.record_id();
+        let asked = self.accounts.find(id, |ledger| ledger.note(token.clone(), index, mark, patience));
         self.noted(id, asked.await).await
     }
 
     async fn note_numbered(
         &self,
-        id: &RecordId,
+        token: &UploadToken,
         number: Number,
         mark: ChunkMark,
         patience: Patience,
     ) -> Result<(), Refusal> {
-        let asked = self.accounts.find(id, |ledger| ledger.note_numbered(id.clone(), number, mark, patience));
-        self.noted(id, asked.await).await
+        let id = token.record_id();
+        let note = |ledger: &dyn Ledger| ledger.note_numbered(token.clone(), number, mark, patience);
+        self.noted(id, self.accounts.find(id, note).await).await
     }
 
     async fn noted(&self, id: &RecordId, said: Result<Option<Noted>, LedgerError>) -> Result<(), Refusal> {

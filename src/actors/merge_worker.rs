@@ -211,9 +211,9 @@ impl Making {
 
     /// Whoever has a number has no time left: what comes now would be in no video, or in it twice.
     async fn fill_late(&self) -> Result<(), MergeFault> {
-        let id = &self.manifest.record_id;
+        let (id, whose) = (&self.manifest.record_id, self.manifest.token);
         let _passing = self.gates.pass(id).await;
-        let filled = Accounts::of(&self.ports).fill_late(id).await;
+        let filled = Accounts::of(&self.ports).fill_late(id, whose).await;
         filled.map_err(|failure| MergeFault::Store(failure.to_string()))
     }
 

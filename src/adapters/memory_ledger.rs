@@ -55,6 +55,16 @@ impl MemoryLedger {
         self.records().get_mut(id).map(act)
     }
 
+    /// Does something with an account, if it is that of this recording: its name may be another's by now.
+    fn with_own<T>(
+        &self,
+        id: &RecordId,
+        whose: TokenDigest,
+        act: impl FnOnce(&mut RecordingRecord) -> T,
+    ) -> Option<T> {
+        self.records().get_mut(id).filter(|record| record.manifest().token == whose).map(act)
+    }
+
     /// Does something with the account that a token names, or refuses.
     fn with_token<T, E: From<Refusal>>(
         &self,
@@ -164,31 +174,38 @@ impl Ledger for MemoryLedger {
         at_once(self.with(id, |record| record.late_numbers(now)).unwrap_or_default())
     }
 
-    fn fill(&self, id: RecordId, voids: Vec<ChunkIndex>) -> PortFuture<Result<(), LedgerError>> {
-        self.with(&id, |record| record.fill(voids));
+    fn fill(
+        &self,
+        id: RecordId,
+        whose: TokenDigest,
+        voids: Vec<ChunkIndex>,
+    ) -> PortFuture<Result<(), LedgerError>> {
+        self.with_own(&id, whose, |record| record.fill(voids));
         at_once(())
     }
 
     fn note(
         &self,
-        id: RecordId,
+        token: UploadToken,
         index: ChunkIndex,
         mark: ChunkMark,
         patience: Patience,
     ) -> PortFuture<Result<Option<Noted>, LedgerError>> {
         let (now, rules, over_http) = (self.clock.steady_ms(), self.rules, patience == Patience::Http);
-        at_once(self.with(&id, |record| record.note(index, mark, over_http, now, rules)))
+        let note = |record: &mut RecordingRecord| record.note(index, mark, over_http, now, rules);
+        at_once(self.with_own(token.record_id(), token.digest(), note))
     }
 
     fn note_numbered(
         &self,
-        id: RecordId,
+        token: UploadToken,
         number: Number,
         mark: ChunkMark,
         patience: Patience,
     ) -> PortFuture<Result<Option<Noted>, LedgerError>> {
         let (now, rules, over_http) = (self.clock.steady_ms(), self.rules, patience == Patience::Http);
-        at_once(self.with(&id, |record| record.note_numbered(number, mark, over_http, now, rules)))
+        let note = |record: &mut RecordingRecord| record.note_numbered(number, mark, over_http, now, rules);
+        at_once(self.with_own(token.record_id(), token.digest(), note))
     }
 
     fn stop(

@@ -14,7 +14,8 @@ use futures_util::future::join_all;
 use greenroom::{
     adapters::{
         clock::Clock,
-        ports::{ClaimEnd, Ledger as _, LedgerError, Patience},
+        memory_ledger::MemoryLedger,
+        ports::{ClaimEnd, Ledger, LedgerError, Patience},
         redis::RedisSettings,
     },
     domain::recording::{Noted, RecordingRules},
@@ -22,7 +23,7 @@ use greenroom::{
 };
 
 use crate::{
-    ledger_kit::{Books, HOUR, RULES, Shelf, at, fault, finished, id, mark, patient},
+    ledger_kit::{Books, HOUR, RULES, Shelf, at, fault, finished, id, manifest_of, mark, patient, token},
     support::{Proxy, Redis, eventually},
 };
 
@@ -34,11 +35,10 @@ async fn answered<T>(mut ask: impl AsyncFnMut() -> Result<T, LedgerError>) -> T 
 /// Brings a chunk as a node does whose answers are lost now and then; its bytes are named by their checksum.
 async fn bring(books: &Books, token: &UploadToken, shelf: &Shelf, crc: u32) {
     let (mark, ledger) = (ChunkMark { crc, ..mark(0) }, &books.ledger);
-    let id = token.record_id();
     let number = answered(async || ledger.number(token.clone(), mark.length, true).await).await;
     let number = number.expect("it is given one");
     assert_eq!(shelf.commit(number.index, mark), mark, "nobody else has the number");
-    let note = || ledger.note_numbered(id.clone(), number, mark, Patience::Http);
+    let note = || ledger.note_numbered(token.clone(), number, mark, Patience::Http);
     let noted = answered(async || note().await).await.expect("there is an account");
     assert_ne!(noted, Noted::Withdrawn);
 }
@@ -103,7 +103,7 @@ async fn a_hundred_chunks_at_once_get_a_hundred_numbers_whatever_answers_are_los
         // Numbers that nobody has heard of while others came are void.
         let late = patient.ledger.late_numbers(id).await.expect("Redis answers");
         assert_eq!(late.len() + 100, view.next_index as usize);
-        patient.ledger.fill(id.clone(), late).await.expect("Redis answers");
+        patient.ledger.fill(id.clone(), token.digest(), late).await.expect("Redis answers");
         stopped = patient.ledger.stop(token, many).await.expect("Redis answers");
     }
     assert_eq!(stopped.expect("nothing is missing").chunks, 100);
@@ -173,9 +173,9 @@ async fn a_number_whose_chunk_never_comes_is_void_after_a_while() {
     assert_eq!((next.index, next.others_are_late), (at(3), true));
     assert_eq!(books.ledger.late_numbers(&id).await, Ok(vec![at(0)]), "the other one may still come");
     assert_eq!(redis.run::<i64>(&["HLEN", "recording:{tuesday}:given"]), 6, "three, and their requests");
-    books.ledger.fill(id.clone(), vec![at(0)]).await.expect("Redis answers");
+    books.ledger.fill(id.clone(), token.digest(), vec![at(0)]).await.expect("Redis answers");
     let noted = async |number| {
-        books.ledger.note_numbered(id.clone(), number, mark(number.index.get()), Patience::Http).await
+        books.ledger.note_numbered(token.clone(), number, mark(number.index.get()), Patience::Http).await
     };
     assert_eq!(noted(dead).await, Ok(Some(Noted::Withdrawn)));
     for number in [slow, next] {
@@ -184,6 +184,38 @@ async fn a_number_whose_chunk_never_comes_is_void_after_a_while() {
     assert!(!redis.keys().contains(&"recording:{tuesday}:given".to_owned()), "all have come");
     let stopped = books.ledger.stop(token.clone(), Made::default()).await.expect("Redis answers");
     assert_eq!(stopped.expect("whole").chunks, 3);
+}
+
+/// A node that stood still while its recording was deleted and another begun under the name.
+#[tokio::test]
+async fn what_is_said_late_of_one_recording_is_not_taken_for_the_next_of_its_name() {
+    if !Redis::is_here() {
+        return;
+    }
+    let redis = Redis::start();
+    let books = Books::on(&redis, "n1");
+    let memory = MemoryLedger::new(books.node.clone(), Clock::start(), RULES);
+    let id = id("tuesday");
+    let [older, newer] = [1, 2].map(|secret| token(&id, secret));
+    for ledger in [&books.ledger as &dyn Ledger, &memory] {
+        let open = async |token: &UploadToken| {
+            let manifest = manifest_of(token, ledger.now_ms().await.expect("answers"));
+            ledger.open(manifest, 9).await.expect("answers").expect("opened");
+        };
+        open(&older).await;
+        let number = ledger.number(older.clone(), 10, true).await.expect("answers").expect("given out");
+        ledger.close(&id, None).await.expect("answers").expect("it was there");
+        open(&newer).await;
+        ledger.note(newer.clone(), at(0), mark(0), Patience::Http).await.expect("answers").expect("there");
+        let before = ledger.show(&id).await;
+        assert_eq!(ledger.note(older.clone(), at(7), mark(7), Patience::Http).await, Ok(None));
+        assert_eq!(ledger.note_numbered(older.clone(), number, mark(0), Patience::Http).await, Ok(None));
+        assert_eq!(ledger.fill(id.clone(), older.digest(), vec![at(3)]).await, Ok(()));
+        assert_eq!(ledger.give_back(id.clone(), number).await, Ok(false));
+        assert_eq!(ledger.show(&id).await, before);
+        let next = ledger.number(newer.clone(), 10, true).await.expect("answers").expect("given out");
+        assert_eq!(next.index, at(1), "its numbers are its own");
+    }
 }
 
 #[tokio::test]

@@ -121,9 +121,9 @@ impl Side<'_> {
             Step::Number { .. } | Step::GiveBack { .. } | Step::NoteNumbered { .. } | Step::Fill { .. } => {
                 self.ask_of_numbers(step.clone()).await
             }
-            Step::Note { which, index, http } => {
+            Step::Note { which, right, index, http } => {
                 let patience = if http { Patience::Http } else { Patience::Socket };
-                let noted = ledger.note(name(which), at(index), mark(index), patience).await;
+                let noted = ledger.note(shown(which, right), at(index), mark(index), patience).await;
                 Answer::Noted(noted.expect("an answer"))
             }
             Step::Stop { which, right, chunks, bytes } => {
@@ -159,17 +159,17 @@ impl Side<'_> {
                 let Some(number) = given(which, seen) else { return Answer::Nothing };
                 Answer::Held(ledger.give_back(name(which), number).await.expect("an answer"))
             }
-            Step::NoteNumbered { which, seen, http } => {
+            Step::NoteNumbered { which, right, seen, http } => {
                 let Some(number) = given(which, seen) else { return Answer::Nothing };
                 let patience = if http { Patience::Http } else { Patience::Socket };
                 let mark = mark(number.index.get());
-                let noted = ledger.note_numbered(name(which), number, mark, patience).await;
+                let noted = ledger.note_numbered(shown(which, right), number, mark, patience).await;
                 Answer::Noted(noted.expect("an answer"))
             }
-            Step::Fill { which, index } => {
+            Step::Fill { which, right, index } => {
                 let late = ledger.late_numbers(&name(which)).await.expect("an answer");
                 let voids = late.iter().copied().chain(index.map(at)).collect();
-                ledger.fill(name(which), voids).await.expect("an answer");
+                ledger.fill(name(which), shown(which, right).digest(), voids).await.expect("an answer");
                 Answer::Late(late)
             }
             _ => unreachable!("of numbers"),
@@ -420,7 +420,7 @@ pub async fn take_the_main_way(books: &Books, name: &str, owner: &str) {
     for expected in 0..3 {
         let number = ledger.number(token.clone(), 10, true).await.expect("answers").expect("given out");
         assert_eq!(number.index.get(), expected);
-        let noted = ledger.note_numbered(id.clone(), number, mark(expected), Patience::Http).await;
+        let noted = ledger.note_numbered(token.clone(), number, mark(expected), Patience::Http).await;
         assert_eq!(noted, Ok(Some(Noted::InTime)));
     }
     let rooms = ledger.recorded_rooms().await.expect("answers");

@@ -203,7 +203,8 @@ async fn what_leads_to_a_recording_is_there_before_it_records() {
     books.ledger.detach(id("tuesday"), opened.expect("opened").generation).await.expect("Redis answers");
     books.claims().await.pop().expect("due");
     forbid("~recordings:active");
-    books.ledger.note(id("tuesday"), at(1), mark(1), Patience::Http).await.expect_err("not to its end");
+    let noted = books.ledger.note(token.clone(), at(1), mark(1), Patience::Http).await;
+    noted.expect_err("not to its end");
     books.ledger.attach(token.clone()).await.expect_err("not to its end");
     let view = books.ledger.show(&id("tuesday")).await.expect("Redis answers").expect("there");
     assert_eq!((view.chunks, view.manifest.state), (1, RecordingState::Finalising), "nothing has changed");

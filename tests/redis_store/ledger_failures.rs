@@ -13,7 +13,7 @@ use greenroom::{
 };
 
 use crate::{
-    ledger_kit::{Books, RULES, at, id, mark, patient},
+    ledger_kit::{Books, RULES, at, id, mark, patient, token},
     support::{Proxy, Redis, eventually},
 };
 
@@ -24,7 +24,7 @@ fn impatient(url: &str) -> Books {
 }
 
 async fn note(books: &Books, index: u32) -> Result<Option<Noted>, LedgerError> {
-    books.ledger.note(id("tuesday"), at(index), mark(index), Patience::Http).await
+    books.ledger.note(token(&id("tuesday"), 1), at(index), mark(index), Patience::Http).await
 }
 
 /// Asks until nothing is asked any more.

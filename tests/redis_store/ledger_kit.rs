@@ -85,7 +85,7 @@ impl Books {
     }
 
     pub async fn noted(&self, name: &str, index: u32) -> Option<Noted> {
-        let noted = self.ledger.note(id(name), at(index), mark(index), Patience::Socket).await;
+        let noted = self.ledger.note(token(&id(name), 1), at(index), mark(index), Patience::Socket).await;
         noted.expect("Redis answers")
     }
 

@@ -40,12 +40,12 @@ async fn bring_and_put_back(
                 assert_eq!(books.ledger.give_back(id("tuesday"), number).await, Ok(true));
                 books
                     .ledger
-                    .note(id("tuesday"), number.index, stands, Patience::Http)
+                    .note(token.clone(), number.index, stands, Patience::Http)
                     .await
                     .expect("an answer");
                 continue;
             }
-            let note = || books.ledger.note_numbered(id("tuesday"), number, mark, Patience::Http);
+            let note = || books.ledger.note_numbered(token.clone(), number, mark, Patience::Http);
             match note().await.expect("Redis answers") {
                 Some(Noted::Withdrawn) | None => {
                     books.ledger.restore(manifest.clone(), shelf.list()).await.expect("Redis answers");

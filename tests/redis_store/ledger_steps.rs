@@ -45,16 +45,19 @@ pub enum Step {
     },
     NoteNumbered {
         which: usize,
+        right: bool,
         seen: usize,
         http: bool,
     },
     /// The places of late numbers are filled, and one more.
     Fill {
         which: usize,
+        right: bool,
         index: Option<u32>,
     },
     Note {
         which: usize,
+        right: bool,
         index: u32,
         http: bool,
     },
@@ -141,10 +144,12 @@ pub fn step() -> impl Strategy<Value = Step> {
         5 => (which(), 1..600_u32, may())
             .prop_map(|(which, length, may_begin)| Step::Number { which, length, may_begin }),
         2 => (which(), seen()).prop_map(|(which, seen)| Step::GiveBack { which, seen }),
-        3 => (which(), seen(), any::<bool>())
-            .prop_map(|(which, seen, http)| Step::NoteNumbered { which, seen, http }),
-        3 => (which(), prop::option::weighted(0.2, 0..8_u32)).prop_map(|(which, index)| Step::Fill { which, index }),
-        8 => (which(), 0..8_u32, any::<bool>()).prop_map(|(which, index, http)| Step::Note { which, index, http }),
+        3 => (which(), right(), seen(), any::<bool>())
+            .prop_map(|(which, right, seen, http)| Step::NoteNumbered { which, right, seen, http }),
+        3 => (which(), right(), prop::option::weighted(0.2, 0..8_u32))
+            .prop_map(|(which, right, index)| Step::Fill { which, right, index }),
+        8 => (which(), right(), 0..8_u32, any::<bool>())
+            .prop_map(|(which, right, index, http)| Step::Note { which, right, index, http }),
         4 => (which(), right(), prop::option::of(index()), prop::option::weighted(0.1, 0..100_u64))
             .prop_map(|(which, right, chunks, bytes)| Step::Stop { which, right, chunks, bytes }),
         2 => (which(), seen()).prop_map(|(which, seen)| Step::Keep { which, seen }),

@@ -296,12 +296,12 @@ async fn a_number_whose_chunk_did_not_come_is_void_and_who_comes_late_is_refused
     let staged = stores.chunks.stage(&id, slow.payload).await.expect("staged");
     let number = stores.ledger.number(token.clone(), 3, true).await.expect("answers").expect("given out");
     assert_eq!(take(&intake, None, b"one").await, Ok(2));
-    stores.ledger.attach(token).await.expect("answers").expect("its own");
+    stores.ledger.attach(token.clone()).await.expect("answers").expect("its own");
     assert_eq!(take(&intake, None, b"two").await, Ok(3), "whoever gets a number sees to those that are late");
     assert_eq!(stored(&stores).await, [0, 1, 2, 3]);
     let committed = staged.commit(number.index, slow.mark).await.expect("stored");
     assert_eq!(committed, Committed::Taken(ChunkMark::VOID));
-    let noted = stores.ledger.note_numbered(id.clone(), number, slow.mark, Patience::Http).await;
+    let noted = stores.ledger.note_numbered(token, number, slow.mark, Patience::Http).await;
     assert_eq!(noted, Ok(Some(Noted::Withdrawn)));
     let view = stores.ledger.show(&id).await.expect("answers").expect("an account");
     assert_eq!((view.chunks, view.next_index), (3, 4));
@@ -332,10 +332,10 @@ async fn what_was_stored_under_a_number_that_is_anothers_now_stays_in_its_place(
     let slow = chunk(b"slow");
     let staged = stores.chunks.stage(&id, slow.payload).await.expect("staged");
     let number = stores.ledger.number(token.clone(), 4, true).await.expect("answers").expect("given out");
-    let back = stores.ledger.attach(token).await.expect("answers").expect("its own");
+    let back = stores.ledger.attach(token.clone()).await.expect("answers").expect("its own");
     assert_eq!((back.next_index, back.missing), (1, vec![]), "nothing came after it");
     assert_eq!(staged.commit(number.index, slow.mark).await.expect("stored"), Committed::Stored);
-    let noted = stores.ledger.note_numbered(id.clone(), number, slow.mark, Patience::Http).await;
+    let noted = stores.ledger.note_numbered(token, number, slow.mark, Patience::Http).await;
     assert_eq!(noted, Ok(Some(Noted::Withdrawn)), "it is not acknowledged");
     // Its recorder sends it again: it is there. And what comes after it comes after it.
     assert_eq!(take(&intake, None, b"slow").await, Ok(1));

@@ -64,7 +64,7 @@ impl RecordingSupervisor {
                 beginning.expect_socket(token.record_id(), attached.generation).await;
             }
             if goes_on {
-                beginning.fill_late(token.record_id()).await;
+                beginning.fill_late(&token).await;
             }
             Ok((token, attached))
         };
@@ -160,7 +160,7 @@ impl RecordingSupervisor {
                 let caught_up = links.accounts.catch_up(token.record_id()).await;
                 caught_up.map_err(|failure| failure.refusal())?;
                 // Nor for what nobody was told of.
-                let filled = links.accounts.fill_late(token.record_id()).await;
+                let filled = links.accounts.fill_late(token.record_id(), token.digest()).await;
                 filled.map_err(|failure| failure.refusal())?;
                 answer = ask().await.map_err(|error| error.refusal())?;
             }
@@ -323,8 +323,9 @@ impl Beginning {
     }
 
     /// What was on its way is sent again, and must not come twice. What is not done now is done before its video is made.
-    async fn fill_late(&self, id: &RecordId) {
-        if let Err(failure) = self.accounts.fill_late(id).await {
+    async fn fill_late(&self, token: &UploadToken) {
+        let id = token.record_id();
+        if let Err(failure) = self.accounts.fill_late(id, token.digest()).await {
             warn!(recording = %id, %failure, "numbers whose chunks did not come are seen to later");
         }
     }

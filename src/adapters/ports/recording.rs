@@ -228,28 +228,36 @@ pub trait Ledger: Send + Sync + 'static {
         may_begin: bool,
     ) -> PortFuture<Result<Result<Number, Refusal>, LedgerError>>;
 
-    /// Takes back a number whose chunk could not be stored. `false`: it was taken back before, or has come.
+    /// Takes back a number whose chunk could not be stored. `false`: it was taken back before, or has come. Its request is of
+    /// this recording alone, whoever has the name by now.
     fn give_back(&self, id: RecordId, number: Number) -> PortFuture<Result<bool, LedgerError>>;
 
     /// The numbers whose chunks did not come in time, because their node died or nobody waits for them any more.
     fn late_numbers(&self, id: &RecordId) -> PortFuture<Result<Vec<ChunkIndex>, LedgerError>>;
 
-    /// Learns that the places of such numbers are kept empty from now on: the chunk store has voids there.
-    fn fill(&self, id: RecordId, voids: Vec<ChunkIndex>) -> PortFuture<Result<(), LedgerError>>;
-
-    /// Notes a chunk that is durable in its place. `None`: there is no such account.
-    fn note(
+    /// Learns that the places of such numbers are kept empty from now on: the chunk store has voids there. An account of
+    /// another recording under this name (another token) is left alone.
+    fn fill(
         &self,
         id: RecordId,
+        whose: TokenDigest,
+        voids: Vec<ChunkIndex>,
+    ) -> PortFuture<Result<(), LedgerError>>;
+
+    /// Notes a chunk that is durable in its place. `None`: there is no account with this token; its name may be another's by
+    /// now.
+    fn note(
+        &self,
+        token: UploadToken,
         index: ChunkIndex,
         mark: ChunkMark,
         patience: Patience,
     ) -> PortFuture<Result<Option<Noted>, LedgerError>>;
 
-    /// Notes a chunk that is durable in the place of its number, unless that was taken back. `None`: there is no such account.
+    /// Notes a chunk that is durable in the place of its number, unless that was taken back. `None`: as above.
     fn note_numbered(
         &self,
-        id: RecordId,
+        token: UploadToken,
         number: Number,
         mark: ChunkMark,
         patience: Patience,

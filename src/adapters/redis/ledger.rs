@@ -5,8 +5,8 @@
 //! (`sweep`), the recorded rooms and each owner's recordings (`entries`).
 //!
 //! A node's own lease counts for nothing here. Whatever was sent too late, or by a node that was taken for dead, is told apart by
-//! what it carries: the fence of a claim, the generation of a recorder, the request for a number; and a chunk that is stored is
-//! stored, whoever says so.
+//! what it carries: the fence of a claim, the generation of a recorder, the request for a number, the token of the recording; and
+//! a chunk of it that is stored is stored, whoever says so.
 //!
 //! What it is not: it has no bytes, and is not the truth about chunks. What Redis forgets is put back from the chunk store
 //! ([`Ledger::restore`]).
@@ -223,28 +223,35 @@ impl Ledger for RedisLedger {
         self.on(id, move |work| async move { work.late_numbers(&late).await })
     }
 
-    fn fill(&self, id: RecordId, voids: Vec<ChunkIndex>) -> PortFuture<Result<(), LedgerError>> {
-        self.on(&id.clone(), move |work| async move { work.fill(&id, &voids).await })
+    fn fill(
+        &self,
+        id: RecordId,
+        whose: TokenDigest,
+        voids: Vec<ChunkIndex>,
+    ) -> PortFuture<Result<(), LedgerError>> {
+        self.on(&id.clone(), move |work| async move { work.fill(&id, whose, &voids).await })
     }
 
     fn note(
         &self,
-        id: RecordId,
+        token: UploadToken,
         index: ChunkIndex,
         mark: ChunkMark,
         patience: Patience,
     ) -> PortFuture<Result<Option<Noted>, LedgerError>> {
-        self.on(&id.clone(), move |work| async move { work.note(&id, index, mark, patience, None).await })
+        let id = token.record_id().clone();
+        self.on(&id, move |work| async move { work.note(&token, index, mark, patience, None).await })
     }
 
     fn note_numbered(
         &self,
-        id: RecordId,
+        token: UploadToken,
         number: Number,
         mark: ChunkMark,
         patience: Patience,
     ) -> PortFuture<Result<Option<Noted>, LedgerError>> {
-        self.on(&id.clone(), move |work| async move { work.note_numbered(&id, number, mark, patience).await })
+        let id = token.record_id().clone();
+        self.on(&id, move |work| async move { work.note_numbered(&token, number, mark, patience).await })
     }
 
     fn stop(

@@ -14,7 +14,7 @@ use crate::{
     adapters::ports::Patience,
     domain::recording::{Noted, Number, Placed},
     protocol::{
-        RecordId, Refusal, UploadToken,
+        RecordId, Refusal, TokenDigest, UploadToken,
         chunk::{ChunkIndex, ChunkMark},
     },
 };
@@ -109,10 +109,10 @@ impl Work {
         Ok(late.into_iter().filter_map(|index| ChunkIndex::new(index).ok()).collect())
     }
 
-    pub async fn fill(&self, id: &RecordId, voids: &[ChunkIndex]) -> Result<(), Trouble> {
+    pub async fn fill(&self, id: &RecordId, whose: TokenDigest, voids: &[ChunkIndex]) -> Result<(), Trouble> {
         for voids in voids.chunks(CHUNKS_AT_ONCE) {
             let question = self.on(&scripts::RECORDING_FILL, id, |call| {
-                call.arg(mark_text(&ChunkMark::VOID));
+                call.arg(whose.to_hex()).arg(mark_text(&ChunkMark::VOID));
                 for index in voids {
                     call.arg(index.get());
                 }
@@ -125,14 +125,14 @@ impl Work {
     /// Should it not be answered, its number is owed back: its recorder sends it again, and finds it in its place.
     pub async fn note_numbered(
         &self,
-        id: &RecordId,
+        token: &UploadToken,
         number: Number,
         mark: ChunkMark,
         patience: Patience,
     ) -> Result<Option<Noted>, Trouble> {
-        let noted = self.note(id, number.index, mark, patience, Some(number.request)).await;
+        let noted = self.note(token, number.index, mark, patience, Some(number.request)).await;
         if noted.is_err() {
-            self.owed.number(id, number.request);
+            self.owed.number(token.record_id(), number.request);
         }
         noted
     }
@@ -140,17 +140,17 @@ impl Work {
     /// Notes a chunk; `number`: only if this request has its place still.
     pub async fn note(
         &self,
-        id: &RecordId,
+        token: &UploadToken,
         index: ChunkIndex,
         mark: ChunkMark,
         patience: Patience,
         number: Option<Uuid>,
     ) -> Result<Option<Noted>, Trouble> {
-        let mut is_entered = false;
+        let (id, mut is_entered) = (token.record_id(), false);
         loop {
             let question = self.on(&scripts::RECORDING_NOTE, id, |call| {
-                call.arg(index.get()).arg(mark_text(&mark)).arg(u8::from(patience == Patience::Http));
-                call.arg(u8::from(is_entered));
+                call.arg(token.digest().to_hex()).arg(index.get()).arg(mark_text(&mark));
+                call.arg(u8::from(patience == Patience::Http)).arg(u8::from(is_entered));
                 call.arg(number.map_or_else(String::new, |request| request.to_string()));
             });
             let mut answer = Answer::of(self.store.ask_ledger(question).await?)?;

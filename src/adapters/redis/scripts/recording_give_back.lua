@@ -1,5 +1,6 @@
 -- Takes back the number of a request whose chunk could not be stored, or that nobody has heard of. Where nothing comes after it, it
--- was never given out; else its place stays empty. arg: request. Answers whether the request had it.
+-- was never given out; else its place stays empty. arg: request, which is of
+-- no other recording. Answers whether the request had it.
 local index = it.state and redis.call('HGET', given, arg(1))
 if not index then
     return 0

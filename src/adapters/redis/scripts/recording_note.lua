@@ -1,19 +1,19 @@
--- Notes a chunk that is durable. arg: index, mark, whether it came over HTTP, whether the indexes have the recording in case it
--- begins anew, the request that has its number or ''. Answers {'unknown'}, {'withdrawn'} or {'indexes', fixed, fence} (nothing has
--- changed), {'in_time'}, or {'outdated', due, manifest}.
-if not it.state then
+-- Notes a chunk that is durable. arg: token, index, mark, whether it came over HTTP, whether the indexes have the recording in case
+-- it begins anew, the request that has its number or ''. Answers {'unknown'}, {'withdrawn'} or {'indexes', fixed, fence} (nothing
+-- has changed), {'in_time'}, or {'outdated', due, manifest}.
+if refusal(arg(1)) then
     return { 'unknown' }
 end
-local has_number = arg(5) == '' or redis.call('HGET', given, arg(5)) == arg(1)
-if not has_number and redis.call('HGET', chunks, arg(1)) ~= arg(2) then
+local has_number = arg(6) == '' or redis.call('HGET', given, arg(6)) == arg(2)
+if not has_number and redis.call('HGET', chunks, arg(2)) ~= arg(3) then
     return { 'withdrawn' }
 end
-local known = redis.call('HEXISTS', chunks, arg(1)) == 1
-if not known and it.state ~= 'recording' and it.stopped ~= 1 and arg(4) == '0' then
+local known = redis.call('HEXISTS', chunks, arg(2)) == 1
+if not known and it.state ~= 'recording' and it.stopped ~= 1 and arg(5) == '0' then
     return { 'indexes', redis.call('HGET', account, 'fixed'), text(it.fence) }
 end
-insert(tonumber(arg(1)), arg(2))
-local outdated = came(known, arg(3) == '1' and rules.idle)
+insert(tonumber(arg(2)), arg(3))
+local outdated = came(known, arg(4) == '1' and rules.idle)
 save()
 if not outdated then
     return { 'in_time' }
