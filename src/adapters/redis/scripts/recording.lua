@@ -173,11 +173,16 @@ local function clear_fault()
     redis.call('HDEL', account, 'fault')
 end
 
-local function reopen()
+-- What is made of a finished one from now on is another version of it.
+local function begin_version()
     if it.state == 'ready' then
         it.version = it.version + 1
         it.keep_until = nil
     end
+end
+
+local function reopen()
+    begin_version()
     raise_fence()
     if it.claimed_by and it.claimed_until > now then
         heard()

@@ -6,6 +6,8 @@ end
 local before = caution()
 it.state = 'ready'
 it.unheard = 0
+-- Its row is not written yet: whoever claims it before that is done must not forget it.
+it.keep_until = nil
 clear_fault()
 it.merged = tonumber(arg(2))
 it.ready = now

@@ -56,6 +56,9 @@ if adopts then
         it.deadline = nil
         retry()
     end
+    if it.state ~= 'ready' then
+        it.keep_until = nil
+    end
     if it.state == 'ready' and it.merged and chunk_count() > it.merged then
         -- A chunk was acknowledged after the video was made, and the node died before it could write that down.
         go_on(rules.grace)

@@ -39,9 +39,10 @@ it.announced = made
 it.ended = it.ended or now
 it.revision = it.revision + 1
 it.patience = nil
--- A merge that runs has every chunk; one that failed is tried again.
-if not it.claimed_by then
+-- A merge that runs has every chunk, and so has a video; one that failed is tried again.
+if not it.claimed_by and (it.state ~= 'ready' or it.merged and chunk_count() > it.merged) then
     it.unheard = 0
+    begin_version()
     it.state = 'finalising'
     it.deadline = now
 end

@@ -1,6 +1,7 @@
 //! What is asked again because its answer was lost, and what came from nobody any more.
 
 use super::{tests::*, *};
+use crate::protocol::recorder::Made;
 
 #[test]
 fn a_request_gets_the_same_number_again_until_its_chunk_has_come() {

@@ -123,6 +123,8 @@ impl RecordingRecord {
         self.holds(fence).then(|| {
             self.manifest.state = RecordingState::Ready;
             self.manifest.unheard = 0;
+            // Its row is not written yet: whoever claims it before that is done must not forget it.
+            self.manifest.keep_until_ms = None;
             self.manifest.fault = None;
             self.manifest.merged_chunks = Some(finished.chunks);
             self.manifest.finished = Some(Box::new(Finished { ready_ms: now_ms, ..finished }));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::{tests::*, *};
+use crate::protocol::recorder::Made;
 
 /// What may happen to an account, in any order.
 #[derive(Debug, Clone)]
@@ -105,6 +106,8 @@ proptest! {
         let mut acknowledged = BTreeSet::new();
         let mut claims: Vec<(Claim, BTreeSet<u32>)> = Vec::new();
         let (mut store, mut slow, mut bytes) = (BTreeMap::new(), Vec::new(), 1000);
+        // Whose row is not written yet.
+        let mut published = None;
         for step in steps {
             match step {
                 Step::Chunk(index) => {
@@ -146,6 +149,8 @@ proptest! {
                 Step::Claim => {
                     if let Some(claim) = record.claim(&node(), now, RULES) {
                         fill(&mut record, &mut store, now);
+                        let is_unwritten = published == Some(claim.manifest.version);
+                        prop_assert!(!is_unwritten || claim.work != ClaimedWork::Forget, "its row is lost");
                         claims.push((claim, store.keys().copied().collect()));
                     }
                 }
@@ -163,6 +168,12 @@ proptest! {
                             .and_then(|_| record.settle_ready(fence, now + 20_000)),
                         _ => record.settle_ready(fence, now + 20_000),
                     };
+                    match &settled {
+                        Some(manifest) if manifest.state != RecordingState::Ready => {}
+                        Some(manifest) if manifest.keep_until_ms.is_none() => published = Some(manifest.version),
+                        Some(_) => published = None,
+                        None => {}
+                    }
                     if settled.is_some() {
                         prop_assert!(in_video.is_superset(&acknowledged), "M-1, M-3");
                     }

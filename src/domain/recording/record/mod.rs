@@ -1,7 +1,8 @@
-//! The rules of one account: how it begins, goes on and is stopped. Its chunks: `chunks`; who finalises it: `claims`.
+//! The rules of one account: how it begins and goes on. Its chunks: `chunks`; its end: `stop`; who finalises it: `claims`.
 
 mod chunks;
 mod claims;
+mod stop;
 
 pub use self::claims::{CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, UNHEARD_MAX, caution_ms};
 
@@ -12,15 +13,12 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{
-    Attached, Claim, ClaimedWork, Fault, Finished, Kept, Manifest, Noted, Number, Placed, StopRefused,
-    StopTaken,
-};
+use super::{Attached, Claim, ClaimedWork, Fault, Finished, Kept, Manifest, Noted, Number, Placed};
 use crate::protocol::{
     Code, Fence, NodeId, Refusal, UploadToken,
     chunk::{ChunkIndex, ChunkMark},
     limits,
-    recorder::{Made, RecordingState},
+    recorder::RecordingState,
 };
 
 /// What an operator may set.
@@ -128,6 +126,9 @@ impl RecordingRecord {
         };
         // In a new life of the node.
         record.retry(now_ms);
+        if record.manifest.state != RecordingState::Ready {
+            record.manifest.keep_until_ms = None;
+        }
         let merged = record.manifest.merged_chunks.unwrap_or(record.chunk_count());
         if record.manifest.state == RecordingState::Ready && record.chunk_count() > merged {
             // A chunk was acknowledged after the video was made, and the node died before it could write that down.
@@ -251,47 +252,6 @@ impl RecordingRecord {
         }
     }
 
-    /// The recorder says that everything was sent.
-    ///
-    /// # Errors
-    /// [`Code::ChunksMissing`] with what is missing, [`Code::BytesDiffer`], [`Code::Malformed`],
-    /// [`Code::Unauthorised`].
-    pub fn stop(&mut self, token: &UploadToken, made: Made, now_ms: u64) -> Result<StopTaken, StopRefused> {
-        self.authorise(token)?;
-        if self.manifest.stopped && self.manifest.state != RecordingState::Failed {
-            return Ok(self.stop_taken());
-        }
-        self.take_back_numbers();
-        // What may still turn out to be void is no chunk that its recorder counts.
-        let empty = self.voids + self.numbers_out();
-        let chunks = made.chunks.unwrap_or(self.next - empty);
-        if chunks > limits::CHUNKS_MAX || chunks + empty < self.next {
-            let fewer = Refusal::because(Code::Malformed, "`chunks` is not how many were sent");
-            return Err(fewer.into());
-        }
-        let expected = (chunks + self.voids).max(self.next);
-        let missing = self.empty_below(expected);
-        if !missing.is_empty() {
-            return Err(self.stop_too_early(missing, (chunks, expected), now_ms));
-        }
-        if made.bytes.is_some_and(|bytes| bytes != self.bytes) {
-            let stored = format!("{} are stored", self.bytes);
-            return Err(Refusal::because(Code::BytesDiffer, stored).into());
-        }
-        self.manifest.stopped = true;
-        self.manifest.announced = Some(chunks);
-        self.manifest.ended_ms.get_or_insert(now_ms);
-        self.manifest.revision += 1;
-        self.patience_ms = None;
-        // A merge that runs has every chunk; one that failed is tried again.
-        if self.claimed.is_none() {
-            self.manifest.unheard = 0;
-            self.manifest.state = RecordingState::Finalising;
-            self.deadline_ms = Some(now_ms);
-        }
-        Ok(self.stop_taken())
-    }
-
     /// The recorder of this generation is still there.
     pub fn keep(&mut self, generation: u64, now_ms: u64, rules: RecordingRules) -> Kept {
         let is_present = generation >= self.generation;
@@ -331,11 +291,16 @@ impl RecordingRecord {
         if right { Ok(()) } else { Err(Code::Unauthorised.into()) }
     }
 
-    fn reopen(&mut self, now_ms: u64, rules: RecordingRules) {
+    /// What is made of a finished one from now on is another version of it.
+    fn begin_version(&mut self) {
         if self.manifest.state == RecordingState::Ready {
             self.manifest.version += 1;
             self.manifest.keep_until_ms = None;
         }
+    }
+
+    fn reopen(&mut self, now_ms: u64, rules: RecordingRules) {
+        self.begin_version();
         self.raise_fence(now_ms);
         if self.claimed.take().is_some_and(|hold| hold.until_ms > now_ms) {
             // Nobody wants to hear of it any more.
@@ -390,31 +355,6 @@ impl RecordingRecord {
         missing
     }
 
-    fn stop_taken(&self) -> StopTaken {
-        StopTaken { manifest: self.manifest.clone(), chunks: self.chunk_count() }
-    }
-
-    fn stop_too_early(
-        &mut self,
-        missing: Vec<u32>,
-        (chunks, expected): (u32, u32),
-        now_ms: u64,
-    ) -> StopRefused {
-        let many = missing.len() > limits::CHUNKS_MISSING_MAX as usize;
-        if !many {
-            // One that failed was stopped before; its recorder says now that there is more.
-            self.manifest.stopped = false;
-            self.manifest.announced = Some(chunks);
-            self.manifest.revision += 1;
-            self.patience_ms = Some(after(now_ms, limits::STOP_PATIENCE));
-        }
-        StopRefused {
-            refusal: if many { Code::IndexOutOfRange.into() } else { Code::ChunksMissing.into() },
-            missing: (!many).then_some((missing, expected)),
-            manifest: (!many).then(|| Box::new(self.manifest.clone())),
-        }
-    }
-
     /// Panics where an invariant does not hold. For tests.
     #[cfg(test)]
     pub fn check_invariants(&self) {
@@ -439,6 +379,10 @@ impl RecordingRecord {
             Failed => assert!(self.claimed.is_none(), "waits for somebody"),
         }
         assert!(!self.manifest.stopped || self.manifest.state != Recording);
+        assert!(
+            self.manifest.keep_until_ms.is_none() || self.manifest.state == Ready,
+            "what is to be made is not to be forgotten"
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::recording::VideoFacts;
 use crate::protocol::{
     RecordId,
-    recorder::{Framing, MimeType, VideoKey},
+    recorder::{Framing, Made, MimeType, VideoKey},
 };
 
 pub(super) const RULES: RecordingRules = RecordingRules {

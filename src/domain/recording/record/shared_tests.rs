@@ -37,6 +37,51 @@ fn what_was_published_and_not_settled_is_brought_to_its_end_by_another_node() {
     assert_eq!(record.claim(&node(), NOON + 20_000, RULES).expect("due").work, ClaimedWork::Forget);
 }
 
+/// Nobody said that it was over until its video was there.
+#[test]
+fn a_stop_of_a_finished_recording_makes_nothing_anew_and_forgets_nothing() {
+    let mut record = with_chunks(0..3);
+    record.detach(NOON, NOON, RULES);
+    let known = finish(&mut record, NOON + 5_000, NOON + 90_000);
+    let taken = record.stop(&token(), made(3), NOON + 6_000).expect("whole");
+    record.check_invariants();
+    assert!(taken.manifest.stopped && taken.manifest.revision > known.revision);
+    assert_eq!((taken.manifest.state, taken.manifest.version), (RecordingState::Ready, 1));
+    assert_eq!(taken.manifest.ended_ms, known.ended_ms);
+    assert_eq!(record.claim(&node(), NOON + 89_999, RULES), None, "its video is there");
+    assert_eq!(record.claim(&node(), NOON + 90_000, RULES).expect("due").work, ClaimedWork::Forget);
+}
+
+#[test]
+fn a_stop_of_one_whose_video_has_not_everything_makes_another_version() {
+    let mut record = with_chunks(0..3);
+    record.detach(NOON, NOON, RULES);
+    let claim = record.claim(&node(), NOON + 5_000, RULES).expect("due");
+    record.publish(claim.manifest.fence, finished(2), NOON + 5_000).expect("holds");
+    record.settle_ready(claim.manifest.fence, NOON + 90_000).expect("holds");
+    let taken = record.stop(&token(), made(3), NOON + 6_000).expect("whole");
+    record.check_invariants();
+    assert_eq!((taken.manifest.state, taken.manifest.version), (RecordingState::Finalising, 2));
+    let first = record.claim(&node(), NOON + 6_000, RULES).expect("due").manifest.fence;
+    record.publish(first, finished(3), NOON + 6_000).expect("holds");
+    let second = record.claim(&node(), NOON + 14_000, RULES).expect("left behind");
+    assert_eq!(second.work, ClaimedWork::Publish { chunks: 3 }, "its row is not written");
+}
+
+/// An account of an older life, or a manifest, may say so.
+#[test]
+fn what_is_published_is_not_to_be_forgotten_before_its_row_is_written() {
+    let kept = Manifest { state: RecordingState::Finalising, keep_until_ms: Some(NOON), ..manifest() };
+    let chunks = (0..3).map(|index| (at(index), mark(index)));
+    let mut record = RecordingRecord::restore(kept.clone(), chunks, NOON, RULES);
+    record.check_invariants();
+    record.manifest.keep_until_ms = kept.keep_until_ms;
+    let first = record.claim(&node(), NOON, RULES).expect("due").manifest.fence;
+    record.publish(first, finished(3), NOON).expect("holds");
+    let second = record.claim(&node(), NOON + 8_000, RULES).expect("left behind");
+    assert_eq!(second.work, ClaimedWork::Publish { chunks: 3 });
+}
+
 #[test]
 fn a_recording_takes_no_more_bytes_and_no_more_time_than_allowed() {
     let small = RecordingRules { bytes_max: 35, ..RULES };
