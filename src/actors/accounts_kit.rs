@@ -48,7 +48,7 @@ pub const RULES: RecordingRules = RecordingRules {
 
 /// A ledger in memory that does not answer what it is told not to, and counts what it is asked.
 pub struct FlakyLedger {
-    inner: MemoryLedger,
+    inner: Arc<MemoryLedger>,
     away: Mutex<Away>,
     hung: Mutex<Away>,
     asked: Mutex<HashMap<&'static str, u32>>,
@@ -58,7 +58,7 @@ impl FlakyLedger {
     fn new() -> Self {
         let inner = MemoryLedger::new(NodeId::parse("node").expect("valid"), Clock::start(), RULES);
         let none = || Mutex::new(Box::new(|_: &str| false) as Away);
-        Self { inner, away: none(), hung: none(), asked: Mutex::default() }
+        Self { inner: Arc::new(inner), away: none(), hung: none(), asked: Mutex::default() }
     }
 
     /// From now on these operations get no answer.
@@ -69,6 +69,11 @@ impl FlakyLedger {
     /// From now on these operations never end.
     pub fn hang_at(&self, operations: impl Fn(&str) -> bool + Send + 'static) {
         *self.hung.lock().expect("whole") = Box::new(operations);
+    }
+
+    /// What answers where something does: for what others do meanwhile.
+    pub fn inner(&self) -> Arc<MemoryLedger> {
+        self.inner.clone()
     }
 
     /// How often an operation was asked.

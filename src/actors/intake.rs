@@ -8,7 +8,7 @@
 //! place taken, and is refused, because its recorder has sent the chunk again, or will.
 //!
 //! While the ledger is away, chunks that bring their place go on being taken: the store keeps their order, and the ledger
-//! follows (`away`). Those that need a number cannot be.
+//! follows (`away`). Those that need a number cannot be; one that has its number and is stored is as good as any.
 //!
 //! It is no actor: many chunks are on their way at once, each in its own task, and none of them holds anything but its
 //! bytes. Those are bounded over the whole node; what comes then waits in its socket.
@@ -230,10 +230,8 @@ impl Intake {
             Committed::Taken(_) => return Err(Code::Conflict.into()),
         };
         crash::point("chunk.committed");
-        // It is durable in a place of its own: the account can follow.
-        if self.note(token, index, mark, patience).await.is_err() {
-            self.tell_unnoted(id)?;
-        }
+        let said = self.note(token, index, mark, patience).await;
+        self.noted_or_unnoted(id, said).await?;
         crash::point("chunk.noted");
         Ok(outcome)
     }
@@ -303,7 +301,8 @@ impl Intake {
             return Err(withdrawn());
         }
         // The counter was behind the store: note what is there, and take the next.
-        self.note(token, index, stored, patience).await
+        let said = self.note(token, index, stored, patience).await;
+        self.noted(id, said).await
     }
 
     /// Commits under a number. Should that fail for good, the number is given back: a failed write leaves no hole.
@@ -341,12 +340,13 @@ impl Intake {
         index: ChunkIndex,
         mark: ChunkMark,
         patience: Patience,
-    ) -> Result<(), Refusal> {
-        let id = token.record_id();
-        let asked = self.accounts.find(id, |ledger| ledger.note(token.clone(), index, mark, patience));
-        self.noted(id, asked.await).await
+    ) -> Result<Option<Noted>, LedgerError> {
+        let note = |ledger: &dyn Ledger| ledger.note(token.clone(), index, mark, patience);
+        self.accounts.find(token.record_id(), note).await
     }
 
+    /// The same of a number's chunk. It is not sent again because the ledger gave no answer: that may have noted it, and the
+    /// chunk would get another number.
     async fn note_numbered(
         &self,
         token: &UploadToken,
@@ -356,7 +356,21 @@ impl Intake {
     ) -> Result<(), Refusal> {
         let id = token.record_id();
         let note = |ledger: &dyn Ledger| ledger.note_numbered(token.clone(), number, mark, patience);
-        self.noted(id, self.accounts.find(id, note).await).await
+        self.noted_or_unnoted(id, self.accounts.find(id, note).await).await
+    }
+
+    /// What was said of a chunk that is durable in a place of its own: should that be nothing, the account follows. That there
+    /// is no such recording any more is an answer.
+    async fn noted_or_unnoted(
+        &self,
+        id: &RecordId,
+        said: Result<Option<Noted>, LedgerError>,
+    ) -> Result<(), Refusal> {
+        if said.is_ok() {
+            return self.noted(id, said).await;
+        }
+        let _ = self.ledger_said("note", said);
+        self.tell_unnoted(id)
     }
 
     async fn noted(&self, id: &RecordId, said: Result<Option<Noted>, LedgerError>) -> Result<(), Refusal> {

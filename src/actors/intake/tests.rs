@@ -6,6 +6,7 @@ use std::{
 use actix::{Actor, ActorContext as _, Addr, Context, Handler, Message};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 
 use super::*;
 use crate::{
@@ -142,6 +143,48 @@ async fn one_that_needs_a_number_is_not_taken_and_may_come_again() {
     assert_eq!(stored(&stores).await, [0]);
     stores.ledger.away_for(|_| false);
     assert_eq!(take(&intake, None, b"one").await, Ok(1));
+    assert_eq!(told.unnoted(), []);
+}
+
+/// Its account may have heard of it or not: sent again it would get another number, and be in the video twice.
+#[actix::test]
+async fn one_that_was_stored_under_its_number_when_the_ledger_went_away_is_acknowledged_and_told_of() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, told, _supervisor) = intake(&stores);
+    let id = token("talk").record_id().clone();
+    stores.ledger.away_for(|operation| operation == "note_numbered");
+    assert_eq!(take(&intake, None, b"one").await, Ok(1));
+    until(|| told.unnoted() == [id.clone()]).await;
+    stores.ledger.away_for(|_| false);
+    assert!(stores.accounts().catch_up(&id).await.expect("readable"));
+    assert_eq!(take(&intake, None, b"two").await, Ok(2));
+    assert_eq!(stored(&stores).await, [0, 1, 2]);
+    let view = stores.ledger.show(&id).await.expect("an answer").expect("an account");
+    assert_eq!((view.chunks, view.next_index), (3, 3));
+}
+
+/// Another node has ended the recording while this one stored a chunk of it.
+#[actix::test]
+async fn one_whose_recording_is_gone_is_not_acknowledged() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, told, _supervisor) = intake(&stores);
+    for place in [Some(1), None] {
+        let (inner, id) = (stores.ledger.inner(), token("talk").record_id().clone());
+        let folder = stores.folder.path().join("chunks/talk");
+        stores.ledger.away_for(move |operation| {
+            if operation.starts_with("note") && folder.exists() {
+                let closed = inner.close(&id, None).now_or_never().expect("at once");
+                assert!(closed.expect("an answer").is_some());
+                std::fs::remove_dir_all(&folder).expect("removable");
+            }
+            false
+        });
+        assert_eq!(refused(&intake, place, b"one").await, Code::RecordingUnknown, "{place:?}");
+        stores.ledger.away_for(|_| false);
+        stores.stored(&manifest("talk"), &[HEAD]).await;
+    }
     assert_eq!(told.unnoted(), []);
 }
 

@@ -251,7 +251,8 @@ impl Ledger for RedisLedger {
         patience: Patience,
     ) -> PortFuture<Result<Option<Noted>, LedgerError>> {
         let id = token.record_id().clone();
-        self.on(&id, move |work| async move { work.note_numbered(&token, number, mark, patience).await })
+        let Number { index, request, .. } = number;
+        self.on(&id, move |work| async move { work.note(&token, index, mark, patience, Some(request)).await })
     }
 
     fn stop(

@@ -122,21 +122,6 @@ impl Work {
         Ok(())
     }
 
-    /// Should it not be answered, its number is owed back: its recorder sends it again, and finds it in its place.
-    pub async fn note_numbered(
-        &self,
-        token: &UploadToken,
-        number: Number,
-        mark: ChunkMark,
-        patience: Patience,
-    ) -> Result<Option<Noted>, Trouble> {
-        let noted = self.note(token, number.index, mark, patience, Some(number.request)).await;
-        if noted.is_err() {
-            self.owed.number(token.record_id(), number.request);
-        }
-        noted
-    }
-
     /// Notes a chunk; `number`: only if this request has its place still.
     pub async fn note(
         &self,
