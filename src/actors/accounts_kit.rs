@@ -25,7 +25,7 @@ use crate::{
     },
     domain::recording::{
         Attached, Claim, Finished, Kept, Manifest, Noted, Number, Placed, RecordingRules, StopRefused,
-        StopTaken,
+        StopTaken, Unplaced,
     },
     metrics::Metrics,
     protocol::{
@@ -116,10 +116,10 @@ impl Ledger for FlakyLedger {
         open(manifest: Manifest, owner_max: u32) -> Result<Attached, Refusal>;
         attach(token: UploadToken) -> Result<Attached, Refusal>;
         authorise(token: UploadToken) -> Result<(), Refusal>;
-        admit(token: UploadToken, length: u32, may_begin: bool) -> Result<(), Refusal>;
+        admit(token: UploadToken, chunk: Unplaced) -> Result<(), Refusal>;
         place(token: UploadToken, index: ChunkIndex, mark: ChunkMark, may_begin: bool)
             -> Result<Placed, Refusal>;
-        number(token: UploadToken, length: u32, may_begin: bool) -> Result<Number, Refusal>;
+        number(token: UploadToken, chunk: Unplaced) -> Result<Number, Refusal>;
         give_back(id: RecordId, number: Number) -> bool;
         late_numbers(id: &RecordId) -> Vec<ChunkIndex>;
         fill(id: RecordId, whose: TokenDigest, voids: Vec<ChunkIndex>) -> ();
@@ -147,6 +147,11 @@ impl Ledger for FlakyLedger {
         close(id: &RecordId, which: Option<TokenDigest>) -> Option<Manifest>;
         leads(what: &'static str, term: Duration) -> bool;
     }
+}
+
+/// What a chunk is asked for that came over HTTP.
+pub fn unplaced(length: u32) -> Unplaced {
+    Unplaced { length, may_begin: true, generation: None }
 }
 
 /// A node's stores, with nothing in them.

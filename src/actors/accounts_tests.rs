@@ -170,7 +170,7 @@ async fn one_that_is_being_closed_comes_back_only_if_it_is_wanted() {
     let claims = stores.ledger.claim_due(9).await.expect("an answer");
     let [claim] = claims.as_slice() else { panic!("it is due: {claims:?}") };
     assert_eq!(claim.work, ClaimedWork::Finalise { expected: 2, chunks: 2 });
-    let refused = stores.ledger.admit(token("talk"), 10, true).await.expect("an answer");
+    let refused = stores.ledger.admit(token("talk"), kit::unplaced(10)).await.expect("an answer");
     assert_eq!(refused.map_err(|refusal| refusal.code), Err(Code::RecordingStopped));
 }
 

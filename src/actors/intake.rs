@@ -35,7 +35,7 @@ use crate::{
             ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, StagedChunk, StoreError,
         },
     },
-    domain::recording::{Noted, Number, Placed, RecordingRules},
+    domain::recording::{Noted, Number, Placed, RecordingRules, Unplaced},
     metrics::{Metrics, gauge},
     protocol::{
         Code, RecordId, Refusal, UploadToken,
@@ -68,6 +68,41 @@ pub struct IntakeLinks {
     pub went_on: Recipient<RecordingWentOn>,
     /// Some are stored and the ledger does not know.
     pub unnoted: Recipient<ChunksUnnoted>,
+}
+
+/// By which way a chunk comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By the socket of the recorder of this generation.
+    Socket {
+        /// Of the recorder, as it was taken up.
+        generation: u64,
+    },
+    /// In a request of its own.
+    Http,
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Socket { .. } => "socket",
+            Self::Http => "http",
+        }
+    }
+
+    fn generation(self) -> Option<u64> {
+        match self {
+            Self::Socket { generation } => Some(generation),
+            Self::Http => None,
+        }
+    }
+
+    fn patience(self) -> Patience {
+        match self {
+            Self::Socket { .. } => Patience::Socket,
+            Self::Http => Patience::Http,
+        }
+    }
 }
 
 enum Outcome {
@@ -129,11 +164,11 @@ impl Intake {
         token: &UploadToken,
         place: Option<ChunkIndex>,
         chunk: Chunk,
-        patience: Patience,
+        way: Way,
     ) -> Result<ChunkIndex, Refusal> {
         let (intake, token) = (self.clone(), token.clone());
         // A task of its own, which also counts: a socket that ends now must not leave the chunk half-way.
-        let storing = tokio::spawn(async move { intake.counted(&token, place, chunk, patience).await });
+        let storing = tokio::spawn(async move { intake.counted(&token, place, chunk, way).await });
         storing.await.unwrap_or_else(|_| Err(Code::Internal.into()))
     }
 
@@ -142,20 +177,16 @@ impl Intake {
         token: &UploadToken,
         place: Option<ChunkIndex>,
         chunk: Chunk,
-        patience: Patience,
+        way: Way,
     ) -> Result<ChunkIndex, Refusal> {
-        let came = Instant::now();
-        let way = match patience {
-            Patience::Socket => "socket",
-            Patience::Http => "http",
-        };
+        let (came, name) = (Instant::now(), way.name());
         let bytes = u64::from(chunk.mark.length);
-        let count = |result: &str| self.metrics.chunks.with_label_values(&[way, result]).inc();
-        match self.bounded(token, place, chunk, patience).await {
+        let count = |result: &str| self.metrics.chunks.with_label_values(&[name, result]).inc();
+        match self.bounded(token, place, chunk, way).await {
             Ok(Outcome::Stored(index)) => {
                 count("acked");
-                self.metrics.chunk_bytes.with_label_values(&[way]).inc_by(bytes);
-                self.metrics.chunk_ack.with_label_values(&[way]).observe(came.elapsed().as_secs_f64());
+                self.metrics.chunk_bytes.with_label_values(&[name]).inc_by(bytes);
+                self.metrics.chunk_ack.with_label_values(&[name]).observe(came.elapsed().as_secs_f64());
                 Ok(index)
             }
             Ok(Outcome::Duplicate(index)) => {
@@ -174,7 +205,7 @@ impl Intake {
         token: &UploadToken,
         place: Option<ChunkIndex>,
         chunk: Chunk,
-        patience: Patience,
+        way: Way,
     ) -> Result<Outcome, Refusal> {
         let _passing = self.gates.pass(token.record_id()).await;
         let _permit = self.permit(chunk.mark.length).await?;
@@ -184,8 +215,8 @@ impl Intake {
         count.inc();
         bytes.add(length);
         let outcome = match place {
-            Some(index) => self.take_placed(token, index, chunk, patience).await,
-            None => self.take_next(token, chunk, patience).await,
+            Some(index) => self.take_placed(token, index, chunk, way).await,
+            None => self.take_next(token, chunk, way).await,
         };
         count.dec();
         bytes.sub(length);
@@ -203,7 +234,7 @@ impl Intake {
         token: &UploadToken,
         index: ChunkIndex,
         chunk: Chunk,
-        patience: Patience,
+        way: Way,
     ) -> Result<Outcome, Refusal> {
         let id = token.record_id();
         let mark = chunk.mark;
@@ -230,26 +261,21 @@ impl Intake {
             Committed::Taken(_) => return Err(Code::Conflict.into()),
         };
         crash::point("chunk.committed");
-        let said = self.note(token, index, mark, patience).await;
+        let said = self.note(token, index, mark, way.patience()).await;
         self.noted_or_unnoted(id, said).await?;
         crash::point("chunk.noted");
         Ok(outcome)
     }
 
-    async fn take_next(
-        &self,
-        token: &UploadToken,
-        chunk: Chunk,
-        patience: Patience,
-    ) -> Result<Outcome, Refusal> {
+    async fn take_next(&self, token: &UploadToken, chunk: Chunk, way: Way) -> Result<Outcome, Refusal> {
         let id = token.record_id();
-        let may_begin = chunk.check_first().is_ok();
-        let length = chunk.mark.length;
-        let asked = self.accounts.ask(id, |ledger| ledger.admit(token.clone(), length, may_begin));
+        let (may_begin, patience) = (chunk.check_first().is_ok(), way.patience());
+        let unplaced = Unplaced { length: chunk.mark.length, may_begin, generation: way.generation() };
+        let asked = self.accounts.ask(id, |ledger| ledger.admit(token.clone(), unplaced));
         self.ledger_said("admit", asked.await)??;
         let staged = self.stage(id, &chunk).await?;
         loop {
-            let number = self.number(token, length, may_begin).await?;
+            let number = self.number(token, unplaced).await?;
             crash::point("chunk.numbered");
             match self.commit_numbered(&*staged, id, number, &chunk).await? {
                 Committed::Stored => {
@@ -268,9 +294,9 @@ impl Intake {
         }
     }
 
-    async fn number(&self, token: &UploadToken, length: u32, may_begin: bool) -> Result<Number, Refusal> {
+    async fn number(&self, token: &UploadToken, chunk: Unplaced) -> Result<Number, Refusal> {
         let id = token.record_id();
-        let asked = self.accounts.ask(id, |ledger| ledger.number(token.clone(), length, may_begin));
+        let asked = self.accounts.ask(id, |ledger| ledger.number(token.clone(), chunk));
         let number = self.ledger_said("number", asked.await)?;
         // The account may be full of numbers of nodes that are dead.
         let is_full = number.as_ref().is_err_and(|refusal| refusal.code == Code::Overloaded);

@@ -233,6 +233,8 @@ pub struct BeginRecording {
 pub struct Begun {
     /// Proves that it is its recorder's.
     pub token: UploadToken,
+    /// Names this recorder against earlier and later ones.
+    pub generation: u64,
     /// What its recorder is told.
     pub started: Started,
     /// What it is told after that, where the recording is past taking chunks.

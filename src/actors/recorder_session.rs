@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tracing::error;
 
 use super::{
-    intake::Intake,
+    intake::{Intake, Way},
     mailbox::{Mailbox, post},
     messages::{
         AbortRecording, BeginRecording, Begun, Door, KillSwitch, Lifeline, RecorderGone, StopRecording,
@@ -24,7 +24,6 @@ use super::{
 };
 use crate::{
     adapters::crash,
-    adapters::ports::Patience,
     domain::recording::{StopRefused, StopTaken},
     metrics::Metrics,
     protocol::{
@@ -87,6 +86,7 @@ impl Incoming {
 struct Recording {
     token: UploadToken,
     framing: Framing,
+    generation: u64,
 }
 
 impl Recording {
@@ -174,7 +174,7 @@ impl RecorderSession {
             socket.cancel(timer);
         }
         // How chunks come is a matter of this socket; another may have begun with the other framing.
-        self.recording = Some(Recording { token: begun.token, framing });
+        self.recording = Some(Recording { token: begun.token, framing, generation: begun.generation });
         self.send(&RecorderEvent::Started(begun.started), socket);
         if let Some(outcome) = begun.outcome {
             self.told(&outcome);
@@ -261,10 +261,10 @@ impl RecorderSession {
     }
 
     fn chunk(&mut self, frame: &Bytes, socket: &mut Socket<'_, Self>) {
-        let Some(Recording { token, framing }) = &self.recording else {
+        let Some(Recording { token, framing, generation }) = &self.recording else {
             return self.refuse_chunk(None, None, &Code::NotStarted.into(), socket);
         };
-        let token = token.clone();
+        let (token, way) = (token.clone(), Way::Socket { generation: *generation });
         let read = match framing {
             Framing::Indexed => ChunkFrame::parse(frame)
                 .map(|ChunkFrame { index, chunk }| (Some(index), chunk))
@@ -279,15 +279,15 @@ impl RecorderSession {
                 return self.refuse_chunk(Some(token.record_id().clone()), index, &refusal, socket);
             }
         };
-        self.take_in(token, place, chunk, socket);
+        self.take_in(token, (place, chunk), way, socket);
     }
 
     /// Chunks with a place of their own are stored side by side; those that are numbered as they come, one by one.
     fn take_in(
         &mut self,
         token: UploadToken,
-        place: Option<ChunkIndex>,
-        chunk: Chunk,
+        (place, chunk): (Option<ChunkIndex>, Chunk),
+        way: Way,
         socket: &mut Socket<'_, Self>,
     ) {
         self.in_flight += 1;
@@ -297,7 +297,7 @@ impl RecorderSession {
         let waits = place.is_none()
             || self.in_flight >= limits::CHUNKS_IN_FLIGHT_MAX
             || !intake.has_room(chunk.payload.len());
-        let taking = async move { intake.take(&token, place, chunk, Patience::Socket).await };
+        let taking = async move { intake.take(&token, place, chunk, way).await };
         let then = move |recorder: &mut Self, taken, socket: &mut Socket<'_, Self>| {
             if waits {
                 recorder.waiting = false;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::recording::{
         Attached, Claim, Finished, Kept, Manifest, Noted, Number, Placed, RecordingRecord, RecordingRules,
-        StopRefused, StopTaken,
+        StopRefused, StopTaken, Unplaced,
     },
     protocol::{
         Code, Fence, NodeId, RecordId, Refusal, RoomName, TokenDigest, UploadToken,
@@ -135,11 +135,10 @@ impl Ledger for MemoryLedger {
     fn admit(
         &self,
         token: UploadToken,
-        length: u32,
-        may_begin: bool,
+        chunk: Unplaced,
     ) -> PortFuture<Result<Result<(), Refusal>, LedgerError>> {
         let (now, rules) = (self.clock.steady_ms(), self.rules);
-        at_once(self.with_token(&token, |record| record.admit(&token, length, may_begin, now, rules)))
+        at_once(self.with_token(&token, |record| record.admit(&token, chunk, now, rules)))
     }
 
     fn place(
@@ -156,12 +155,10 @@ impl Ledger for MemoryLedger {
     fn number(
         &self,
         token: UploadToken,
-        length: u32,
-        may_begin: bool,
+        chunk: Unplaced,
     ) -> PortFuture<Result<Result<Number, Refusal>, LedgerError>> {
         let (now, rules, request) = (self.clock.steady_ms(), self.rules, Uuid::new_v4());
-        let number =
-            |record: &mut RecordingRecord| record.number(&token, request, length, may_begin, now, rules);
+        let number = |record: &mut RecordingRecord| record.number(&token, request, chunk, now, rules);
         at_once(self.with_token(&token, number))
     }
 

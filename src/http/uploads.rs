@@ -17,8 +17,10 @@ use super::{
     state::{HttpState, ask},
 };
 use crate::{
-    actors::messages::{BeginRecording, StopRecording},
-    adapters::ports::Patience,
+    actors::{
+        intake::Way,
+        messages::{BeginRecording, StopRecording},
+    },
     domain::recording::StopRefused,
     protocol::{
         Code, RecordId, Refusal, UploadToken,
@@ -113,7 +115,7 @@ async fn take(
     state.recording.intake.authorise(&token).await?;
     let (body, _held) = read_body(request, payload, limits::UPLOAD_BYTES_MAX, state).await?;
     let chunk = described(request.headers(), body)?;
-    let index = state.recording.intake.take(&token, place, chunk, Patience::Http).await?;
+    let index = state.recording.intake.take(&token, place, chunk, Way::Http).await?;
     Ok(HttpResponse::Ok().json(json!({
         "recordId": token.record_id(),
         "index": index,

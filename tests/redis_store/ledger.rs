@@ -23,7 +23,9 @@ use greenroom::{
 };
 
 use crate::{
-    ledger_kit::{Books, HOUR, RULES, Shelf, at, fault, finished, id, manifest_of, mark, patient, token},
+    ledger_kit::{
+        Books, HOUR, RULES, Shelf, at, fault, finished, id, manifest_of, mark, patient, token, unplaced,
+    },
     support::{Proxy, Redis, eventually},
 };
 
@@ -35,7 +37,7 @@ async fn answered<T>(mut ask: impl AsyncFnMut() -> Result<T, LedgerError>) -> T 
 /// Brings a chunk as a node does whose answers are lost now and then; its bytes are named by their checksum.
 async fn bring(books: &Books, token: &UploadToken, shelf: &Shelf, crc: u32) {
     let (mark, ledger) = (ChunkMark { crc, ..mark(0) }, &books.ledger);
-    let number = answered(async || ledger.number(token.clone(), mark.length, true).await).await;
+    let number = answered(async || ledger.number(token.clone(), unplaced(mark.length)).await).await;
     let number = number.expect("it is given one");
     assert_eq!(shelf.commit(number.index, mark), mark, "nobody else has the number");
     let note = || ledger.note_numbered(token.clone(), number, mark, Patience::Http);
@@ -124,21 +126,21 @@ async fn a_number_that_nobody_has_heard_of_is_given_back_before_anything_else() 
     let patient = Books::on(&redis, "n2");
     let (token, _) = patient.opened("tuesday", None, None).await;
     // From now on the server knows the script.
-    let number = patient.ledger.number(token.clone(), 10, true).await.expect("Redis answers");
+    let number = patient.ledger.number(token.clone(), unplaced(10)).await.expect("Redis answers");
     let given_back = patient.ledger.give_back(id("tuesday"), number.expect("given out")).await;
     assert_eq!(given_back, Ok(true));
     answered(async || books.ledger.show(token.record_id()).await).await;
     for _ in 0..3 {
         // The question arrives, the answer does not.
         redis.freeze();
-        books.ledger.number(token.clone(), 10, true).await.expect_err("no answer");
+        books.ledger.number(token.clone(), unplaced(10)).await.expect_err("no answer");
         redis.thaw();
         eventually("it was given one", async || {
             let next: Option<u32> = redis.run(&["GET", "recording:{tuesday}:chunk_index"]);
             (next == Some(1)).then_some(())
         })
         .await;
-        let number = answered(async || books.ledger.number(token.clone(), 10, true).await).await;
+        let number = answered(async || books.ledger.number(token.clone(), unplaced(10)).await).await;
         let number = number.expect("given out");
         assert_eq!(number.index, at(0));
         assert_eq!(patient.ledger.give_back(id("tuesday"), number).await, Ok(true));
@@ -156,7 +158,7 @@ async fn a_number_whose_chunk_never_comes_is_void_after_a_while() {
     let books = Books::on(&redis, "n1");
     let (token, _) = books.opened("tuesday", None, None).await;
     let number = async || {
-        let number = books.ledger.number(token.clone(), 10, true).await.expect("Redis answers");
+        let number = books.ledger.number(token.clone(), unplaced(10)).await.expect("Redis answers");
         number.expect("given out")
     };
     let (dead, _, slow) = (number().await, number().await, number().await);
@@ -203,7 +205,7 @@ async fn what_is_said_late_of_one_recording_is_not_taken_for_the_next_of_its_nam
             ledger.open(manifest, 9).await.expect("answers").expect("opened");
         };
         open(&older).await;
-        let number = ledger.number(older.clone(), 10, true).await.expect("answers").expect("given out");
+        let number = ledger.number(older.clone(), unplaced(10)).await.expect("answers").expect("given out");
         ledger.close(&id, None).await.expect("answers").expect("it was there");
         open(&newer).await;
         ledger.note(newer.clone(), at(0), mark(0), Patience::Http).await.expect("answers").expect("there");
@@ -213,7 +215,7 @@ async fn what_is_said_late_of_one_recording_is_not_taken_for_the_next_of_its_nam
         assert_eq!(ledger.fill(id.clone(), older.digest(), vec![at(3)]).await, Ok(()));
         assert_eq!(ledger.give_back(id.clone(), number).await, Ok(false));
         assert_eq!(ledger.show(&id).await, before);
-        let next = ledger.number(newer.clone(), 10, true).await.expect("answers").expect("given out");
+        let next = ledger.number(newer.clone(), unplaced(10)).await.expect("answers").expect("given out");
         assert_eq!(next.index, at(1), "its numbers are its own");
     }
 }

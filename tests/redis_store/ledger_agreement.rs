@@ -11,7 +11,7 @@ use greenroom::{
     },
     domain::recording::{
         Attached, Claim, ClaimedWork, Kept, Manifest, Noted, Number, Placed, RecordingRules, StopRefused,
-        StopTaken, UNHEARD_MAX, caution_ms,
+        StopTaken, UNHEARD_MAX, Unplaced, caution_ms,
     },
     protocol::{
         Code, Fence, RecordId, Refusal, RoomName, UploadToken,
@@ -23,7 +23,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use tokio::runtime::Runtime;
 
 use crate::{
-    ledger_kit::{Books, at, fault, finished, id, manifest_of, mark, token},
+    ledger_kit::{Books, at, fault, finished, id, manifest_of, mark, token, unplaced},
     ledger_steps::{Step, step},
     support::{Redis, setting},
 };
@@ -109,9 +109,10 @@ impl Side<'_> {
             Step::Authorise { which, right } => {
                 Answer::Refusable(ledger.authorise(shown(which, right)).await.expect("an answer"))
             }
-            Step::Admit { which, right, length, may_begin } => Answer::Refusable(
-                ledger.admit(shown(which, right), length, may_begin).await.expect("an answer"),
-            ),
+            Step::Admit { which, right, length, may_begin, by } => {
+                let chunk = self.unplaced(which, length, may_begin, by);
+                Answer::Refusable(ledger.admit(shown(which, right), chunk).await.expect("an answer"))
+            }
             Step::Place { which, right, index, other, may_begin } => {
                 let mut mark = mark(index);
                 mark.crc += u32::from(other);
@@ -146,12 +147,19 @@ impl Side<'_> {
         }
     }
 
+    /// A chunk of one of its recorders, or of none.
+    fn unplaced(&self, which: usize, length: u32, may_begin: bool, by: Option<usize>) -> Unplaced {
+        let generation = by.and_then(|seen| chosen(&self.generations, &name(which), seen));
+        Unplaced { length, may_begin, generation }
+    }
+
     async fn ask_of_numbers(&mut self, step: Step) -> Answer {
         let ledger = self.ledger;
         let given = |which, seen| chosen(&self.numbers, &name(which), seen);
         match step {
-            Step::Number { which, length, may_begin } => {
-                let number = ledger.number(shown(which, true), length, may_begin).await.expect("an answer");
+            Step::Number { which, length, may_begin, by } => {
+                let chunk = self.unplaced(which, length, may_begin, by);
+                let number = ledger.number(shown(which, true), chunk).await.expect("an answer");
                 self.numbers.entry(name(which)).or_default().extend(number.clone());
                 Answer::Number(number.map(|number| (number.index.get(), number.others_are_late)))
             }
@@ -252,6 +260,11 @@ impl Side<'_> {
         let Some(mut manifest) = chosen(&self.manifests, &name(which), seen) else {
             return Answer::Nothing;
         };
+        // What never changes of a recording is the same whoever knows it, as its token is.
+        let known = self.ledger.show(&name(which)).await.expect("an answer").map(|view| view.manifest);
+        if let Some(known) = known.filter(|known| known.token == manifest.token) {
+            (manifest.room, manifest.owner) = (known.room, known.owner);
+        }
         manifest.revision += revision;
         if state >= 5 {
             // Nodes have died at it, too many or nearly so.
@@ -418,7 +431,7 @@ pub async fn take_the_main_way(books: &Books, name: &str, owner: &str) {
     manifest.room = Some(crate::kit::room(name));
     ledger.open(manifest, 100).await.expect("answers").expect("opened");
     for expected in 0..3 {
-        let number = ledger.number(token.clone(), 10, true).await.expect("answers").expect("given out");
+        let number = ledger.number(token.clone(), unplaced(10)).await.expect("answers").expect("given out");
         assert_eq!(number.index.get(), expected);
         let noted = ledger.note_numbered(token.clone(), number, mark(expected), Patience::Http).await;
         assert_eq!(noted, Ok(Some(Noted::InTime)));

@@ -13,7 +13,7 @@ use greenroom::{
 };
 
 use crate::{
-    ledger_kit::{Books, RULES, at, id, mark, patient, token},
+    ledger_kit::{Books, RULES, at, id, mark, patient, token, unplaced},
     support::{Proxy, Redis, eventually},
 };
 
@@ -71,7 +71,7 @@ async fn a_server_that_hangs_or_is_cut_off_costs_little_and_is_used_again() {
     assert!(books.ledger.claim_due(9).await.is_err());
     assert!(books.ledger.recorded_rooms().await.is_err());
     assert!(books.ledger.stop(token.clone(), Made::default()).await.is_err());
-    assert!(books.ledger.number(token.clone(), 10, true).await.is_err());
+    assert!(books.ledger.number(token.clone(), unplaced(10)).await.is_err());
     assert!(began.elapsed() < Duration::from_secs(10));
     proxy.heal();
     used_again(&books).await;
@@ -90,7 +90,8 @@ async fn a_connection_that_was_lost_costs_nobody_an_answer() {
     let kill = || redis.run::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     for index in 0..10 {
         kill();
-        let number = books.ledger.number(token.clone(), 10, true).await.expect("an answer").expect("given");
+        let number =
+            books.ledger.number(token.clone(), unplaced(10)).await.expect("an answer").expect("given");
         assert_eq!(number.index, at(index));
         kill();
         assert_eq!(note(&books, index).await, Ok(Some(Noted::InTime)));

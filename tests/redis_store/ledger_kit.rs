@@ -12,7 +12,9 @@ use greenroom::{
         ports::{Ledger as _, LedgerError, Patience, StoredChunk},
         redis::{RedisLedger, RedisSettings, RedisStore},
     },
-    domain::recording::{Attached, Claim, Fault, Finished, Manifest, Noted, RecordingRules, VideoFacts},
+    domain::recording::{
+        Attached, Claim, Fault, Finished, Manifest, Noted, RecordingRules, Unplaced, VideoFacts,
+    },
     metrics::Metrics,
     protocol::{
         Fence, NodeId, RecordId, Refusal, UploadToken,
@@ -115,6 +117,11 @@ pub fn token(id: &RecordId, secret: u8) -> UploadToken {
 /// As indexes of rooms and owners name the recording of this token.
 pub fn entry(id: &RecordId, secret: u8) -> String {
     format!("{id} {}", &token(id, secret).digest().to_hex()[..16])
+}
+
+/// What a chunk is asked for that came over HTTP.
+pub fn unplaced(length: u32) -> Unplaced {
+    Unplaced { length, may_begin: true, generation: None }
 }
 
 pub fn at(index: u32) -> ChunkIndex {

@@ -14,7 +14,7 @@ use greenroom::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    ledger_kit::{Books, RULES, Shelf, at, id, mark, patient, token},
+    ledger_kit::{Books, RULES, Shelf, at, id, mark, patient, token, unplaced},
     support::{Proxy, Redis, eventually},
 };
 
@@ -29,7 +29,8 @@ async fn bring_and_put_back(
     for crc in crcs {
         let mark = ChunkMark { crc, ..mark(0) };
         loop {
-            let number = books.ledger.number(token.clone(), mark.length, true).await.expect("Redis answers");
+            let number =
+                books.ledger.number(token.clone(), unplaced(mark.length)).await.expect("Redis answers");
             let Ok(number) = number else {
                 books.ledger.restore(manifest.clone(), shelf.list()).await.expect("Redis answers");
                 continue;
@@ -194,7 +195,7 @@ async fn a_redis_that_was_rolled_back_counts_on_and_gives_out_no_fence_twice() {
     let mut stored = vec![];
     let mut bring = async |count: u32| {
         for _ in 0..count {
-            let number = books.ledger.number(token.clone(), 10, true).await.expect("Redis answers");
+            let number = books.ledger.number(token.clone(), unplaced(10)).await.expect("Redis answers");
             let index = number.expect("given out").index;
             stored.push(StoredChunk { index, mark: mark(index.get()) });
             books.noted("tuesday", index.get()).await;

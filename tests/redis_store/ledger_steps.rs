@@ -26,6 +26,7 @@ pub enum Step {
         right: bool,
         length: u32,
         may_begin: bool,
+        by: Option<usize>,
     },
     Place {
         which: usize,
@@ -38,6 +39,7 @@ pub enum Step {
         which: usize,
         length: u32,
         may_begin: bool,
+        by: Option<usize>,
     },
     GiveBack {
         which: usize,
@@ -129,6 +131,7 @@ pub fn step() -> impl Strategy<Value = Step> {
     let may = || prop::bool::weighted(0.8);
     let index = || prop_oneof![8 => 0..8_u32, 1 => 4090..4110_u32];
     let seen = || prop_oneof![4 => Just(0_usize), 1 => 1..4_usize];
+    let by = || prop::option::of(0..2_usize);
     prop_oneof![
         6 => (which(), prop::bool::weighted(0.2), 0..3_usize, 0..3_u32, any::<bool>(), prop::bool::weighted(0.1))
             .prop_map(|(which, other_token, owner, owner_max, room, old)| {
@@ -136,13 +139,14 @@ pub fn step() -> impl Strategy<Value = Step> {
             }),
         3 => (which(), right()).prop_map(|(which, right)| Step::Attach { which, right }),
         1 => (which(), right()).prop_map(|(which, right)| Step::Authorise { which, right }),
-        1 => (which(), right(), 1..600_u32, may())
-            .prop_map(|(which, right, length, may_begin)| Step::Admit { which, right, length, may_begin }),
+        2 => (which(), right(), 1..600_u32, may(), by()).prop_map(
+            |(which, right, length, may_begin, by)| Step::Admit { which, right, length, may_begin, by }
+        ),
         3 => (which(), right(), index(), prop::bool::weighted(0.1), may()).prop_map(
             |(which, right, index, other, may_begin)| Step::Place { which, right, index, other, may_begin }
         ),
-        5 => (which(), 1..600_u32, may())
-            .prop_map(|(which, length, may_begin)| Step::Number { which, length, may_begin }),
+        5 => (which(), 1..600_u32, may(), by())
+            .prop_map(|(which, length, may_begin, by)| Step::Number { which, length, may_begin, by }),
         2 => (which(), seen()).prop_map(|(which, seen)| Step::GiveBack { which, seen }),
         3 => (which(), right(), seen(), any::<bool>())
             .prop_map(|(which, right, seen, http)| Step::NoteNumbered { which, right, seen, http }),

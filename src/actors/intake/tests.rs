@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::{
     actors::{
-        accounts::kit::{HEAD, RULES, Stores, chunk, manifest, place, token},
+        accounts::kit::{HEAD, RULES, Stores, chunk, manifest, place, token, unplaced},
         recording_supervisor::row_of,
     },
     adapters::ports::{Catalog as _, Deletion},
@@ -86,7 +86,7 @@ fn intake_by(rules: RecordingRules, stores: &Stores) -> (Intake, Told, Addr<Told
 
 /// Takes a chunk to this place, or to the next one; gives the place, or why not.
 async fn take(intake: &Intake, at: Option<u32>, bytes: &'static [u8]) -> Result<u32, Refusal> {
-    let taken = intake.take(&token("talk"), at.map(place), chunk(bytes), Patience::Socket).await;
+    let taken = intake.take(&token("talk"), at.map(place), chunk(bytes), Way::Http).await;
     taken.map(ChunkIndex::get)
 }
 
@@ -197,9 +197,9 @@ async fn what_the_ledger_would_refuse_is_refused_without_it() {
     assert_eq!(refused(&intake, Some(0), b"\x1a\x45\xdf\xa3 others").await, Code::Conflict);
     assert_eq!(refused(&intake, Some(40), b"beyond what was announced").await, Code::IndexOutOfRange);
     let wrong = UploadToken::new(token("talk").record_id().clone(), [8; 32]);
-    let taken = intake.take(&wrong, Some(place(1)), chunk(b"one"), Patience::Http).await;
+    let taken = intake.take(&wrong, Some(place(1)), chunk(b"one"), Way::Http).await;
     assert_eq!(taken.map_err(|refusal| refusal.code), Err(Code::Unauthorised));
-    let taken = intake.take(&token("nothing"), Some(place(1)), chunk(b"one"), Patience::Http).await;
+    let taken = intake.take(&token("nothing"), Some(place(1)), chunk(b"one"), Way::Http).await;
     assert_eq!(taken.map_err(|refusal| refusal.code), Err(Code::RecordingUnknown));
     assert_eq!((stored(&stores).await, told.unnoted()), (vec![0], vec![]));
 
@@ -337,7 +337,7 @@ async fn a_number_whose_chunk_did_not_come_is_void_and_who_comes_late_is_refused
     // A node that stands still before it stores its chunk. Its recorder sends it again.
     let slow = chunk(b"one");
     let staged = stores.chunks.stage(&id, slow.payload).await.expect("staged");
-    let number = stores.ledger.number(token.clone(), 3, true).await.expect("answers").expect("given out");
+    let number = stores.ledger.number(token.clone(), unplaced(3)).await.expect("answers").expect("given out");
     assert_eq!(take(&intake, None, b"one").await, Ok(2));
     stores.ledger.attach(token.clone()).await.expect("answers").expect("its own");
     assert_eq!(take(&intake, None, b"two").await, Ok(3), "whoever gets a number sees to those that are late");
@@ -349,6 +349,40 @@ async fn a_number_whose_chunk_did_not_come_is_void_and_who_comes_late_is_refused
     let view = stores.ledger.show(&id).await.expect("answers").expect("an account");
     assert_eq!((view.chunks, view.next_index), (3, 4));
     assert_eq!(stores.ledger.missing(&id).await, Ok(vec![]));
+}
+
+/// The shared store stood still, and the recorder has gone to another node.
+#[actix::test]
+async fn what_a_recorder_had_on_its_way_when_it_moved_is_not_stored_beside_what_it_sends_again() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[HEAD]).await;
+    let (intake, _, _supervisor) = intake(&stores);
+    assert_eq!(take(&intake, Some(0), HEAD).await, Ok(0));
+    let token = token("talk");
+    let taken_up = |inner: &dyn Ledger| {
+        let attached = inner.attach(token.clone()).now_or_never().expect("at once").expect("an answer");
+        attached.expect("its own").generation
+    };
+    let by = |generation| Way::Socket { generation };
+    let first = taken_up(&*stores.ledger.inner());
+    let take = async |generation, bytes| {
+        let taken = intake.take(&token, None, chunk(bytes), by(generation)).await;
+        taken.map(ChunkIndex::get).map_err(|refusal| refusal.code)
+    };
+    assert_eq!(take(first, b"one").await, Ok(1));
+    let (inner, moved) = (stores.ledger.inner(), token.clone());
+    stores.ledger.away_for(move |operation| {
+        if operation == "number" {
+            drop(inner.attach(moved.clone()));
+        }
+        false
+    });
+    assert_eq!(take(first, b"two").await, Err(Code::Replaced), "it was admitted");
+    stores.ledger.away_for(|_| false);
+    let second = taken_up(&*stores.ledger.inner());
+    assert_eq!(take(second, b"two").await, Ok(2));
+    assert_eq!(take(first, b"three").await, Err(Code::Replaced));
+    assert_eq!(stored(&stores).await, [0, 1, 2]);
 }
 
 #[actix::test]
@@ -374,7 +408,7 @@ async fn what_was_stored_under_a_number_that_is_anothers_now_stays_in_its_place(
     assert_eq!(take(&intake, Some(0), HEAD).await, Ok(0));
     let slow = chunk(b"slow");
     let staged = stores.chunks.stage(&id, slow.payload).await.expect("staged");
-    let number = stores.ledger.number(token.clone(), 4, true).await.expect("answers").expect("given out");
+    let number = stores.ledger.number(token.clone(), unplaced(4)).await.expect("answers").expect("given out");
     let back = stores.ledger.attach(token.clone()).await.expect("answers").expect("its own");
     assert_eq!((back.next_index, back.missing), (1, vec![]), "nothing came after it");
     assert_eq!(staged.commit(number.index, slow.mark).await.expect("stored"), Committed::Stored);

@@ -117,7 +117,7 @@ impl RecordingSupervisor {
             state: manifest.state,
             merging: if self.merging_works { Merging::Available } else { Merging::Unavailable },
         };
-        Begun { token, started, outcome }
+        Begun { token, generation: attached.generation, started, outcome }
     }
 
     /// What somebody who comes late is told of how it stands.

@@ -8,6 +8,7 @@ use super::{PortFuture, Swept};
 use crate::{
     domain::recording::{
         Attached, Claim, Fault, Finished, Kept, Manifest, Noted, Number, Placed, StopRefused, StopTaken,
+        Unplaced,
     },
     protocol::{
         Code, Fence, NodeId, RecordId, Refusal, RoomName, TokenDigest, UploadToken,
@@ -203,12 +204,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// Asks whether a token is its recording's.
     fn authorise(&self, token: UploadToken) -> PortFuture<Result<Result<(), Refusal>, LedgerError>>;
 
-    /// Asks whether a chunk of this length may come at all, before anything of it is stored.
+    /// Asks whether a chunk may come at all, before anything of it is stored.
     fn admit(
         &self,
         token: UploadToken,
-        length: u32,
-        may_begin: bool,
+        chunk: Unplaced,
     ) -> PortFuture<Result<Result<(), Refusal>, LedgerError>>;
 
     /// Asks whether a chunk may be stored at this place, before it is.
@@ -220,12 +220,11 @@ pub trait Ledger: Send + Sync + 'static {
         may_begin: bool,
     ) -> PortFuture<Result<Result<Placed, Refusal>, LedgerError>>;
 
-    /// Takes the next number for a chunk of this length that is staged and has no place of its own.
+    /// Takes the next number for a chunk that is staged. That of a recorder before the present one gets none.
     fn number(
         &self,
         token: UploadToken,
-        length: u32,
-        may_begin: bool,
+        chunk: Unplaced,
     ) -> PortFuture<Result<Result<Number, Refusal>, LedgerError>>;
 
     /// Takes back a number whose chunk could not be stored. `false`: it was taken back before, or has come. Its request is of

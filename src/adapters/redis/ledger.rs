@@ -40,7 +40,7 @@ use crate::{
     adapters::ports::{ClaimEnd, Ledger, LedgerError, LedgerView, Loss, Patience, PortFuture, StoredChunk},
     domain::recording::{
         Attached, Claim, Finished, Kept, Manifest, Noted, Number, Placed, RecordingRules, StopRefused,
-        StopTaken,
+        StopTaken, Unplaced,
     },
     protocol::{
         Code, Fence, NodeId, RecordId, Refusal, RoomName, TokenDigest, UploadToken,
@@ -186,11 +186,10 @@ impl Ledger for RedisLedger {
     fn admit(
         &self,
         token: UploadToken,
-        length: u32,
-        may_begin: bool,
+        chunk: Unplaced,
     ) -> PortFuture<Result<Result<(), Refusal>, LedgerError>> {
         let id = token.record_id().clone();
-        self.on(&id, move |work| async move { work.admit(&token, length, may_begin).await })
+        self.on(&id, move |work| async move { work.admit(&token, chunk).await })
     }
 
     fn place(
@@ -207,11 +206,10 @@ impl Ledger for RedisLedger {
     fn number(
         &self,
         token: UploadToken,
-        length: u32,
-        may_begin: bool,
+        chunk: Unplaced,
     ) -> PortFuture<Result<Result<Number, Refusal>, LedgerError>> {
         let id = token.record_id().clone();
-        self.on(&id, move |work| async move { work.number(&token, length, may_begin, Uuid::new_v4()).await })
+        self.on(&id, move |work| async move { work.number(&token, chunk, Uuid::new_v4()).await })
     }
 
     fn give_back(&self, id: RecordId, number: Number) -> PortFuture<Result<bool, LedgerError>> {

@@ -23,7 +23,7 @@ mod record;
 pub use self::{
     finished::{Finished, VideoFacts},
     manifest::{Fault, Manifest},
-    outcome::{Attached, Claim, ClaimedWork, Kept, Noted, Number, Placed, StopRefused, StopTaken},
+    outcome::{Attached, Claim, ClaimedWork, Kept, Noted, Number, Placed, StopRefused, StopTaken, Unplaced},
     record::{
         CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, KEPT_MIN, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRecord,
         RecordingRules, UNHEARD_MAX, caution_ms,

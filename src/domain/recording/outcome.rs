@@ -31,6 +31,17 @@ pub enum Placed {
     Duplicate,
 }
 
+/// A chunk that has no place of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unplaced {
+    /// How long it is. Unit: bytes.
+    pub length: u32,
+    /// Whether its bytes can begin a recording.
+    pub may_begin: bool,
+    /// Whose it is, where it came by a socket. One that an earlier recorder has brought, the present one sends again.
+    pub generation: Option<u64>,
+}
+
 /// A number that was given out to a chunk without a place of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Number {

@@ -6,13 +6,13 @@ use uuid::Uuid;
 use super::{
     super::{scripts, trouble::Trouble},
     Work,
-    answer::Answer,
+    answer::{Answer, text},
     refused,
     restore::CHUNKS_AT_ONCE,
 };
 use crate::{
     adapters::ports::Patience,
-    domain::recording::{Noted, Number, Placed},
+    domain::recording::{Noted, Number, Placed, Unplaced},
     protocol::{
         RecordId, Refusal, TokenDigest, UploadToken,
         chunk::{ChunkIndex, ChunkMark},
@@ -28,14 +28,10 @@ pub fn mark_text(mark: &ChunkMark) -> String {
 }
 
 impl Work {
-    pub async fn admit(
-        &self,
-        token: &UploadToken,
-        length: u32,
-        may_begin: bool,
-    ) -> Result<Result<(), Refusal>, Trouble> {
+    pub async fn admit(&self, token: &UploadToken, chunk: Unplaced) -> Result<Result<(), Refusal>, Trouble> {
         let question = self.on(&scripts::RECORDING_ADMIT, token.record_id(), |call| {
-            call.arg(token.digest().to_hex()).arg(length).arg(u8::from(may_begin));
+            call.arg(token.digest().to_hex()).arg(chunk.length).arg(u8::from(chunk.may_begin));
+            call.arg(text(chunk.generation));
         });
         let no: String = Answer::of(self.store.ask_ledger(question).await?)?.take()?;
         if no.is_empty() { Ok(Ok(())) } else { refused(&no) }
@@ -64,16 +60,15 @@ impl Work {
     pub async fn number(
         &self,
         token: &UploadToken,
-        length: u32,
-        may_begin: bool,
+        chunk: Unplaced,
         request: Uuid,
     ) -> Result<Result<Number, Refusal>, Trouble> {
         let id = token.record_id();
         let mut tries = 0;
         let answer = loop {
             let question = self.on(&scripts::RECORDING_NUMBER, id, |call| {
-                call.arg(token.digest().to_hex()).arg(request.to_string()).arg(length);
-                call.arg(u8::from(may_begin));
+                call.arg(token.digest().to_hex()).arg(request.to_string()).arg(chunk.length);
+                call.arg(u8::from(chunk.may_begin)).arg(text(chunk.generation));
             });
             tries += 1;
             match self.store.ask_ledger(question).await {

@@ -216,6 +216,12 @@ local function takes_chunk(length)
     return now >= it.started + rules.duration_max and 'recording_too_long' or nil
 end
 
+-- What an earlier recorder had on its way is in the place by now where the present one has sent it again.
+local function replaced(generation)
+    local own = tonumber(generation)
+    return own and own < it.generation and 'replaced' or nil
+end
+
 -- A number that is out stands under itself, as time and request, and under its request. At the time 0 its chunk is not waited for
 -- any more.
 local function take_in(index)

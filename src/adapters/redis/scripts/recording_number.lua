@@ -1,6 +1,6 @@
 -- Gives out the next number for a chunk that is staged; the same one again where the answer was lost.
--- arg: token, request, length, whether it can begin a recording. Answers {code} or {'', number, whether others may be late}.
-local no = refusal(arg(1))
+-- arg: token, request, length, whether it can begin a recording, its recorder's generation or ''. Answers {code} or {'', number, whether others may be late}.
+local no = refusal(arg(1)) or replaced(arg(5))
 if no then
     return { no }
 end

@@ -8,7 +8,7 @@ fn a_request_gets_the_same_number_again_until_its_chunk_has_come() {
     let mut record = open();
     let [one, other] = [1, 2].map(Uuid::from_u128);
     let ask = |record: &mut RecordingRecord, request, length| {
-        record.number(&token(), request, length, true, NOON, RULES).map(|number| number.index.get())
+        record.number(&token(), request, unplaced(length, true), NOON, RULES).map(|number| number.index.get())
     };
     assert_eq!(ask(&mut record, one, 10), Ok(0));
     assert_eq!(ask(&mut record, other, 10), Ok(1));
@@ -97,6 +97,31 @@ fn whoever_comes_back_sends_again_what_was_on_its_way() {
     assert_eq!(record.note_numbered(again, mark(4), false, NOON + 1, RULES), Noted::InTime);
     assert_eq!(record.note_numbered(third, mark(4), false, NOON + 1, RULES), Noted::InTime, "the same bytes");
     assert_eq!((record.chunk_count(), record.next_index()), (4, 5));
+}
+
+#[test]
+fn what_an_earlier_recorder_has_staged_gets_no_number_beside_what_is_sent_again() {
+    let mut record = with_chunks(0..2);
+    let by = |generation| Unplaced { generation: Some(generation), ..unplaced(10, true) };
+    let ask = |record: &mut RecordingRecord, request, generation| {
+        record.number(&token(), Uuid::from_u128(request), by(generation), NOON, RULES)
+    };
+    let [before, after] = [(); 2].map(|()| record.attach(&token(), NOON, RULES).expect("its own").generation);
+    assert!(ask(&mut record, 1, after).is_ok());
+    assert_eq!(code(ask(&mut record, 2, before)), Code::Replaced);
+    assert_eq!(code(record.admit(&token(), by(before), NOON, RULES)), Code::Replaced);
+    // A number that was given out before was taken back: it is not told again.
+    let next = record.attach(&token(), NOON, RULES).expect("its own");
+    assert_eq!((next.next_index, code(ask(&mut record, 1, after))), (2, Code::Replaced));
+    assert_eq!(record.admit(&token(), by(next.generation), NOON, RULES), Ok(()));
+    assert_eq!(
+        record.admit(&token(), unplaced(10, true), NOON, RULES),
+        Ok(()),
+        "requests have no generation"
+    );
+    // Whoever is there makes itself known to an account that was put back.
+    let restored = RecordingRecord::restore(manifest(), [], NOON, RULES);
+    assert_eq!(restored.admit(&token(), by(before), NOON, RULES), Ok(()));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
-    Entry, Given, Manifest, NUMBER_TERM_MS, Noted, Number, Placed, RecordingRecord, RecordingRules, after,
+    Entry, Given, Manifest, NUMBER_TERM_MS, Noted, Number, Placed, RecordingRecord, RecordingRules, Unplaced,
+    after,
 };
 use crate::protocol::{
     Code, Refusal, UploadToken,
@@ -41,28 +42,28 @@ impl RecordingRules {
 }
 
 impl RecordingRecord {
-    /// Whether a chunk of this length may come at all, before anything of it is stored.
+    /// Whether a chunk may come at all, before anything of it is stored.
     ///
     /// # Errors
-    /// [`Code::Unauthorised`], [`Code::RecordingStopped`], [`Code::RecordingTooLarge`], [`Code::RecordingTooLong`],
-    /// [`Code::NotMedia`].
+    /// [`Code::Unauthorised`], [`Code::Replaced`], [`Code::RecordingStopped`], [`Code::RecordingTooLarge`],
+    /// [`Code::RecordingTooLong`], [`Code::NotMedia`].
     pub fn admit(
         &self,
         token: &UploadToken,
-        length: u32,
-        may_begin: bool,
+        chunk: Unplaced,
         now_ms: u64,
         rules: RecordingRules,
     ) -> Result<(), Refusal> {
         self.authorise(token)?;
-        self.takes_chunk(length, now_ms, rules)?;
-        if self.next == 0 && !may_begin { Err(Code::NotMedia.into()) } else { Ok(()) }
+        self.is_present(chunk)?;
+        self.takes_chunk(chunk.length, now_ms, rules)?;
+        if self.next == 0 && !chunk.may_begin { Err(Code::NotMedia.into()) } else { Ok(()) }
     }
 
     /// Whether a chunk may be stored at this place. `may_begin`: whether its bytes can begin a recording.
     ///
     /// # Errors
-    /// As [`Self::admit`], [`Code::Conflict`] (L-2), [`Code::IndexOutOfRange`].
+    /// As [`Self::admit`] but for [`Code::Replaced`], [`Code::Conflict`] (L-2), [`Code::IndexOutOfRange`].
     pub fn place(
         &self,
         token: &UploadToken,
@@ -90,7 +91,7 @@ impl RecordingRecord {
         Ok(Placed::New)
     }
 
-    /// Gives out the next number, for a chunk of this length that is staged. Asked again by the same request, because its
+    /// Gives out the next number, for a chunk that is staged. Asked again by the same request, because its
     /// answer was lost, the same number is the answer, until its chunk has come.
     ///
     /// # Errors
@@ -99,21 +100,21 @@ impl RecordingRecord {
         &mut self,
         token: &UploadToken,
         request: Uuid,
-        length: u32,
-        may_begin: bool,
+        chunk: Unplaced,
         now_ms: u64,
         rules: RecordingRules,
     ) -> Result<Number, Refusal> {
         self.authorise(token)?;
+        self.is_present(chunk)?;
         if let Some(index) = self.given_for(request) {
             return Ok(Number { index, request, others_are_late: false });
         }
-        self.takes_chunk(length, now_ms, rules)?;
+        self.takes_chunk(chunk.length, now_ms, rules)?;
         if self.given.len() >= limits::CHUNKS_MISSING_MAX as usize {
             return Err(Code::Overloaded.into());
         }
         let index = ChunkIndex::new(self.next)?;
-        if index.get() == 0 && !may_begin {
+        if index.get() == 0 && !chunk.may_begin {
             return Err(Code::NotMedia.into());
         }
         let others_are_late = !self.late_numbers(now_ms).is_empty();
@@ -220,6 +221,12 @@ impl RecordingRecord {
         }
         self.go_on(wait, now_ms, rules);
         Noted::Outdated
+    }
+
+    /// What an earlier recorder had on its way is in the place by now where the present one has sent it again.
+    fn is_present(&self, chunk: Unplaced) -> Result<(), Refusal> {
+        let is_outdated = chunk.generation.is_some_and(|generation| generation < self.generation);
+        if is_outdated { Err(Code::Replaced.into()) } else { Ok(()) }
     }
 
     fn takes_chunk(&self, length: u32, now_ms: u64, rules: RecordingRules) -> Result<(), Refusal> {

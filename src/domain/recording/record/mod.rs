@@ -13,7 +13,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Attached, Claim, ClaimedWork, Fault, Finished, Kept, Manifest, Noted, Number, Placed};
+use super::{Attached, Claim, ClaimedWork, Fault, Finished, Kept, Manifest, Noted, Number, Placed, Unplaced};
 use crate::protocol::{
     Code, Fence, NodeId, Refusal, UploadToken,
     chunk::{ChunkIndex, ChunkMark},

@@ -119,7 +119,12 @@ pub(super) fn numbered(
 ) -> Result<Number, Refusal> {
     static REQUESTS: AtomicU64 = AtomicU64::new(1);
     let request = Uuid::from_u128(u128::from(REQUESTS.fetch_add(1, Ordering::Relaxed)) << 64);
-    record.number(&token(), request, 10, true, now_ms, rules)
+    record.number(&token(), request, unplaced(10, true), now_ms, rules)
+}
+
+/// What a chunk is asked for that came over HTTP.
+pub(super) fn unplaced(length: u32, may_begin: bool) -> Unplaced {
+    Unplaced { length, may_begin, generation: None }
 }
 
 pub(super) fn indices(numbers: &[Number]) -> Vec<u32> {
@@ -158,9 +163,9 @@ fn a_recorder_that_skips_ahead_is_held_to_a_bound() {
 fn a_recording_begins_with_media_and_only_its_own_token_opens_it() {
     let record = open();
     assert_eq!(code(record.place(&token(), at(0), mark(0), false, NOON, RULES)), Code::NotMedia);
-    assert_eq!(code(open().number(&token(), Uuid::nil(), 10, false, NOON, RULES)), Code::NotMedia);
-    assert_eq!(code(open().admit(&token(), 10, false, NOON, RULES)), Code::NotMedia);
-    assert_eq!(with_chunks([0]).admit(&token(), 10, false, NOON, RULES), Ok(()));
+    assert_eq!(code(open().number(&token(), Uuid::nil(), unplaced(10, false), NOON, RULES)), Code::NotMedia);
+    assert_eq!(code(open().admit(&token(), unplaced(10, false), NOON, RULES)), Code::NotMedia);
+    assert_eq!(with_chunks([0]).admit(&token(), unplaced(10, false), NOON, RULES), Ok(()));
     assert!(
         record.place(&token(), at(1), mark(1), false, NOON, RULES).is_ok(),
         "later chunks begin anywhere"

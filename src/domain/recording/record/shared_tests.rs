@@ -88,12 +88,15 @@ fn a_recording_takes_no_more_bytes_and_no_more_time_than_allowed() {
     let mut record = with_chunks(0..3);
     let place = |record: &RecordingRecord, now| record.place(&token(), at(3), mark(3), true, now, small);
     assert_eq!(code(place(&record, NOON)), Code::RecordingTooLarge);
-    assert_eq!(code(record.admit(&token(), 6, true, NOON, small)), Code::RecordingTooLarge);
-    assert_eq!(code(record.number(&token(), Uuid::nil(), 6, true, NOON, small)), Code::RecordingTooLarge);
-    assert_eq!(record.admit(&token(), 5, true, NOON, small), Ok(()));
+    assert_eq!(code(record.admit(&token(), unplaced(6, true), NOON, small)), Code::RecordingTooLarge);
+    assert_eq!(
+        code(record.number(&token(), Uuid::nil(), unplaced(6, true), NOON, small)),
+        Code::RecordingTooLarge
+    );
+    assert_eq!(record.admit(&token(), unplaced(5, true), NOON, small), Ok(()));
     assert_eq!(record.place(&token(), at(1), mark(1), true, NOON, small), Ok(Placed::Duplicate));
     let late = NOON + 7_200_000;
-    assert_eq!(code(record.admit(&token(), 1, true, late, RULES)), Code::RecordingTooLong);
+    assert_eq!(code(record.admit(&token(), unplaced(1, true), late, RULES)), Code::RecordingTooLong);
     record.keep(NOON, late - 1, RULES);
     assert!(record.claim(&node(), late + LATE_STOP_MS, RULES).is_some(), "however present its recorder is");
 }
