@@ -108,12 +108,10 @@ impl Ledger for MemoryLedger {
         if records.contains_key(&id) {
             return at_once(Err(Code::RecordIdTaken.into()));
         }
-        let records_too = |record: &&RecordingRecord| {
-            let other = record.manifest();
-            other.state == RecordingState::Recording && other.owner == manifest.owner
-        };
-        let busy =
-            manifest.owner.is_some() && records.values().filter(records_too).count() >= owner_max as usize;
+        let busy = manifest.owner.as_ref().is_some_and(|owner| {
+            let counts = |record: &&RecordingRecord| record.manifest().counts_for(owner);
+            records.values().filter(counts).count() >= owner_max as usize
+        });
         if busy {
             return at_once(Err(Code::TooManyRecordings.into()));
         }
@@ -338,14 +336,7 @@ impl Ledger for MemoryLedger {
     }
 
     fn forget_chunks(&self, id: &RecordId, fence: Fence) -> PortFuture<Result<bool, LedgerError>> {
-        let forgotten = self.with(id, |record| {
-            let holds = record.holds(fence);
-            if holds {
-                record.forget_chunks();
-            }
-            holds
-        });
-        at_once(forgotten.unwrap_or(false))
+        at_once(self.with(id, |record| record.forget_chunks(fence)).unwrap_or(false))
     }
 
     fn close(

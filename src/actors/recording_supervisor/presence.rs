@@ -15,7 +15,7 @@ use crate::{
         crash,
         ports::{LedgerError, LedgerView},
     },
-    domain::recording::{Attached, KEPT_MIN, Kept, Manifest},
+    domain::recording::{Attached, Kept, Manifest, kept_for},
     metrics::gauge,
     protocol::{
         Code, ConnectionId, RecordId, Refusal, RoomName, UploadToken,
@@ -165,7 +165,7 @@ impl RecordingSupervisor {
         }
         let silence = self.clock.now().mono.saturating_sub(attachment.kept);
         attachment.kept = asked;
-        if kept.state != RecordingState::Recording && silence >= self.config.grace.max(KEPT_MIN) {
+        if kept.state != RecordingState::Recording && silence >= kept_for(self.config.grace) {
             return self.take_up_again(id, ctx);
         }
         let is_news = kept.revision > attachment.revision;

@@ -65,6 +65,8 @@ struct Work {
     node: NodeId,
     /// As scripts take them.
     rules: [u64; 15],
+    /// How long one is waited for that has just been opened or put back.
+    idle_ms: u64,
     owed: Owed,
     rooms: Mutex<SeenRooms>,
     waiting: Arc<Semaphore>,
@@ -85,6 +87,7 @@ impl RedisLedger {
             store,
             node,
             rules: call::rules(rules),
+            idle_ms: call::ms(rules.idle()),
             owed: Owed::default(),
             rooms: Mutex::default(),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),

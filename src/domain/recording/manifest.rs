@@ -65,6 +65,13 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Whether it is one of those that this owner records at the moment. Only so many may be at the moment when another is
+    /// opened; whoever goes on with one, also with one that was finished, is not held to that.
+    #[must_use]
+    pub fn counts_for(&self, owner: &UserId) -> bool {
+        self.state == RecordingState::Recording && self.owner.as_ref() == Some(owner)
+    }
+
     /// Whether so many chunks are more than its video was made of: one came after it. Without a video there is none.
     #[must_use]
     pub fn has_less_than(&self, chunks: u32) -> bool {

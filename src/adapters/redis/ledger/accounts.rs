@@ -47,7 +47,7 @@ impl Work {
         {
             return Ok(Err(Code::TooManyRecordings.into()));
         }
-        self.enter_active(&id, self.rules[1]).await?;
+        self.enter_active(&id, self.idle_ms).await?;
         self.enter(Entered::from(&manifest).without_owner(), manifest.fence).await?;
         let opened = manifest.clone();
         let question = self.on(&scripts::RECORDING_OPEN, &id, |call| put_manifest(call, opened));

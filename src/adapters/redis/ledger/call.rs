@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::recording::{
-        CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, KEPT_MIN, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRules,
+        CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRules,
         UNHEARD_MAX,
     },
     protocol::{RecordId, limits},
@@ -20,8 +20,8 @@ use crate::{
 pub fn rules(rules: RecordingRules) -> [u64; 15] {
     [
         ms(rules.grace),
-        ms(rules.grace.max(limits::UPLOAD_IDLE)),
-        ms(rules.grace.max(KEPT_MIN)),
+        ms(rules.idle()),
+        ms(rules.kept()),
         ms(rules.lease),
         whole(rules.bytes_max),
         ms(rules.duration_max),

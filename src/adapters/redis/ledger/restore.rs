@@ -17,7 +17,7 @@ impl Work {
     pub async fn restore(&self, manifest: Manifest, chunks: Vec<StoredChunk>) -> Result<(), Trouble> {
         let id = manifest.record_id.clone();
         // Where it is due at once, that is told at the end.
-        self.enter_active(&id, self.rules[1]).await?;
+        self.enter_active(&id, self.idle_ms).await?;
         self.enter((&manifest).into(), manifest.fence).await?;
         let mut left = chunks.as_slice();
         let mut added = false;

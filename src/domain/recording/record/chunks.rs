@@ -193,7 +193,7 @@ impl RecordingRecord {
         now_ms: u64,
         rules: RecordingRules,
     ) -> Noted {
-        let wait = over_http.then(|| rules.grace.max(limits::UPLOAD_IDLE));
+        let wait = over_http.then(|| rules.idle());
         self.come(index, mark, wait, now_ms, rules)
     }
 

@@ -142,12 +142,16 @@ impl RecordingRecord {
         self.end_claim(fence, RecordingState::Ready, Some(keep_until_ms))
     }
 
-    /// Its chunks are gone, and with them what was noted of each.
-    pub fn forget_chunks(&mut self) {
-        self.gone = Some(self.chunk_count());
-        self.chunks.clear();
-        self.given.clear();
-        self.bytes = 0;
+    /// Its chunks are gone, and with them what was noted of each. `false`: the claim no longer held, and nothing has changed.
+    pub fn forget_chunks(&mut self, fence: Fence) -> bool {
+        let held = self.holds(fence);
+        if held {
+            self.gone = Some(self.chunk_count());
+            self.chunks.clear();
+            self.given.clear();
+            self.bytes = 0;
+        }
+        held
     }
 
     /// The claim has led to nothing; what was due is due again then. `None`: it no longer held.

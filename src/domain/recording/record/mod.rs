@@ -34,6 +34,26 @@ pub struct RecordingRules {
     pub duration_max: Duration,
 }
 
+impl RecordingRules {
+    /// How long a recorder is waited for that has no socket to tell of its end, or has just come.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        self.grace.max(limits::UPLOAD_IDLE)
+    }
+
+    /// How long each word holds of a recorder that is there.
+    #[must_use]
+    pub fn kept(&self) -> Duration {
+        kept_for(self.grace)
+    }
+}
+
+/// How long a recorder is waited for that was kept, where lost ones have this grace: it is not kept more often than the least of it.
+#[must_use]
+pub fn kept_for(grace: Duration) -> Duration {
+    grace.max(KEPT_MIN)
+}
+
 /// Somebody's right to finalise, while it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Hold {
@@ -94,7 +114,7 @@ impl RecordingRecord {
             given: BTreeMap::new(),
             generation: now_ms,
             attached: true,
-            deadline_ms: Some(after(now_ms, rules.grace.max(limits::UPLOAD_IDLE))),
+            deadline_ms: Some(after(now_ms, rules.idle())),
             patience_ms: None,
             claimed: None,
             settled: None,
@@ -234,7 +254,7 @@ impl RecordingRecord {
             self.manifest.fault = None;
             self.manifest.revision += 1;
             self.patience_ms = None;
-            self.deadline_ms = Some(after(now_ms, rules.grace.max(limits::UPLOAD_IDLE)));
+            self.deadline_ms = Some(after(now_ms, rules.idle()));
         }
         Ok(Attached { reopened, ..self.as_opened() })
     }
@@ -259,7 +279,7 @@ impl RecordingRecord {
         self.generation = self.generation.max(generation);
         if is_present && self.manifest.state == RecordingState::Recording {
             self.attached = true;
-            let kept = after(now_ms, rules.grace.max(KEPT_MIN));
+            let kept = after(now_ms, rules.kept());
             // However present it is: nothing of it is taken any more once its time is over.
             let until = after(self.manifest.started_ms, rules.duration_max).saturating_add(LATE_STOP_MS);
             let kept = kept.min(until);
@@ -309,7 +329,7 @@ impl RecordingRecord {
         self.manifest.state = RecordingState::Recording;
         self.manifest.ended_ms = None;
         self.manifest.fault = None;
-        self.deadline_ms = Some(after(now_ms, rules.grace.max(limits::UPLOAD_IDLE)));
+        self.deadline_ms = Some(after(now_ms, rules.idle()));
     }
 
     /// There is more than its video has. What was stopped is finalised anew at once; else its recorder is waited for.
@@ -387,7 +407,7 @@ impl RecordingRecord {
 }
 
 /// A recorder that is kept is waited for at least so long, however short the grace is: it is not kept more often.
-pub const KEPT_MIN: Duration = Duration::from_secs(2);
+const KEPT_MIN: Duration = Duration::from_secs(2);
 
 /// After the longest time of a recording, its recorder has so long to say stop. Unit: milliseconds.
 pub const LATE_STOP_MS: u64 = 10_000;

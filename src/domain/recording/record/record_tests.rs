@@ -355,8 +355,10 @@ fn a_chunk_acknowledged_after_the_video_outlives_the_node_that_took_it() {
 fn a_finished_recording_whose_chunks_are_gone_knows_how_many_there_were() {
     let mut record = with_chunks(0..3);
     record.stop(&token(), made(3), NOON).expect("whole");
-    finish(&mut record, NOON, NOON + 1000);
-    record.forget_chunks();
+    let fence = record.claim(&node(), NOON, RULES).expect("due").manifest.fence;
+    record.publish(fence, finished(3), NOON).expect("holds");
+    assert!(record.forget_chunks(fence));
+    record.settle_ready(fence, NOON + 1000).expect("holds");
     record.check_invariants();
     assert_eq!(record.stop(&token(), made(3), NOON).expect("twice is harmless").chunks, 3);
     let back = record.attach(&token(), NOON, RULES).expect("its own");

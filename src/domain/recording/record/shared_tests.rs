@@ -1,6 +1,7 @@
 //! Accounts that several nodes share: claims that lapse, ledgers that forget, bounds that hold over all of them.
 
 use super::{tests::*, *};
+use crate::protocol::UserId;
 
 #[test]
 fn a_claim_whose_node_died_is_claimed_anew_and_the_older_one_changes_nothing() {
@@ -20,6 +21,7 @@ fn a_claim_whose_node_died_is_claimed_anew_and_the_older_one_changes_nothing() {
     assert_eq!(record.settle_ready(first, NOON), None);
     assert_eq!(record.settle_again(first, NOON, None), None);
     assert_eq!(record.settle_failed(first, fault()), None);
+    assert!(!record.forget_chunks(first));
     assert_eq!(record, before);
 }
 
@@ -132,6 +134,15 @@ fn an_account_learns_from_the_chunk_store_what_it_has_lost() {
         "its recorder has the grace that the rules say"
     );
     record.check_invariants();
+}
+
+#[test]
+fn an_owner_is_held_to_what_it_records_at_the_moment() {
+    let [ada, bob] = ["ada", "bob"].map(|name| UserId::parse(name).expect("valid"));
+    let of_ada = Manifest { owner: Some(ada.clone()), ..manifest() };
+    assert!(of_ada.counts_for(&ada) && !of_ada.counts_for(&bob) && !manifest().counts_for(&ada));
+    let over = Manifest { state: RecordingState::Finalising, ..of_ada };
+    assert!(!over.counts_for(&ada));
 }
 
 #[test]
