@@ -62,6 +62,23 @@ async fn a_late_chunk_over_http_re_opens_as_well() {
 }
 
 #[tokio::test]
+async fn a_stop_after_the_video_is_there_makes_no_other() {
+    let node = crate::node(&["--recording-grace-secs=1"]);
+    let chunks = cut(webm(), 3, 65);
+    let token = finalised_without_recorder(&node, &chunks).await;
+    let first = ready(node.address(), "talk").await;
+    let upload = Upload::of(node.address(), &token);
+    for made in [json!({ "chunks": 3, "bytes": webm().len() }), json!({})] {
+        let stopped = upload.stop(made).await;
+        assert_eq!(stopped.status, 202, "{stopped:?}");
+    }
+    assert_eq!(upload.put(3, b"more").await.refusal(), (409, "recording_stopped".into()));
+    let row = ready(node.address(), "talk").await;
+    assert_eq!((&row["key"], &row["version"]), (&first["key"], &json!(1)));
+    check_video(&node, &row, webm()).await;
+}
+
+#[tokio::test]
 async fn where_the_tail_never_came_the_video_says_so_when_the_end_was_announced() {
     let node = crate::node(&["--recording-grace-secs=1"]);
     let chunks = cut(webm(), 6, 62);
