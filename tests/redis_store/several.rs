@@ -281,7 +281,7 @@ async fn who_waits_for_a_master_that_hangs_takes_no_turn_of_others() {
     let (away, here) = (name_on(&masters, |at| at == home), name_on(&masters, |at| at != home));
     let (token, attached) = books.opened(&away, None, None).await;
     books.opened(&here, None, None).await;
-    let number = async || books.ledger.number(token.clone(), 10, true).await;
+    let number = async || books.ledger.number(token.clone(), unplaced(10)).await;
     assert_eq!(number().await.expect("answers").expect("given").index.get(), 0);
     books.noted(&away, 0).await;
     books.ledger.keep(id(&away), attached.generation).await.expect("answers");

@@ -25,7 +25,7 @@ pub use self::{
     manifest::{Fault, Manifest},
     outcome::{Attached, Claim, ClaimedWork, Kept, Noted, Number, Placed, StopRefused, StopTaken, Unplaced},
     record::{
-        CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRecord,
+        CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, KEPT_MIN, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRecord,
         RecordingRules, UNHEARD_MAX, caution_ms, kept_for,
     },
 };

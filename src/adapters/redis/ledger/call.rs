@@ -10,8 +10,7 @@ use super::{
 };
 use crate::{
     domain::recording::{
-        CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRules,
-        UNHEARD_MAX,
+        CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRules, UNHEARD_MAX,
     },
     protocol::{RecordId, limits},
 };

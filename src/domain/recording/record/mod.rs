@@ -407,7 +407,7 @@ impl RecordingRecord {
 }
 
 /// A recorder that is kept is waited for at least so long, however short the grace is: it is not kept more often.
-const KEPT_MIN: Duration = Duration::from_secs(2);
+pub const KEPT_MIN: Duration = Duration::from_secs(2);
 
 /// After the longest time of a recording, its recorder has so long to say stop. Unit: milliseconds.
 pub const LATE_STOP_MS: u64 = 10_000;
