@@ -118,7 +118,7 @@ metrics! {
     chunk_ack: Histogram ["way"] "greenroom_chunk_ack_seconds", "Time from a chunk's last byte to its acknowledgement: it is durable by then.";
     chunks_in_flight: Gauge [] "greenroom_chunks_in_flight", "Chunks that are being stored now.";
     chunk_bytes_in_flight: Gauge [] "greenroom_chunk_in_flight_bytes", "Bytes of chunks that are being stored now.";
-    recordings: Gauge ["state"] "greenroom_recordings", "Recordings of this node that are not over, by state: `recording`, `finalising`, `ready` (its chunks are still kept), `failed`.";
+    recordings: Gauge ["state"] "greenroom_recordings", "Recordings of this node that are not over, by state: `recording`, `finalising`, `ready` (its video is not complete, and its chunks are kept), `failed`.";
     recorders: Gauge [] "greenroom_recorders", "Recorders with a socket now.";
     recorder_reconnects: Counter ["outcome"] "greenroom_recorder_reconnects_total", "Recorders that went on with a recording, by outcome: `in_grace`, `reopened` (it had been finalised without them), or the code of the refusal.";
     recordings_started: Counter ["result"] "greenroom_recordings_started_total", "Recordings begun: `started`, or the code of the refusal.";

@@ -16,6 +16,8 @@ mod clearing;
 mod events;
 mod figures;
 mod finalise;
+#[cfg(test)]
+mod kit;
 mod leaving;
 mod presence;
 mod recover;
@@ -129,7 +131,7 @@ pub struct RecordingSupervisor {
     attached: HashMap<RecordId, Attachment>,
     claims: HashMap<RecordId, Held>,
     rows: Rows,
-    attended: HashMap<RecordId, Attended>,
+    attended: Attended,
     /// Recordings that are being taken away, until that is durable, with whoever else waits for the answer.
     closing: BTreeMap<Named, Vec<oneshot::Sender<Result<(), Refusal>>>>,
     leaving: Leaving,
@@ -179,7 +181,7 @@ impl RecordingSupervisor {
             attached: HashMap::new(),
             claims: HashMap::new(),
             rows: Rows::default(),
-            attended: HashMap::new(),
+            attended: Attended::default(),
             closing: BTreeMap::new(),
             leaving: Leaving::default(),
             faults: HashMap::new(),

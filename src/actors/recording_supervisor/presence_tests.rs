@@ -1,83 +1,19 @@
 //! A supervisor whose ledger does not answer.
 
-use std::time::Instant;
-
-use actix::{Actor, Addr, Handler};
+use actix::Actor as _;
 
 use super::*;
 use crate::{
     actors::{
         accounts::kit::{HEAD, Stores, manifest, token},
-        chunk_gate::ChunkGates,
-        messages::{CancelMerge, ChunksUnnoted, Lifeline, MergeRecording},
-        recording_supervisor::{RecordingConfig, Recovered, SupervisorLinks, recover},
+        messages::{ChunksUnnoted, Lifeline},
+        recording_supervisor::{
+            kit::{supervisor, sweeps},
+            recover,
+        },
     },
-    adapters::{clock::Clock, ports::Ledger as _},
-    metrics::Metrics,
+    adapters::ports::Ledger as _,
 };
-
-/// Hears everything, and does nothing.
-struct Deaf;
-
-impl Actor for Deaf {
-    type Context = Context<Self>;
-}
-
-macro_rules! hears {
-    ($($message:ty),*) => {
-        $(impl Handler<$message> for Deaf {
-            type Result = ();
-
-            fn handle(&mut self, _: $message, _: &mut Self::Context) {}
-        })*
-    };
-}
-
-hears!(TellRecording, MergeRecording, CancelMerge, ToRecorder);
-
-fn supervisor(stores: &Stores) -> (RecordingSupervisor, Addr<Deaf>) {
-    let deaf = Deaf.start();
-    let links = SupervisorLinks {
-        rooms: deaf.clone().recipient(),
-        merge: deaf.clone().recipient(),
-        cancel: deaf.clone().recipient(),
-        gates: ChunkGates::default(),
-        accounts: stores.accounts(),
-    };
-    let config = RecordingConfig {
-        grace: Duration::from_secs(60),
-        reopen: Duration::from_secs(60),
-        duration_max: None,
-        cleanup_chunks: true,
-        api_base_url: String::new(),
-        merge_jobs: 1,
-        clustered: true,
-        min_free_bytes: 0,
-        owner_bytes_max: None,
-        owner_recordings_max: 1,
-        webhook: false,
-    };
-    let metrics = Metrics::new().expect("valid");
-    let supervisor = RecordingSupervisor::new(
-        stores.ports(),
-        config,
-        links,
-        Clock::start(),
-        metrics,
-        Recovered::default(),
-    );
-    (supervisor, deaf)
-}
-
-/// Waits until the supervisor has looked so often more for what is due.
-async fn sweeps(stores: &Stores, count: u32) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let until = stores.ledger.asked("is_whole") + count;
-    while stores.ledger.asked("is_whole") < until {
-        assert!(Instant::now() < deadline, "it does not sweep");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 #[actix::test]
 async fn however_long_an_account_takes_nobody_asks_for_it_twice_at_one_time() {

@@ -205,7 +205,7 @@ impl RecordingSupervisor {
         self.detach(id);
         self.faults.remove(id);
         self.attended.remove(id);
-    }
+        if self.attended.is_later_than(id, fence) {
 }
 
 /// What looking for something that is to go needs.
