@@ -304,6 +304,7 @@ impl Recording<'_> {
             retention: settings.retention,
             every: settings.housekeeping,
             cleanup_chunks: settings.rules.cleanup_chunks,
+            clustered: settings.rules.clustered,
         };
         let (clock, metrics) = (self.clock, self.metrics.clone());
         Keeper::start_in_arbiter(&arbiter.handle(), move |_| Keeper::new(keeping, links, clock, metrics));

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -52,13 +55,15 @@ pub struct FlakyLedger {
     away: Mutex<Away>,
     hung: Mutex<Away>,
     asked: Mutex<HashMap<&'static str, u32>>,
+    ahead_ms: AtomicU64,
 }
 
 impl FlakyLedger {
     fn new() -> Self {
         let inner = MemoryLedger::new(NodeId::parse("node").expect("valid"), Clock::start(), RULES);
         let none = || Mutex::new(Box::new(|_: &str| false) as Away);
-        Self { inner: Arc::new(inner), away: none(), hung: none(), asked: Mutex::default() }
+        let (inner, ahead_ms) = (Arc::new(inner), AtomicU64::new(0));
+        Self { inner, away: none(), hung: none(), asked: Mutex::default(), ahead_ms }
     }
 
     /// From now on these operations get no answer.
@@ -74,6 +79,11 @@ impl FlakyLedger {
     /// What answers where something does: for what others do meanwhile.
     pub fn inner(&self) -> Arc<MemoryLedger> {
         self.inner.clone()
+    }
+
+    /// Its clock is so much ahead of this node's, as far as is known without asking.
+    pub fn clock_is_ahead(&self, by_ms: u64) {
+        self.ahead_ms.store(by_ms, Ordering::Relaxed);
     }
 
     /// How often an operation was asked.
@@ -108,7 +118,7 @@ macro_rules! as_is {
 
 impl Ledger for FlakyLedger {
     fn known_now_ms(&self) -> Option<u64> {
-        self.inner.known_now_ms()
+        self.inner.known_now_ms().map(|now| now + self.ahead_ms.load(Ordering::Relaxed))
     }
 
     as_is! {

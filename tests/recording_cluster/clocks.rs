@@ -1,12 +1,17 @@
 //! A node whose clock is wrong: what is due is due by the ledger's clock.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::json;
 
 use crate::{
     check_video,
-    support::{Cluster, Recorder, Redis, cut, get, ready, setting, status, webm},
+    support::{Cluster, Receiver, Recorder, Redis, Upload, cut, get, ready, setting, status, webm},
 };
 
 /// Takes the place of the C library's wall clock, which is then so many seconds off; what counts spans stays right.
@@ -88,4 +93,36 @@ async fn clocks_that_are_an_hour_off_change_nothing() {
         began.push(status(cluster.address(2), id).await["startedAt"].as_str().unwrap().to_owned());
     }
     assert!(began.is_sorted(), "{began:?}");
+}
+
+/// Whoever is told refuses what is signed at another time than its own.
+#[tokio::test]
+async fn what_the_application_is_told_is_signed_at_the_time_that_all_go_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = clock(folder.path()) else { return };
+    if !Redis::is_here() {
+        return;
+    }
+    let receiver = Receiver::start();
+    let flags = receiver.flags();
+    let mut cluster = Cluster::sharing(2, &["--lease-secs=2", &flags[0], &flags[1]]).await;
+    let offs = ["3600", "-3600"];
+    let wrong = |node: usize| [("LD_PRELOAD", library.clone()), ("SECONDS_OFF", offs[node].to_owned())];
+    for node in 0..2 {
+        cluster.kill(node);
+        cluster.restart_in(node, &[], &wrong(node)).await;
+    }
+    // Whichever of them tells, and then the other.
+    for (gone, left) in [(0, 1), (1, 0)] {
+        cluster.kill(gone);
+        let id = format!("talk-{left}");
+        let (upload, _) = Upload::start(cluster.address(left), json!({ "recordId": id })).await;
+        assert_eq!(upload.put(0, webm()).await.status, 200);
+        assert_eq!(upload.stop(json!({ "chunks": 1 })).await.status, 202);
+        let call = receiver.hears(&format!("ready {id}")).await;
+        let signed: u64 = call.header("webhook-timestamp").parse().unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        assert!(signed.abs_diff(now) < 600, "{signed} at {now}");
+        cluster.restart_in(gone, &[], &wrong(gone)).await;
+    }
 }

@@ -53,6 +53,8 @@ pub(super) struct Deliveries {
     ledger: Arc<dyn Ledger>,
     outbox: Arc<dyn Outbox>,
     clock: Clock,
+    /// Whether other nodes share the ledger.
+    clustered: bool,
     metrics: Metrics,
     /// At most a page; no recording twice.
     queue: VecDeque<OutboxEvent>,
@@ -154,9 +156,9 @@ impl Outcome {
 impl Deliveries {
     pub(super) fn new(
         webhook: Webhook,
-        ledger: Arc<dyn Ledger>,
-        outbox: Arc<dyn Outbox>,
+        (ledger, outbox): (Arc<dyn Ledger>, Arc<dyn Outbox>),
         clock: Clock,
+        clustered: bool,
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -164,6 +166,7 @@ impl Deliveries {
             ledger,
             outbox,
             clock,
+            clustered,
             metrics,
             queue: VecDeque::new(),
             busy: HashSet::new(),
@@ -186,9 +189,14 @@ impl Deliveries {
         self.show(0, None);
     }
 
+    /// The time for whoever is told, and by which events grow old. Nodes of a cluster go by one clock, for their own may be off.
+    /// `None`: it was never heard of. Unit: Unix milliseconds.
+    fn now_ms(&self) -> Option<u64> {
+        if self.clustered { self.ledger.known_now_ms() } else { Some(self.clock.now().wall_ms) }
+    }
+
     fn show(&self, depth: u64, oldest_ms: Option<u64>) {
-        let now_ms = self.clock.now().wall_ms;
-        let age = oldest_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest) / 1000);
+        let age = oldest_ms.zip(self.now_ms()).map_or(0, |(oldest, now)| now.saturating_sub(oldest) / 1000);
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.webhook_waiting.with_label_values::<&str>(&[]).set(signed(depth));
         self.metrics.webhook_oldest.with_label_values::<&str>(&[]).set(signed(age));
@@ -342,12 +350,12 @@ impl Keeper {
     /// Sends as many as there is room for.
     fn deliver(&mut self, ctx: &mut Context<Self>) {
         let Some(deliveries) = &mut self.deliveries else { return };
+        let Some(now_ms) = deliveries.now_ms() else { return };
         while deliveries.busy.len() < SIDE_BY_SIDE
             && let Some(event) = deliveries.queue.pop_front()
         {
             deliveries.busy.insert(event.record_id.clone());
             let (webhook, outbox) = (deliveries.webhook.clone(), deliveries.outbox.clone());
-            let now_ms = deliveries.clock.now().wall_ms;
             let oldest_ms = now_ms.saturating_sub(GIVE_UP_MS);
             let is_old = recording_events::happened_ms(&event).is_some_and(|happened| happened < oldest_ms);
             let told = async move {
@@ -379,6 +387,29 @@ impl Keeper {
         self.deliver(ctx);
         if goes_on && is_idle {
             self.look(ctx);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{actors::accounts::kit::Stores, adapters::webhook::WebhookSettings};
+
+    #[tokio::test]
+    async fn a_node_goes_by_the_clock_of_all_where_there_are_others_and_by_its_own_where_there_are_none() {
+        const HOUR_MS: u64 = 3_600_000;
+        let stores = Stores::open().await;
+        stores.ledger.clock_is_ahead(HOUR_MS);
+        let settings = WebhookSettings { url: "http://127.0.0.1/".to_owned(), secret: "north".to_owned() };
+        let webhook = Webhook::new(settings).expect("usable");
+        let (ports, clock) = (stores.ports(), Clock::start());
+        for clustered in [true, false] {
+            let shared = (ports.ledger.clone(), ports.outbox.clone());
+            let metrics = Metrics::new().expect("valid");
+            let deliveries = Deliveries::new(webhook.clone(), shared, clock, clustered, metrics);
+            let ahead_ms = deliveries.now_ms().expect("a time").saturating_sub(clock.now().wall_ms);
+            assert_eq!(ahead_ms > HOUR_MS / 2, clustered);
         }
     }
 }

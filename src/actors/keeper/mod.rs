@@ -41,6 +41,8 @@ pub struct KeeperConfig {
     pub every: Duration,
     /// Whether chunks are taken away once their video is complete.
     pub cleanup_chunks: bool,
+    /// Whether other nodes share the ledger.
+    pub clustered: bool,
 }
 
 /// What the keeper works with.
@@ -69,7 +71,8 @@ impl Keeper {
     pub fn new(config: KeeperConfig, links: KeeperLinks, clock: Clock, metrics: Metrics) -> Self {
         let KeeperLinks { ports, accounts, delete, webhook } = links;
         let deliveries = webhook.map(|webhook| {
-            Deliveries::new(webhook, ports.ledger.clone(), ports.outbox.clone(), clock, metrics.clone())
+            let shared = (ports.ledger.clone(), ports.outbox.clone());
+            Deliveries::new(webhook, shared, clock, config.clustered, metrics.clone())
         });
         Self { config, sweep: Some(Sweep::new(config, ports, accounts, delete, metrics)), deliveries }
     }
