@@ -55,6 +55,7 @@ use crate::{
         memory::MemoryRegistry,
         ports::{Breakers, ClusterPorts, RecordingPorts, Registry},
         webhook::Webhook,
+        work_folders::WorkFolders,
     },
     config::{ClusterSettings, Config},
     domain::rooms::{Rooms, RoomsConfig},
@@ -137,7 +138,7 @@ impl App {
         let shared = config.cluster.as_ref().zip(cluster);
         let (rooms, bridge) =
             start_rooms(config, &node, (registry, shared), clock, &metrics, &managers).await?;
-        let (supervisor, worker) = Recording {
+        let Recorders { supervisor, worker, keeper } = Recording {
             config,
             ports: &recording,
             recovered,
@@ -169,6 +170,7 @@ impl App {
             count_recordings: supervisor.clone().recipient(),
             delete_recording: supervisor.clone().recipient(),
             merges: worker.recipient(),
+            keeper,
             catalog: recording.catalog,
             videos: recording.videos,
             breakers: Arc::new(breakers),
@@ -254,6 +256,13 @@ impl Ports {
     }
 }
 
+/// The actors of recording.
+struct Recorders {
+    supervisor: Addr<RecordingSupervisor>,
+    worker: Addr<MergeWorker>,
+    keeper: Addr<Keeper>,
+}
+
 /// What the actors of recording are built from.
 struct Recording<'a> {
     config: &'a Config,
@@ -267,12 +276,12 @@ struct Recording<'a> {
 }
 
 impl Recording<'_> {
-    /// Starts the supervisor and its worker, each knowing the other's address before it is built.
-    fn start(self, arbiter: &Arbiter) -> anyhow::Result<(Addr<RecordingSupervisor>, Addr<MergeWorker>)> {
+    /// Starts the supervisor and its worker, each knowing the other's address before it is built; and the keeper.
+    fn start(self, arbiter: &Arbiter) -> anyhow::Result<Recorders> {
         let (sender, inbox) = address_channel::channel(limits::RECORDING_SUPERVISOR_MAILBOX);
         let supervisor: Addr<RecordingSupervisor> = Addr::new(sender);
         let worker = self.start_worker(&supervisor, arbiter);
-        self.start_keeper(&supervisor, arbiter)?;
+        let keeper = self.start_keeper(&supervisor, arbiter)?;
         let links = SupervisorLinks {
             rooms: self.rooms.clone().recipient(),
             merge: worker.clone().recipient(),
@@ -287,16 +296,24 @@ impl Recording<'_> {
             let supervisor = RecordingSupervisor::new(ports, rules, links, clock, metrics, recovered);
             Context::with_receiver(inbox).run(supervisor);
         });
-        Ok((supervisor, worker))
+        Ok(Recorders { supervisor, worker, keeper })
     }
 
-    /// Starts the keeper, which nobody needs to reach.
-    fn start_keeper(&self, supervisor: &Addr<RecordingSupervisor>, arbiter: &Arbiter) -> anyhow::Result<()> {
+    fn folders(&self) -> WorkFolders {
+        WorkFolders::new(&self.config.recording.temp_folder, &self.config.node_id)
+    }
+
+    fn start_keeper(
+        &self,
+        supervisor: &Addr<RecordingSupervisor>,
+        arbiter: &Arbiter,
+    ) -> anyhow::Result<Addr<Keeper>> {
         let settings = &self.config.recording;
         let webhook = settings.webhook.clone().map(Webhook::new).transpose();
         let links = KeeperLinks {
             ports: self.ports.clone(),
             accounts: self.accounts.clone(),
+            folders: self.folders(),
             delete: supervisor.clone().recipient(),
             webhook: webhook.context("WEBHOOK_URL cannot be used")?,
         };
@@ -307,8 +324,8 @@ impl Recording<'_> {
             clustered: settings.rules.clustered,
         };
         let (clock, metrics) = (self.clock, self.metrics.clone());
-        Keeper::start_in_arbiter(&arbiter.handle(), move |_| Keeper::new(keeping, links, clock, metrics));
-        Ok(())
+        let keeper = move |_: &mut _| Keeper::new(keeping, links, clock, metrics);
+        Ok(Keeper::start_in_arbiter(&arbiter.handle(), keeper))
     }
 
     fn start_worker(&self, supervisor: &Addr<RecordingSupervisor>, arbiter: &Arbiter) -> Addr<MergeWorker> {
@@ -316,7 +333,7 @@ impl Recording<'_> {
         let settings = &self.config.recording;
         let config = MergeWorkerConfig {
             jobs: settings.rules.merge_jobs,
-            folder: settings.temp_folder.join(format!("merges-{}", self.config.node_id)),
+            folders: self.folders(),
             gates: self.gates.clone(),
         };
         MergeWorker::start_in_arbiter(&arbiter.handle(), move |_| {

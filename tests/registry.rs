@@ -12,10 +12,10 @@ use greenroom::{
     adapters::{
         clock::Clock,
         memory::MemoryRegistry,
-        ports::{PortFuture, Registry, RegistryError},
+        ports::{CatalogError, Outbox, OutboxEvent, PortFuture, Registry, RegistryError},
     },
     domain::membership::{AdmissionRequest, Admitted, Change, RoomPicture, Row, SyncRequest, TakeOver},
-    protocol::{Refusal, RoomName, UserId},
+    protocol::{Fence, RecordId, Refusal, RoomName, UserId},
 };
 use serde_json::json;
 use support::{Node, Peer, eventually, get, knock, metric};
@@ -211,4 +211,37 @@ async fn a_manager_that_has_died_is_seen_by_the_health_checks() {
     }
     ada.send(json!({ "type": "Ping" })).await;
     ada.expect_close(1013, "overloaded").await;
+}
+
+/// Events that cannot be looked for: the adapter has a bug.
+struct Broken;
+
+impl Outbox for Broken {
+    fn waiting(&self, _: Option<RecordId>, _: u32) -> PortFuture<Result<Vec<OutboxEvent>, CatalogError>> {
+        panic!("the outbox's adapter has a bug");
+    }
+
+    fn done(&self, _: &RecordId, _: Fence, _: u8) -> PortFuture<Result<(), CatalogError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn depth(&self) -> PortFuture<Result<u64, CatalogError>> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
+}
+
+#[tokio::test]
+async fn so_is_a_keeper() {
+    let webhook = ["--webhook-url=http://127.0.0.1:9/", "--webhook-secret=north"];
+    let node = Node::start_with(&webhook, |ports| ports.recording.outbox = Arc::new(Broken));
+    for path in ["/health", "/health/live", "/health/ready"] {
+        eventually(path, async || (get(node.address(), path).await.status == 503).then_some(())).await;
+    }
+    let health = get(node.address(), "/health").await.json();
+    assert_eq!(
+        (&health["status"], &health["checks"]["keeper"]),
+        (&json!("down"), &json!("down")),
+        "{health}"
+    );
+    assert_eq!(health["checks"]["recording_supervisor"], "ok", "{health}");
 }

@@ -24,6 +24,7 @@ use crate::{
     adapters::{
         crash,
         ports::{FileProof, MergeJob, Merged, RecordingPorts, StoreError, StoredChunk},
+        work_folders::WorkFolders,
     },
     domain::recording::{Manifest, VideoFacts},
     metrics::{Metrics, gauge},
@@ -42,8 +43,8 @@ const TELL_AGAIN: Duration = Duration::from_millis(200);
 pub struct MergeWorkerConfig {
     /// Merges at once.
     pub jobs: usize,
-    /// Where merges have their folders; nothing else is in it.
-    pub folder: PathBuf,
+    /// Where merges have their folders.
+    pub folders: WorkFolders,
     /// Keeps what is stored apart from what takes recordings away.
     pub gates: ChunkGates,
 }
@@ -57,6 +58,8 @@ pub struct MergeWorker {
     metrics: Metrics,
     waiting: VecDeque<MergeRecording>,
     running: HashMap<RecordId, (Fence, AbortHandle)>,
+    /// Whether what merges of an earlier life have left is gone.
+    is_clear: bool,
 }
 
 impl MergeWorker {
@@ -69,11 +72,13 @@ impl MergeWorker {
         ended: Recipient<MergeEnded>,
         metrics: Metrics,
     ) -> Self {
-        Self { ports, config, progressed, ended, metrics, waiting: VecDeque::new(), running: HashMap::new() }
+        let (waiting, running) = (VecDeque::new(), HashMap::new());
+        Self { ports, config, progressed, ended, metrics, waiting, running, is_clear: false }
     }
 
     fn begin_what_fits(&mut self, ctx: &mut Context<Self>) {
-        while self.running.len() < self.config.jobs
+        while self.is_clear
+            && self.running.len() < self.config.jobs
             && let Some(message) = self.waiting.pop_front()
         {
             self.begin(message, ctx);
@@ -85,7 +90,7 @@ impl MergeWorker {
     fn begin(&mut self, message: MergeRecording, ctx: &mut Context<Self>) {
         let MergeRecording { manifest, expected } = message;
         let (id, fence) = (manifest.record_id.clone(), manifest.fence);
-        let folder = WorkFolder::at(self.config.folder.join(format!("{id}-{}", fence.0)));
+        let folder = WorkFolder::at(self.config.folders.own().join(format!("{id}-{}", fence.0)));
         let making = Making {
             ports: self.ports.clone(),
             manifest: manifest.clone(),
@@ -130,10 +135,15 @@ impl Actor for MergeWorker {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MERGE_WORKER_MAILBOX);
-        // What merges of an earlier life have left.
-        if let Err(error) = cleared(std::fs::remove_dir_all(&self.config.folder)) {
-            warn!(%error, "the folders of earlier merges stay behind");
-        }
+        let folders = self.config.folders.clone();
+        let cleared = async move { folders.clear_own().await };
+        ctx.spawn(cleared.into_actor(self).map(|cleared, worker, ctx| {
+            if let Err(error) = cleared {
+                warn!(%error, "the folders of earlier merges stay behind");
+            }
+            worker.is_clear = true;
+            worker.begin_what_fits(ctx);
+        }));
     }
 }
 

@@ -19,3 +19,4 @@ pub mod s3;
 pub mod store_id;
 pub mod video_store;
 pub mod webhook;
+pub mod work_folders;

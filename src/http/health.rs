@@ -77,7 +77,8 @@ pub async fn all(state: Data<HttpState>) -> HttpResponse {
     let merging = recordings.as_ref().is_ok_and(|counted| counted.merging_works);
     let standing = state.standing().await;
     let check = |ok: bool| if ok { "ok" } else { "down" };
-    let up = census.is_ok() && recordings.is_ok() && storage.is_ok() && standing.is_ok();
+    let up =
+        state.managers_alive() && census.is_ok() && recordings.is_ok() && storage.is_ok() && standing.is_ok();
     let standing = standing.ok().flatten();
     let shared = standing.as_ref().is_none_or(Standing::is_connected);
     let whole = up && catalog.is_ok() && merging && shared;
@@ -91,6 +92,8 @@ pub async fn all(state: Data<HttpState>) -> HttpResponse {
     let mut checks = json!({
         "room_manager": check(census.is_ok()),
         "recording_supervisor": check(recordings.is_ok()),
+        "merge_worker": check(state.merges.connected()),
+        "keeper": check(state.keeper.connected()),
         "storage": check(storage.is_ok()),
         "catalog": check(catalog.is_ok()),
         "ffmpeg": check(merging),

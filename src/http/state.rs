@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-use actix::{Message, Recipient};
+use actix::{Addr, Message, Recipient};
 use actix_web::http::header::HeaderValue;
 use tokio::sync::Semaphore;
 
 use super::{client::Connections, error::Problem, overview::Overviews};
 use crate::{
     actors::{
+        keeper::Keeper,
         messages::{
             CancelMerge, CountRecordings, CountRooms, DeleteRecording, ListRooms, ShowRecordings, ShowRoom,
             ShowRooms, ShowStanding, Standing,
@@ -83,6 +84,8 @@ pub struct HttpState {
     pub delete_recording: Recipient<DeleteRecording>,
     /// Merges.
     pub merges: Recipient<CancelMerge>,
+    /// Keeps house, and tells the application.
+    pub keeper: Addr<Keeper>,
     /// Rows of recordings.
     pub catalog: Arc<dyn Catalog>,
     /// Where videos are.
@@ -125,6 +128,7 @@ impl HttpState {
         self.count.connected()
             && self.recordings.connected()
             && self.merges.connected()
+            && self.keeper.connected()
             && cluster.is_none_or(|cluster| cluster.standing.connected())
     }
 

@@ -262,3 +262,36 @@ async fn what_was_half_written_goes_when_it_is_old() {
     recorder.stop(json!({ "chunks": 1 })).await;
     ready(node.address(), "talk").await;
 }
+
+#[tokio::test]
+async fn what_merges_of_nodes_have_left_that_never_came_back_goes_when_it_is_old() {
+    let storage = tempfile::tempdir().unwrap();
+    let merges = storage.path().join("tmp");
+    let work = |node: &str, file: &str| {
+        let folder = merges.join(node).join("talk-7");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(file), "half a video").unwrap();
+        folder.join(file)
+    };
+    let (gone, idle, slow) =
+        (work("merges-gone", "a.webm"), work("merges-idle", "a.webm"), work("merges-slow", "a.webm"));
+    // One merge has begun long ago, and still writes.
+    for file in [&gone, &idle] {
+        make_old(file);
+    }
+    // Another of that node is just at work.
+    let busy = merges.join("merges-idle").join("song-8");
+    fs::create_dir_all(&busy).unwrap();
+    let others = work("of-another-program", "a.webm");
+    make_old(&others);
+    for folder in [gone.parent(), idle.parent(), slow.parent(), others.parent()] {
+        make_old(folder.unwrap());
+        make_old(folder.unwrap().parent().unwrap());
+    }
+    let node = node(storage.path(), &[]);
+    let left = |node: &str| merges.join(node).exists();
+    eventually("it goes", async || (!left("merges-gone") && !idle.exists()).then_some(())).await;
+    assert!(slow.exists() && busy.exists() && others.exists());
+    assert_eq!(swept(node.address(), "half_written", 2.0).await, 24.0);
+    record(node.address(), "talk").await;
+}

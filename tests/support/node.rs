@@ -26,15 +26,16 @@ pub struct Node {
 impl Node {
     /// Starts a node with these flags.
     pub fn start(flags: &[&str]) -> Self {
-        Self::start_with(flags, None)
+        Self::start_with(flags, |_| ())
     }
 
     /// Starts a node with these flags on this registry.
     pub fn start_on(flags: &[&str], registry: Arc<dyn Registry>) -> Self {
-        Self::start_with(flags, Some(registry))
+        Self::start_with(flags, |ports| ports.registry = registry)
     }
 
-    fn start_with(flags: &[&str], registry: Option<Arc<dyn Registry>>) -> Self {
+    /// The same with some of what it stands on exchanged.
+    pub fn start_with(flags: &[&str], exchange: impl FnOnce(&mut Ports) + Send + 'static) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = config(flags, folder.path());
         let (stop, stopped) = oneshot::channel();
@@ -43,9 +44,7 @@ impl Node {
             actix_web::rt::System::new().block_on(async move {
                 let clock = Clock::start();
                 let mut ports = Ports::open(&config, clock).await.expect("ports");
-                if let Some(registry) = registry {
-                    ports.registry = registry;
-                }
+                exchange(&mut ports);
                 let node = App::start_on(&config, clock, ports).await.expect("the node starts");
                 listening.send(node.address()).expect("the test waits");
                 // An error is a test that has failed: stop as well.

@@ -16,12 +16,14 @@ use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Recipient, W
 use self::{deliveries::Deliveries, sweep::Sweep};
 use super::{accounts::Accounts, messages::DeleteRecording};
 use crate::{
-    adapters::{clock::Clock, ports::RecordingPorts, webhook::Webhook},
+    adapters::{clock::Clock, ports::RecordingPorts, webhook::Webhook, work_folders::WorkFolders},
     metrics::Metrics,
 };
 
 /// How often it is looked whether there is something to tell.
 const TELL: Duration = Duration::from_secs(1);
+/// A sweep that takes longer waits for something that never comes. The next one goes on where it was.
+const SWEEP_MAX: Duration = Duration::from_secs(3600);
 
 /// What is kept for how long; `None`: until somebody deletes it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct KeeperLinks {
     pub ports: RecordingPorts,
     /// How lost accounts are put back.
     pub accounts: Accounts,
+    /// Where merges work.
+    pub folders: WorkFolders,
     /// Takes recordings away, in the right order.
     pub delete: Recipient<DeleteRecording>,
     /// Who is told of recordings; `None`: nobody.
@@ -69,18 +73,19 @@ impl Keeper {
     /// A keeper that has seen nothing yet.
     #[must_use]
     pub fn new(config: KeeperConfig, links: KeeperLinks, clock: Clock, metrics: Metrics) -> Self {
-        let KeeperLinks { ports, accounts, delete, webhook } = links;
+        let KeeperLinks { ports, accounts, folders, delete, webhook } = links;
         let deliveries = webhook.map(|webhook| {
             let shared = (ports.ledger.clone(), ports.outbox.clone());
             Deliveries::new(webhook, shared, clock, config.clustered, metrics.clone())
         });
-        Self { config, sweep: Some(Sweep::new(config, ports, accounts, delete, metrics)), deliveries }
+        let sweep = Sweep::new(config, (ports, folders), accounts, delete, metrics);
+        Self { config, sweep: Some(sweep), deliveries }
     }
 
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         let Some(mut sweep) = self.sweep.take() else { return };
         let swept = async move {
-            sweep.run().await;
+            sweep.run(SWEEP_MAX).await;
             sweep
         };
         ctx.spawn(swept.into_actor(self).map(|sweep, keeper, _| keeper.sweep = Some(sweep)));

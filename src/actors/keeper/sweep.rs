@@ -3,6 +3,8 @@
 //! ```text
 //!  rows whose time is over ([`super::retention`]) ─► chunks ─► videos that nobody needs ([`super::orphans`]) ─► half-written files
 //! ```
+//! What merges have left in folders that a node sees each clears away for itself. The rest one node does for all.
+//!
 //! Whoever does not know what there is cannot tell what is too much. So a sweep ends as soon as the catalog or the ledger does
 //! not answer, and none begins while the ledger has not got back every account that it lost (M-5). A store that fails for one
 //! recording is passed by.
@@ -10,6 +12,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use actix::Recipient;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{KeeperConfig, orphans::Round};
@@ -18,8 +21,9 @@ use crate::{
         accounts::{Accounts, NotPutBack},
         messages::DeleteRecording,
     },
-    adapters::ports::{
-        CatalogCursor, CatalogError, CatalogFilter, LedgerError, RecordingPorts, StoreError, Swept,
+    adapters::{
+        ports::{CatalogCursor, CatalogError, CatalogFilter, LedgerError, RecordingPorts, StoreError, Swept},
+        work_folders::WorkFolders,
     },
     metrics::Metrics,
     protocol::{RecordId, recorder::VideoKey},
@@ -45,6 +49,7 @@ pub(super) fn before(now_ms: u64, span: Duration) -> u64 {
 pub(super) struct Sweep {
     pub(super) config: KeeperConfig,
     pub(super) ports: RecordingPorts,
+    folders: WorkFolders,
     pub(super) accounts: Accounts,
     pub(super) delete: Recipient<DeleteRecording>,
     metrics: Metrics,
@@ -74,6 +79,8 @@ pub(super) enum PutOff {
     Store(#[from] StoreError),
     #[error("the recording supervisor does not answer")]
     Supervisor,
+    #[error("something gives no answer at all")]
+    TooLong,
 }
 
 impl From<NotPutBack> for PutOff {
@@ -115,7 +122,7 @@ impl Reason {
 impl Sweep {
     pub(super) fn new(
         config: KeeperConfig,
-        ports: RecordingPorts,
+        (ports, folders): (RecordingPorts, WorkFolders),
         accounts: Accounts,
         delete: Recipient<DeleteRecording>,
         metrics: Metrics,
@@ -123,6 +130,7 @@ impl Sweep {
         Self {
             config,
             ports,
+            folders,
             accounts,
             delete,
             metrics,
@@ -136,9 +144,13 @@ impl Sweep {
         }
     }
 
-    /// Sweeps, if this node is the one to do it.
-    pub(super) async fn run(&mut self) {
-        let outcome = match self.sweep().await {
+    /// Sweeps, if this node is the one to do it; no longer than this, whatever does not answer.
+    pub(super) async fn run(&mut self, at_most: Duration) {
+        let swept = async {
+            self.work_folders().await;
+            self.sweep().await
+        };
+        let outcome = match timeout(at_most, swept).await.unwrap_or(Err(PutOff::TooLong)) {
             Ok(true) => "done",
             Ok(false) => return,
             Err(why) => {
@@ -164,6 +176,21 @@ impl Sweep {
         self.ports.catalog.forget_deleted(before(now_ms, REMEMBERED)).await?;
         self.half_written().await?;
         Ok(true)
+    }
+
+    async fn work_folders(&self) {
+        match self.folders.sweep().await {
+            Ok(swept) if swept == Swept::default() => {}
+            Ok(swept) => {
+                info!(
+                    files = swept.count,
+                    bytes = swept.bytes,
+                    "what merges of other nodes have left is gone"
+                );
+                self.count(Reason::HalfWritten, swept);
+            }
+            Err(error) => warn!(%error, "what merges have left cannot be looked for"),
+        }
     }
 
     async fn half_written(&self) -> Result<(), PutOff> {
@@ -201,3 +228,7 @@ pub(super) fn passed_by(recording: &RecordId, looked: Result<(), PutOff>) -> Res
         looked => looked,
     }
 }
+
+#[cfg(test)]
+#[path = "sweep_tests.rs"]
+mod tests;
