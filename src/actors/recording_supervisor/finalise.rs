@@ -138,6 +138,11 @@ impl RecordingSupervisor {
 
     fn take_up(&mut self, claim: &Claim, ctx: &mut Context<Self>) {
         let manifest = &claim.manifest;
+        if self.draining && self.config.clustered {
+            // It was on its way when the drain came. The node is going: another takes it up at once.
+            let end = ClaimEnd::TryAgain { pause: Duration::ZERO, fault: None };
+            return self.settle(manifest, end, ctx);
+        }
         let id = manifest.record_id.clone();
         let merging = matches!(claim.work, ClaimedWork::Finalise { .. });
         info!(recording = %id, fence = manifest.fence.0, work = ?claim.work, "claimed");
@@ -500,3 +505,7 @@ fn told(fault: &MergeFault) -> (Refusal, &'static str) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "finalise_tests.rs"]
+mod tests;
