@@ -125,7 +125,7 @@ metrics! {
     recordings_ended: Counter ["how", "outcome"] "greenroom_recordings_ended_total", "Recordings that ended, by how (`stopped` by their recorder, `auto` after its grace, `aborted`) and outcome (`complete`, `incomplete`, `failed`, `discarded`).";
     chunks_missing: Counter [] "greenroom_chunks_missing_total", "Chunks that were expected or acknowledged and are not in their video.";
     gaps: Counter [] "greenroom_gaps_total", "Gaps in finished videos.";
-    merges: Counter ["outcome", "path"] "greenroom_merges_total", "Merges by outcome (`ready`, `outdated`, `empty`, `unavailable`, `interrupted`, `impossible`, `not_proven`, `store`) and path (`copied`, `filled`, `re-encoded`, `none`).";
+    merges: Counter ["outcome", "path"] "greenroom_merges_total", "Merges by outcome (`ready`, `outdated`, `empty`, `lost`, `unavailable`, `interrupted`, `impossible`, `not_proven`, `store`) and path (`copied`, `filled`, `re-encoded`, `none`).";
     merge_duration: Histogram ["path"] "greenroom_merge_duration_seconds", "Time from the begin of a merge to its video in the store, by path.";
     merges_running: Gauge [] "greenroom_merges_running", "Merges that run now.";
     merges_waiting: Gauge [] "greenroom_merges_waiting", "Recordings that wait for a merge.";

@@ -88,13 +88,14 @@ impl MergeWorker {
     }
 
     fn begin(&mut self, message: MergeRecording, ctx: &mut Context<Self>) {
-        let MergeRecording { manifest, expected } = message;
+        let MergeRecording { manifest, expected, noted } = message;
         let (id, fence) = (manifest.record_id.clone(), manifest.fence);
         let folder = WorkFolder::at(self.config.folders.own().join(format!("{id}-{}", fence.0)));
         let making = Making {
             ports: self.ports.clone(),
             manifest: manifest.clone(),
             expected,
+            noted,
             folder,
             gates: self.config.gates.clone(),
             progressed: self.progressed.clone(),
@@ -176,6 +177,7 @@ struct Making {
     ports: RecordingPorts,
     manifest: Manifest,
     expected: u32,
+    noted: u32,
     folder: Arc<WorkFolder>,
     gates: ChunkGates,
     progressed: Recipient<MergeProgressed>,
@@ -202,6 +204,9 @@ impl Making {
             Ok(Some(done)) => return Ok(done),
             // Its chunks may be gone because its video is there: that must be known before anything is said of it.
             Err(fault) if count == 0 && self.expected > 0 => return Err(fault),
+            // A folder that was put back without what was in it, a store that has dropped what was too old: nothing that its
+            // recorder has done, and it may be put right.
+            Ok(None) | Err(_) if count == 0 && self.noted > 0 => return Err(MergeFault::Lost(self.noted)),
             Ok(None) | Err(_) if count == 0 => return Err(MergeFault::Empty),
             Ok(None) | Err(_) => {}
         }

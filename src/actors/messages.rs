@@ -338,6 +338,8 @@ pub struct MergeRecording {
     pub manifest: Manifest,
     /// How many chunks there must be.
     pub expected: u32,
+    /// How many were stored, as far as its account knows.
+    pub noted: u32,
 }
 
 /// To the merge worker: claims before this one no longer hold, their work is for nothing.
@@ -386,15 +388,22 @@ pub struct MergedVideo {
 }
 
 /// Why there is no video.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MergeFault {
     /// Not one chunk has come.
+    #[error("not one chunk has come")]
     Empty,
+    /// So many chunks were stored, and not one of them is there.
+    #[error("{0} chunks were stored, and not one of them is there")]
+    Lost(u32),
     /// The claim no longer held: nothing was stored.
+    #[error("its claim no longer held")]
     Overtaken,
     /// The merger says why.
+    #[error(transparent)]
     Merge(MergeError),
-    /// A store failed.
+    /// A store failed. The words are for the log.
+    #[error("{0}")]
     Store(String),
 }
 

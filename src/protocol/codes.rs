@@ -100,6 +100,7 @@ codes! {
     TooManyRecordings = "too_many_recordings", N, false, some(429), true, "Its owner records as much at once as one may.";
     QuotaExceeded = "quota_exceeded", N, false, some(507), false, "Its owner has as many bytes of recordings as one may have.";
     EmptyRecording = "empty_recording", N, false, N, false, "Nothing came that could be seen or heard.";
+    ChunksLost = "chunks_lost", N, false, N, true, "The chunks that were stored are not there; the recording waits for them.";
     MergingUnavailable = "merging_unavailable", N, false, some(503), true, "The node has no ffmpeg; the chunks are kept.";
     MergeFailed = "merge_failed", N, false, N, true, "The chunks could not be merged; they are kept.";
     LengthRequired = "length_required", N, false, some(411), false, "Say how long the body is.";

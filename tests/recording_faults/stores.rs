@@ -119,6 +119,36 @@ async fn what_ends_while_the_catalog_is_away_is_found_and_keeps_its_name() {
     assert_eq!(status(address, "nothing").await["error"]["code"], "empty_recording");
 }
 
+/// As of a folder that was put back without what was in it.
+#[tokio::test]
+async fn chunks_that_were_stored_and_are_not_there_are_no_empty_recording() {
+    let (storage, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let chunks = cut(webm(), 3, 122);
+    let node = Process::start_on(storage.path(), &[]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks).await;
+    let folder = storage.path().join("chunks/talk");
+    let mut lost = Vec::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let name = entry.unwrap().file_name();
+        if ["chunk_", "mark_"].iter().any(|kind| name.to_string_lossy().starts_with(kind)) {
+            fs::rename(folder.join(&name), elsewhere.path().join(&name)).unwrap();
+            lost.push(name);
+        }
+    }
+    assert!(lost.len() >= 3, "{lost:?}");
+    recorder.stop(json!({ "chunks": 3 })).await;
+    recorder.expect("finished").await;
+    let error = recorder.wait_for("recordingError").await;
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("chunks_lost"), &json!(true)), "{error}");
+    assert_eq!(status(node.address(), "talk").await["error"]["code"], "chunks_lost");
+    for name in lost {
+        fs::rename(elsewhere.path().join(&name), folder.join(&name)).unwrap();
+    }
+    let told = recorder.ready().await;
+    check_video(&node, &told, webm()).await;
+}
+
 /// A process that has locked a database. Ends when dropped, also when its test fails.
 struct Holder(std::process::Child);
 

@@ -213,12 +213,12 @@ impl RecordingSupervisor {
                 Left::Row | Left::Nothing => {}
             }
             supervisor.account_changed(&manifest, chunks);
-            supervisor.merge(&manifest, expected, ctx);
+            supervisor.merge(&manifest, (expected, chunks), ctx);
         }));
     }
 
     /// Should the node die of it: a ledger that dies with the node learns from what is saved that it was tried.
-    fn merge(&mut self, manifest: &Manifest, expected: u32, ctx: &mut Context<Self>) {
+    fn merge(&mut self, manifest: &Manifest, (expected, noted): (u32, u32), ctx: &mut Context<Self>) {
         let manifest = manifest.clone();
         let saved = self.saved(manifest.clone());
         ctx.spawn(saved.into_actor(self).map(move |saved, supervisor, ctx| {
@@ -227,7 +227,7 @@ impl RecordingSupervisor {
             if held.is_none_or(|held| held.fence() != manifest.fence) {
                 return;
             }
-            let message = MergeRecording { manifest: manifest.clone(), expected };
+            let message = MergeRecording { manifest: manifest.clone(), expected, noted };
             if post(&supervisor.links.merge, Mailbox::MergeWorker, &supervisor.metrics, message).is_err() {
                 let end = ClaimEnd::TryAgain { pause: FIRST_PAUSE, fault: None };
                 supervisor.settle(&manifest, end, ctx);
@@ -366,6 +366,7 @@ impl RecordingSupervisor {
             // A disk that is full or away says nothing against the recording.
             MergeFault::Store(_) => u32::MAX,
             MergeFault::Merge(error) if error.is_transient() => TRIES,
+            MergeFault::Lost(_) => TRIES,
             MergeFault::Merge(_) | MergeFault::Empty | MergeFault::Overtaken => 1,
         };
         let faults = self.faults.entry(id.clone()).or_default();
@@ -400,12 +401,13 @@ impl RecordingSupervisor {
     ) {
         let id = &manifest.record_id;
         let (refusal, outcome) = told(fault);
+        // Whoever runs the node reads everything; what others are told names no place on it.
         self.metrics.merges.with_label_values(&[outcome, "none"]).inc();
         if matches!(end, ClaimEnd::Failed(_)) {
-            error!(recording = %id, why = %refusal.message(), "no video could be made; the chunks are kept");
+            error!(recording = %id, why = %fault, "no video could be made; the chunks are kept");
             self.metrics.recordings_ended.with_label_values(&[how(manifest), "failed"]).inc();
         } else {
-            warn!(recording = %id, why = %refusal.message(), "a merge came to nothing, and is tried again");
+            warn!(recording = %id, why = %fault, "a merge came to nothing, and is tried again");
         }
         self.merging_works &= refusal.code != Code::MergingUnavailable;
         self.settle(manifest, end, ctx);
@@ -492,7 +494,8 @@ fn told(fault: &MergeFault) -> (Refusal, &'static str) {
     match fault {
         MergeFault::Empty => (Code::EmptyRecording.into(), "empty"),
         MergeFault::Overtaken => (Code::MergeFailed.into(), "outdated"),
-        MergeFault::Store(what) => (Refusal::because(Code::MergeFailed, what.clone()), "store"),
+        MergeFault::Lost(_) => (Code::ChunksLost.into(), "lost"),
+        MergeFault::Store(_) => (Refusal::because(Code::MergeFailed, "a store failed"), "store"),
         MergeFault::Merge(error) => {
             let outcome = match error {
                 MergeError::Unavailable(_) => "unavailable",

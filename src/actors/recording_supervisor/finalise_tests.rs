@@ -41,3 +41,14 @@ async fn what_is_claimed_while_the_node_goes_is_given_back_at_once() {
     assert_eq!(again.work, claim.work);
     assert!(again.manifest.fence > claim.manifest.fence);
 }
+
+#[test]
+fn what_others_are_told_names_no_place_on_the_node() {
+    let words = || "/srv/greenroom/chunks/talk/chunk_00000001: Input/output error".to_owned();
+    for fault in [MergeFault::Store(words()), MergeFault::Merge(MergeError::Interrupted(words()))] {
+        let (refusal, _) = told(&fault);
+        assert_eq!(refusal.code, Code::MergeFailed);
+        assert!(!refusal.message().contains('/'), "{}", refusal.message());
+        assert!(fault.to_string().contains("/srv/greenroom"), "the log has it: {fault}");
+    }
+}

@@ -86,7 +86,8 @@ where
     E: From<MergeError>,
     F: AsyncFnOnce(ChildStdin) -> Result<(), E>,
 {
-    let name = task.program.display().to_string();
+    // Where it lies is nobody's business who reads why there is no video.
+    let name = task.program.file_name().unwrap_or_default().display().to_string();
     let mut child = start(&task)?;
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())

@@ -352,6 +352,8 @@ impl MergeError {
         match self {
             Self::Unavailable(_) => Code::MergingUnavailable.into(),
             Self::Nothing(what) => Refusal::because(Code::EmptyRecording, what.clone()),
+            // By what is for the log: folders of this machine, or another server's address.
+            Self::Interrupted(_) => Refusal::because(Code::MergeFailed, "the work was broken off"),
             other => Refusal::because(Code::MergeFailed, other.to_string()),
         }
     }

@@ -49,6 +49,7 @@ const FAILURES = {
   merge_failed: 'The pieces are all there, but could not be put together.',
   merging_unavailable: 'The pieces are kept, but ffmpeg is not installed on the server.',
   empty_recording: 'Nothing was recorded.',
+  chunks_lost: 'The pieces were saved, but are no longer there.',
   storage_full: 'The server’s disk was full.',
   storage_failed: 'The server could not write to its disk.',
 };

@@ -137,6 +137,7 @@ const TROUBLES = {
   merge_failed: 'The server has every piece but could not put them together. Nothing is lost; whoever runs the server can see why.',
   merging_unavailable: 'The server keeps the pieces but cannot put them together, because ffmpeg is not installed there.',
   empty_recording: 'Nothing was recorded, so there is nothing to keep.',
+  chunks_lost: 'The server had saved the pieces but cannot find them any more. Whoever runs the server can see why.',
   not_media: 'The server does not recognise what this browser records. Choose another format under Advanced.',
   unsupported_type: 'The server does not take this format. Choose another one under Advanced.',
   too_large: 'A piece was larger than the server takes.',
