@@ -46,6 +46,12 @@ pub(super) async fn open(
         }
         None => None,
     };
+    if redis.is_some() && settings.database_url.starts_with("sqlite:") {
+        warn!(
+            "the catalog of this cluster is a file of SQLite: that is right for nodes on one machine, and on a folder of the network \
+             it gets damaged; set DATABASE_URL to a PostgreSQL database"
+        );
+    }
     let catalog = SqlCatalog::open(&settings.database_url, metrics.clone()).await;
     let catalog = Arc::new(catalog.context("DATABASE_URL cannot be opened")?);
     let mut breakers: Breakers = vec![("catalog", catalog.clone())];

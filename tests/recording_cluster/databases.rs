@@ -162,3 +162,12 @@ async fn while_the_database_is_away_nobody_is_refused_for_what_an_owner_has() {
     let told = other.stop_and_wait(&chunks).await;
     check_video(cluster.address(0), &told, webm()).await;
 }
+
+#[tokio::test]
+async fn a_cluster_whose_catalog_is_a_file_warns_of_it() {
+    let Some((_postgres, shared)) = start(1, &[]).await else { return };
+    let alone = Cluster::start_with(1, &[]).await;
+    let warns = |cluster: &Cluster| cluster.process(0).logs().contains("a file of SQLite");
+    eventually("it warns", async || warns(&alone).then_some(())).await;
+    assert!(!warns(&shared));
+}
