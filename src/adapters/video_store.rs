@@ -133,6 +133,10 @@ impl VideoStore for FolderVideos {
         })
     }
 
+    fn link(&self, _: &VideoKey, _: String) -> PortFuture<Result<Option<String>, StoreError>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn of(&self, id: &RecordId) -> PortFuture<Result<Vec<VideoKey>, StoreError>> {
         let id = Some(id.clone());
         self.look(move |folder| Ok(keys(folder)?.into_iter().filter(|key| key.record_id() == id).collect()))

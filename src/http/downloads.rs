@@ -42,24 +42,27 @@ pub async fn video(
     // Only names that a video can have are looked for, so there is no path to escape from.
     let key = VideoKey::parse(&key).ok_or(Code::NotFound)?;
     let source = state.videos.find(&key).await.map_err(|error| Problem::from(error.refusal()))?;
-    let path = match source.ok_or(Code::NotFound)? {
+    let source = source.ok_or(Code::NotFound)?;
+    let disposition = disposition(&key, row_of(&key, &state).await.as_ref());
+    let path = match source {
         VideoSource::File(path) => path,
         VideoSource::Elsewhere(about) if *request.method() == Method::HEAD => {
-            return Ok(described(&key, row_of(&key, &state).await.as_ref(), about));
+            return Ok(described(&key, disposition, about));
         }
-        VideoSource::Elsewhere(about) => return Ok(elsewhere(about.link)),
+        VideoSource::Elsewhere(_) => {
+            let link = state.videos.link(&key, disposition.to_string()).await;
+            let link = link.map_err(|error| Problem::from(error.refusal()))?;
+            return Ok(elsewhere(link.ok_or(Code::NotFound)?));
+        }
     };
-    let row = row_of(&key, &state).await;
     let opened = tokio::task::spawn_blocking(move || NamedFile::open(path)).await;
     let file = opened.map_err(|_| Code::Internal)?.map_err(|error| {
         warn!(key = key.as_str(), %error, "a video cannot be opened");
         Problem::from(Code::NotFound)
     })?;
     let size = file.metadata().len();
-    let response = file
-        .set_content_type(kind_of(&key))
-        .set_content_disposition(disposition(&key, row.as_ref()))
-        .into_response(&request);
+    let response =
+        file.set_content_type(kind_of(&key)).set_content_disposition(disposition).into_response(&request);
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         return Err(Problem::from(Code::RangeWrong).with_header(CONTENT_RANGE, format!("bytes */{size}")));
     }
@@ -73,11 +76,11 @@ fn kind_of(key: &VideoKey) -> mime_guess::Mime {
 }
 
 /// What a `GET` would bring, told here: a link to the store is signed for `GET`, and it refuses whoever asks otherwise.
-fn described(key: &VideoKey, row: Option<&CatalogRow>, about: Elsewhere) -> HttpResponse {
+fn described(key: &VideoKey, disposition: ContentDisposition, about: Elsewhere) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response
         .content_type(kind_of(key))
-        .insert_header(disposition(key, row))
+        .insert_header(disposition)
         .insert_header((ACCEPT_RANGES, "bytes"))
         .insert_header(LastModified(about.modified.into()))
         .insert_header((CACHE_CONTROL, POLICY));

@@ -22,7 +22,8 @@ fn node(server: &S3Server) -> Node {
 }
 
 async fn recorded(node: &Node) -> Value {
-    let (upload, _) = Upload::start(node.address(), json!({ "recordId": "talk" })).await;
+    let fields = json!({ "recordId": "talk", "title": "Ütopia & \"more\"" });
+    let (upload, _) = Upload::start(node.address(), fields).await;
     for (index, chunk) in (0..).zip(cut(webm(), 3, 90)) {
         assert_eq!(upload.put(index, &chunk).await.status, 200);
     }
@@ -105,6 +106,13 @@ async fn who_aborts_waits_for_no_files_either() {
     no_chunks(&server).await;
 }
 
+/// With which name the server of a bucket is to answer a link.
+fn disposition(link: &str) -> Option<String> {
+    let link = reqwest::Url::parse(&format!("http://bucket{link}")).unwrap();
+    let said = link.query_pairs().find(|(name, _)| name == "response-content-disposition");
+    said.map(|(_, how)| how.into_owned())
+}
+
 /// A link to the bucket is signed for `GET`: who asks by `HEAD` would be sent to a refusal.
 #[tokio::test]
 async fn what_is_in_a_bucket_can_be_looked_at_without_fetching_it() {
@@ -125,7 +133,9 @@ async fn what_is_in_a_bucket_can_be_looked_at_without_fetching_it() {
             assert_eq!(told.header(name), video.header(name), "{name}");
         }
         assert_eq!((told.header("content-type"), told.header("accept-ranges")), (Some(kind), Some("bytes")));
-        assert!(told.header("content-disposition").is_some_and(|how| how.contains("filename=")), "{told:?}");
+        let how = told.header("content-disposition").expect("a name");
+        assert!(how.contains("_topia & -more-.") && how.contains("%C3%9Ctopia"), "{how}");
+        assert_eq!(Some(how), disposition(place).as_deref(), "the same by whichever way");
     }
     let none = send(node.address(), "HEAD /recordings/download/none.1.webm", &[], b"").await;
     assert_eq!(none.status, 404);

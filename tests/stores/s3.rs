@@ -673,7 +673,8 @@ async fn link_of(store: &S3Videos) -> String {
     match store.find(&key("linked")).await.unwrap() {
         Some(VideoSource::Elsewhere(about)) => {
             assert_eq!(about.size_bytes, 5);
-            about.link
+            let how = r#"attachment; filename="A talk.webm""#.to_owned();
+            store.link(&key("linked"), how).await.unwrap().expect("a way there")
         }
         other => panic!("no link: {other:?}"),
     }
@@ -700,7 +701,7 @@ async fn a_link_leads_to_a_video_by_the_way_of_browsers_and_for_a_while() {
     let link = link_of(&near).await;
     let answer = reqwest::get(&link).await.unwrap();
     assert_eq!(answer.headers()["content-type"], "video/webm");
-    assert_eq!(answer.headers()["content-disposition"], "attachment; filename=\"linked.webm\"");
+    assert_eq!(answer.headers()["content-disposition"], "attachment; filename=\"A talk.webm\"");
     assert_eq!(answer.bytes().await.unwrap(), b"video".as_slice());
     assert_eq!(reqwest::get(link.replace("linked", "other")).await.unwrap().status(), 403);
 }

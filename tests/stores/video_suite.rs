@@ -37,8 +37,9 @@ pub async fn read(store: &dyn VideoStore, key: &VideoKey) -> Option<Vec<u8>> {
     match store.find(key).await.unwrap()? {
         VideoSource::File(path) => Some(fs::read(path).unwrap()),
         // As a browser gets it.
-        VideoSource::Elsewhere(about) => {
-            let answer = reqwest::get(&about.link).await.unwrap().error_for_status().unwrap();
+        VideoSource::Elsewhere(_) => {
+            let link = store.link(key, "attachment".to_owned()).await.unwrap().expect("a way there");
+            let answer = reqwest::get(&link).await.unwrap().error_for_status().unwrap();
             Some(answer.bytes().await.unwrap().to_vec())
         }
     }

@@ -27,6 +27,10 @@ pub trait VideoStore: Send + Sync + 'static {
     /// Where a video can be read; `None` where there is none.
     fn find(&self, key: &VideoKey) -> PortFuture<Result<Option<VideoSource>, StoreError>>;
 
+    /// A way to a video that its store serves itself, good for a while and for `GET` alone; whoever goes it is told this
+    /// `Content-Disposition`. `None`: the store serves nobody.
+    fn link(&self, key: &VideoKey, disposition: String) -> PortFuture<Result<Option<String>, StoreError>>;
+
     /// Everything there of one recording.
     fn of(&self, id: &RecordId) -> PortFuture<Result<Vec<VideoKey>, StoreError>>;
 
@@ -49,15 +53,13 @@ pub trait VideoStore: Send + Sync + 'static {
 pub enum VideoSource {
     /// A file on this machine.
     File(PathBuf),
-    /// Whoever wants it gets it from its store.
+    /// Whoever wants it gets it from its store ([`VideoStore::link`]).
     Elsewhere(Elsewhere),
 }
 
 /// A video in a store that serves it itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// Good for a while, and for `GET` alone.
-    pub link: String,
     /// Unit: bytes.
     pub size_bytes: u64,
     /// The `ETag` that the store answers with, in its quotes.

@@ -14,7 +14,7 @@ use object_store::{
     aws::AmazonS3,
     list::{PaginatedListOptions, PaginatedListStore as _},
     path::Path,
-    signer::Signer as _,
+    signer::{SignedUrlOptions, Signer as _},
 };
 use tokio::sync::OnceCell;
 
@@ -290,10 +290,11 @@ impl Bucket {
         Ok(listed.common_prefixes)
     }
 
-    /// A link to an object, for whoever has it, that is good for a while.
-    pub(super) async fn link(&self, name: &str) -> Result<String, Trouble> {
-        let key = self.key(name);
-        let link = self.signer.signed_url(reqwest::Method::GET, &key, self.settings.link_ttl).await?;
+    /// A link to an object, for whoever has it, that is good for a while. The server answers it with this `Content-Disposition`.
+    pub(super) async fn link(&self, name: &str, disposition: String) -> Result<String, Trouble> {
+        let (key, ttl) = (self.key(name), self.settings.link_ttl);
+        let said = SignedUrlOptions::new().with_query([("response-content-disposition", disposition)]);
+        let link = self.signer.signed_url_opts(reqwest::Method::GET, &key, ttl, &said).await?;
         Ok(link.into())
     }
 

@@ -86,7 +86,6 @@ impl VideoStore for S3Videos {
         self.run(|bucket| async move {
             match bucket.look(&name).await {
                 Ok(stands) => Ok(Some(VideoSource::Elsewhere(Elsewhere {
-                    link: bucket.link(&name).await?,
                     size_bytes: stands.meta.size,
                     tag: stands.meta.e_tag,
                     modified: stands.meta.last_modified.into(),
@@ -95,6 +94,11 @@ impl VideoStore for S3Videos {
                 Err(other) => Err(other),
             }
         })
+    }
+
+    fn link(&self, key: &VideoKey, disposition: String) -> PortFuture<Result<Option<String>, StoreError>> {
+        let name = name(key);
+        self.run(move |bucket| async move { bucket.link(&name, disposition).await.map(Some) })
     }
 
     fn of(&self, id: &RecordId) -> PortFuture<Result<Vec<VideoKey>, StoreError>> {
