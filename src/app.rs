@@ -133,8 +133,7 @@ impl App {
         let node = NodeRef { id: config.node_id.clone(), incarnation: Incarnation(started.wall_ms) };
         metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
 
-        let (managers, recorders) = (Arbiter::new(), Arbiter::new());
-        let gates = ChunkGates::default();
+        let (managers, recorders, gates) = (Arbiter::new(), Arbiter::new(), ChunkGates::default());
         let shared = config.cluster.as_ref().zip(cluster);
         let (rooms, bridge) =
             start_rooms(config, &node, (registry, shared), clock, &metrics, &managers).await?;

@@ -217,8 +217,9 @@ async fn a_manager_that_has_died_is_seen_by_the_health_checks() {
 struct Broken;
 
 impl Outbox for Broken {
-    fn waiting(&self, _: Option<RecordId>, _: u32) -> PortFuture<Result<Vec<OutboxEvent>, CatalogError>> {
-        panic!("the outbox's adapter has a bug");
+    fn waiting(&self, after: Option<RecordId>, _: u32) -> PortFuture<Result<Vec<OutboxEvent>, CatalogError>> {
+        assert!(after.is_some(), "the outbox's adapter has a bug");
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
     fn done(&self, _: &RecordId, _: Fence, _: u8) -> PortFuture<Result<(), CatalogError>> {
