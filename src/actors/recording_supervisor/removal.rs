@@ -196,7 +196,7 @@ impl RecordingSupervisor {
     /// This node has nothing more to do with it. By a later claim its name is another's here: that one is left alone.
     fn let_go(&mut self, id: &RecordId, why: Why, fence: Fence) {
         self.take_back_merge(id, Fence(fence.0 + 1));
-        if self.attended.get(id).is_some_and(|attended| attended.is_later_than(fence)) {
+        if self.attended.is_later_than(id, fence) {
             return;
         }
         if why == Why::Deleted {
@@ -205,7 +205,7 @@ impl RecordingSupervisor {
         self.detach(id);
         self.faults.remove(id);
         self.attended.remove(id);
-        if self.attended.is_later_than(id, fence) {
+    }
 }
 
 /// What looking for something that is to go needs.
