@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use greenroom::adapters::catalog::sqlite_url;
 use serde_json::{Value, json};
 
 use crate::{
     s3::S3Server,
     support::{
-        Cluster, Heard, Recorder, Redis, age, cut, cut_at, get, large, names, packets, ready, sha256, soon,
-        video, webm,
+        Cluster, Heard, Postgres, Recorder, Redis, age, cut, cut_at, get, large, names, packets, ready,
+        sha256, soon, video, webm,
     },
 };
 
@@ -70,14 +69,19 @@ async fn die(point: &str, framing: Framing, place: Place, (media, chunks): (&'st
     if !Redis::is_here() {
         return;
     }
-    let (folder, bucket) = (tempfile::tempdir().unwrap(), (place == Place::Bucket).then(S3Server::start));
+    if place == Place::Bucket && !Postgres::is_here() {
+        return;
+    }
+    let bucket = (place == Place::Bucket).then(S3Server::start);
+    let mut database = None;
     let mut flags = FLAGS.map(str::to_owned).to_vec();
     match &bucket {
         Some(bucket) => {
-            // Nodes without a folder that they share say where their catalog is.
-            let file = folder.path().join("recordings.db");
-            flags.extend(["--chunk-store=S3".to_owned(), format!("--database-url={}", sqlite_url(&file))]);
-            flags.extend(bucket.flags_at(bucket.address()));
+            let postgres = Postgres::start().await;
+            postgres.create("greenroom").await;
+            flags.push(format!("--database-url={}", postgres.url("greenroom")));
+            flags.extend(bucket.flags("S3"));
+            database = Some(postgres);
         }
         None if place == Place::Redis => flags.push("--chunk-store=REDIS".to_owned()),
         None => {}
@@ -94,6 +98,7 @@ async fn die(point: &str, framing: Framing, place: Place, (media, chunks): (&'st
         story.record(1).await;
     }
     story.check().await;
+    drop(database);
 }
 
 impl Story {

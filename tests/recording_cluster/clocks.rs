@@ -105,7 +105,7 @@ async fn what_the_application_is_told_is_signed_at_the_time_that_all_go_by() {
     }
     let receiver = Receiver::start();
     let flags = receiver.flags();
-    let mut cluster = Cluster::sharing(2, &["--lease-secs=2", &flags[0], &flags[1]]).await;
+    let mut cluster = Cluster::start_with(2, &["--lease-secs=2", &flags[0], &flags[1]]).await;
     let offs = ["3600", "-3600"];
     let wrong = |node: usize| [("LD_PRELOAD", library.clone()), ("SECONDS_OFF", offs[node].to_owned())];
     for node in 0..2 {

@@ -27,7 +27,7 @@ use crate::{
     bus::{Ear, through},
     kit::{Part, unavailable},
     ledger_agreement::take_the_main_way,
-    ledger_kit::{Books, HOUR, RULES, at, id, mark},
+    ledger_kit::{Books, HOUR, RULES, at, id, mark, unplaced},
     support::{
         Redis, Sentinel, cluster_agrees, eventually, free_port, master_of, setting, start_cluster,
         start_replica,
