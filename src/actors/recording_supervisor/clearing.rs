@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use tracing::{info, warn};
 
-use super::{RecordingSupervisor, finalise::FIRST_PAUSE};
+use super::RecordingSupervisor;
 use crate::{
     actors::{
         accounts::{Accounts, NotPutBack},
@@ -15,7 +15,7 @@ use crate::{
         crash,
         ports::{CatalogRow, ClaimEnd, RecordingPorts, StoreError, StoredChunk, VideoStore},
     },
-    domain::recording::{Fault, Manifest},
+    domain::recording::{FIRST_PAUSE, Fault, Manifest},
     protocol::{Code, Fence, RecordId, Refusal, recorder::RecordingState},
 };
 

@@ -21,17 +21,10 @@ use crate::{
         crash,
         ports::{ClaimEnd, LedgerError, MergeError, StoreError},
     },
-    domain::recording::{Claim, ClaimedWork, Fault, Finished, Manifest},
+    domain::recording::{Claim, ClaimedWork, FIRST_PAUSE, Fault, Finished, Manifest},
     protocol::{Code, Fence, RecordId, Refusal, recorder::RecordingState},
 };
 
-/// Merges that are cut off, by a signal, their time limit or a full disk, before a person must look: over half an hour.
-const TRIES: u32 = 12;
-/// The pause before the second try; it doubles with each, up to the longest.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(2);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// How often it is looked whether ffmpeg is there now.
-const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(10);
 /// Claims that a node takes at once beside its merges, and merges that it lets wait: the rest is for other nodes.
 pub(super) const CLAIMS_BESIDE: usize = 64;
 /// After the ledger was away, nobody is taken for gone for a grace, but at least and at most so long: whoever is there
@@ -355,64 +348,6 @@ impl RecordingSupervisor {
         self.write_ready(manifest, video.chunks, ctx);
     }
 
-    /// What a merge that came to nothing means for the next one.
-    fn after_fault(&mut self, id: &RecordId, fault: &MergeFault) -> ClaimEnd {
-        let why = Fault::from(&told(fault).0);
-        let tries = match fault {
-            MergeFault::Merge(MergeError::Unavailable(_)) => {
-                self.let_others_try(UNAVAILABLE_PAUSE);
-                return ClaimEnd::TryAgain { pause: UNAVAILABLE_PAUSE, fault: Some(why) };
-            }
-            // A disk that is full or away says nothing against the recording.
-            MergeFault::Store(_) => u32::MAX,
-            MergeFault::Merge(error) if error.is_transient() => TRIES,
-            MergeFault::Lost(_) => TRIES,
-            MergeFault::Merge(_) | MergeFault::Empty | MergeFault::Overtaken => 1,
-        };
-        let faults = self.faults.entry(id.clone()).or_default();
-        *faults += 1;
-        if *faults >= tries {
-            // Whoever tries again has as much patience.
-            self.faults.remove(id);
-            return ClaimEnd::Failed(why);
-        }
-        let pause = FIRST_PAUSE.saturating_mul(1 << (*faults - 1).min(16));
-        if *faults == 1 {
-            self.let_others_try(pause);
-        }
-        ClaimEnd::TryAgain { pause: pause.min(LONGEST_PAUSE), fault: Some(why) }
-    }
-
-    /// What has failed may be this node's own, such as a full disk: whatever is due after this pause is for others first,
-    /// where there are any.
-    fn let_others_try(&mut self, pause: Duration) {
-        if self.config.clustered {
-            self.claims_from = self.claims_from.max(self.clock.now().mono + pause + 4 * SWEEP);
-        }
-    }
-
-    /// A merge came to nothing: its claim ends so, counted and logged.
-    fn merge_failed(
-        &mut self,
-        manifest: &Manifest,
-        fault: &MergeFault,
-        end: ClaimEnd,
-        ctx: &mut Context<Self>,
-    ) {
-        let id = &manifest.record_id;
-        let (refusal, outcome) = told(fault);
-        // Whoever runs the node reads everything; what others are told names no place on it.
-        self.metrics.merges.with_label_values(&[outcome, "none"]).inc();
-        if matches!(end, ClaimEnd::Failed(_)) {
-            error!(recording = %id, why = %fault, "no video could be made; the chunks are kept");
-            self.metrics.recordings_ended.with_label_values(&[how(manifest), "failed"]).inc();
-        } else {
-            warn!(recording = %id, why = %fault, "a merge came to nothing, and is tried again");
-        }
-        self.merging_works &= refusal.code != Code::MergingUnavailable;
-        self.settle(manifest, end, ctx);
-    }
-
     /// Ends a claim. It stands until the ledger has heard of it.
     pub(super) fn settle(&mut self, manifest: &Manifest, end: ClaimEnd, ctx: &mut Context<Self>) {
         let (ledger, manifest) = (self.ports.ledger.clone(), manifest.clone());
@@ -488,25 +423,6 @@ impl RecordingSupervisor {
 
 pub(super) fn how(manifest: &Manifest) -> &'static str {
     if manifest.stopped { "stopped" } else { "auto" }
-}
-
-fn told(fault: &MergeFault) -> (Refusal, &'static str) {
-    match fault {
-        MergeFault::Empty => (Code::EmptyRecording.into(), "empty"),
-        MergeFault::Overtaken => (Code::MergeFailed.into(), "outdated"),
-        MergeFault::Lost(_) => (Code::ChunksLost.into(), "lost"),
-        MergeFault::Store(_) => (Refusal::because(Code::MergeFailed, "a store failed"), "store"),
-        MergeFault::Merge(error) => {
-            let outcome = match error {
-                MergeError::Unavailable(_) => "unavailable",
-                MergeError::Interrupted(_) => "interrupted",
-                MergeError::Impossible(_) => "impossible",
-                MergeError::Nothing(_) => "empty",
-                MergeError::NotProven(_) => "not_proven",
-            };
-            (error.refusal(), outcome)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,11 +9,12 @@
 //! which claims this node works, and which rows the catalog has still to be told. So what becomes of a recording is seen
 //! in its account, by the node that has its recorder's socket as by the one that makes its video. It waits for nobody:
 //! answers of ports come back as steps. Coming and going: `begin`, `removal`, `leaving`; who is there: `presence`; what is due and
-//! what became of it: `finalise`, `clearing`; the catalog: `rows`; accounts that were lost: `recover`; figures: `figures`.
+//! what became of it: `finalise`, `faults`, `clearing`; the catalog: `rows`; accounts that were lost: `recover`; figures: `figures`.
 
 mod begin;
 mod clearing;
 mod events;
+mod faults;
 mod figures;
 mod finalise;
 #[cfg(test)]
@@ -59,7 +60,7 @@ use crate::{
         clock::Clock,
         ports::{LedgerError, LedgerView, RecordingPorts},
     },
-    domain::recording::KEPT_MIN,
+    domain::recording::{KEPT_MIN, Tries},
     metrics::Metrics,
     protocol::{RecordId, Refusal, RoomName, limits, recorder::RecordingState},
 };
@@ -136,7 +137,7 @@ pub struct RecordingSupervisor {
     closing: BTreeMap<Named, Vec<oneshot::Sender<Result<(), Refusal>>>>,
     leaving: Leaving,
     /// Merges of a recording that came to nothing, one after the other.
-    faults: HashMap<RecordId, u32>,
+    faults: HashMap<RecordId, Tries>,
     recorded_rooms: Arc<BTreeSet<RoomName>>,
     /// Rooms that could not be told what has become of them: they are told with the next sweep.
     untold_rooms: BTreeSet<RoomName>,

@@ -9,17 +9,14 @@ use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{
-    RecordingSupervisor,
-    finalise::{FIRST_PAUSE, LONGEST_PAUSE},
-};
+use super::RecordingSupervisor;
 use crate::{
     actors::recording_events,
     adapters::{
         crash,
         ports::{CatalogError, CatalogRow, ClaimEnd, Deletion, PortFuture},
     },
-    domain::recording::Manifest,
+    domain::recording::{FIRST_PAUSE, LONGEST_PAUSE, Manifest},
     protocol::{
         Code, Fence, RecordId,
         recorder::{Ready, RecordingState},

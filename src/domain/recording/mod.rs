@@ -19,6 +19,7 @@ mod finished;
 mod manifest;
 mod outcome;
 mod record;
+mod tries;
 
 pub use self::{
     finished::{Finished, VideoFacts},
@@ -28,4 +29,5 @@ pub use self::{
         CAREFUL_FROM, CAUTION_MAX_MS, CAUTION_MS, KEPT_MIN, LATE_STOP_MS, NUMBER_TERM_MS, RecordingRecord,
         RecordingRules, UNHEARD_MAX, caution_ms, kept_for,
     },
+    tries::{FIRST_PAUSE, LONGEST_PAUSE, Tries, Trouble},
 };
