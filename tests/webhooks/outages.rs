@@ -80,6 +80,8 @@ async fn a_recording_of_which_nothing_is_left_is_told_as_failed() {
     let mut recorder = Recorder::start(first.address(), json!({ "recordId": "talk" })).await;
     recorder.store(0, webm()).await;
     receiver.hears("started talk").await;
+    // Killed before it has noted that, it would tell it once more.
+    tries(first.address(), "taken", 1.0).await;
     first.kill();
     // Somebody has taken its chunks away.
     std::fs::remove_dir_all(storage.path().join("chunks").join("talk")).unwrap();
