@@ -25,6 +25,11 @@ async fn a_shared_folder_that_is_away_for_a_while_costs_nothing() {
     let mut gone = Recorder::start(cluster.address(1), json!({ "recordId": "gone" })).await;
     recorder.store_all(0, &chunks[..3]).await;
     gone.store_all(0, &chunks).await;
+    // Nobody claims anything before a new ledger is known to be whole, which the folder says.
+    let (first, _) = Upload::start(cluster.address(0), json!({ "recordId": "first" })).await;
+    assert_eq!(first.put(0, webm()).await.status, 200);
+    assert_eq!(first.stop(json!({ "chunks": 1 })).await.status, 202);
+    ready(cluster.address(0), "first").await;
     let (there, away) = (cluster.storage(0), elsewhere.path().join("away"));
     fs::rename(&there, &away).unwrap();
     // As an empty mount point is.
