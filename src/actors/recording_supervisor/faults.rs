@@ -76,7 +76,8 @@ impl RecordingSupervisor {
     }
 }
 
-fn told(fault: &MergeFault) -> (Refusal, &'static str) {
+/// What is told of it, and what it counts as.
+pub(super) fn told(fault: &MergeFault) -> (Refusal, &'static str) {
     match fault {
         MergeFault::Empty => (Code::EmptyRecording.into(), "empty"),
         MergeFault::Overtaken => (Code::MergeFailed.into(), "outdated"),

@@ -9,9 +9,9 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use super::{RecordingSupervisor, SWEEP};
+use super::{RecordingSupervisor, faults::told};
 use crate::{
     actors::{
         mailbox::{Mailbox, post},
@@ -22,7 +22,7 @@ use crate::{
         ports::{ClaimEnd, LedgerError, MergeError, StoreError},
     },
     domain::recording::{Claim, ClaimedWork, FIRST_PAUSE, Fault, Finished, Manifest},
-    protocol::{Code, Fence, RecordId, Refusal, recorder::RecordingState},
+    protocol::{Code, Fence, RecordId, recorder::RecordingState},
 };
 
 /// Claims that a node takes at once beside its merges, and merges that it lets wait: the rest is for other nodes.
