@@ -32,11 +32,8 @@ use socket2::SockRef;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tracing::{info, warn};
 
+use self::cluster::{Bridge, Joining};
 pub use self::import::{Imported, import_catalog};
-use self::{
-    cluster::{Bridge, Joining},
-    sharing::Apart,
-};
 use crate::{
     actors::{
         accounts::Accounts,
@@ -85,8 +82,6 @@ pub struct Running {
     server: ServerHandle,
     served: JoinHandle<std::io::Result<()>>,
     cluster: Option<Bridge>,
-    /// Hears that the other nodes keep recordings elsewhere.
-    apart: Option<Apart>,
     managers: Vec<Arbiter>,
 }
 
@@ -100,8 +95,6 @@ pub struct Ports {
     pub recording: RecordingPorts,
     /// What of all this is left alone while it does not answer.
     pub breakers: Breakers,
-    /// Hears that other nodes keep recordings in other stores; `None`: it is alone.
-    pub apart: Option<Apart>,
     /// Where it is counted what they do.
     pub metrics: Metrics,
 }
@@ -126,7 +119,7 @@ impl App {
     /// # Errors
     /// Its recordings cannot be read, another node has its name, or the address cannot be listened on.
     pub async fn start_on(config: &Config, clock: Clock, ports: Ports) -> anyhow::Result<Running> {
-        let Ports { registry, cluster, recording, breakers, apart, metrics } = ports;
+        let Ports { registry, cluster, recording, breakers, metrics } = ports;
         let accounts = Accounts::of(&recording);
         let recovered = look_back(config, &recording, &accounts).await?;
         let started = clock.now();
@@ -171,6 +164,7 @@ impl App {
             merges: worker.recipient(),
             keeper,
             catalog: recording.catalog,
+            same_stores: recording.same_stores,
             videos: recording.videos,
             breakers: Arc::new(breakers),
             api_base_url: Arc::from(config.recording.rules.api_base_url.as_str()),
@@ -192,7 +186,6 @@ impl App {
             server: server.handle(),
             served: tokio::task::spawn_local(server),
             cluster: bridge,
-            apart,
             managers: vec![managers, recorders],
         })
     }
@@ -234,7 +227,7 @@ impl Ports {
     /// What the settings say that a node stands on: alone on memory, a folder and SQLite; or on what it shares with others.
     ///
     /// # Errors
-    /// Something of it cannot be used, or the other nodes keep recordings elsewhere.
+    /// Something of it cannot be used.
     pub async fn open(config: &Config, clock: Clock) -> anyhow::Result<Self> {
         let metrics = Metrics::new().context("a metric is defined wrongly")?;
         let shared = match &config.cluster {
@@ -242,12 +235,11 @@ impl Ports {
             None => None,
         };
         let (recording, sharing, breakers) = stores::open(config, shared.as_ref(), clock, &metrics).await?;
-        let apart = match sharing {
-            Some(sharing) => Some(sharing.begin().await?),
-            None => None,
-        };
+        if let Some(sharing) = sharing {
+            sharing.begin().await;
+        }
         let registry = Arc::new(MemoryRegistry::new(clock));
-        let mut ports = Self { registry, cluster: None, recording, breakers, apart, metrics };
+        let mut ports = Self { registry, cluster: None, recording, breakers, metrics };
         if let Some(store) = &shared {
             ports.join(&config.node_id, store);
         }
@@ -445,12 +437,9 @@ impl Running {
 
     /// Waits until the node can no longer go on, and says why; mostly for ever.
     pub async fn outdone(&mut self) -> anyhow::Error {
-        let (Some(cluster), Some(apart)) = (&mut self.cluster, &mut self.apart) else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            why = cluster.outdone() => why,
-            Ok(why) = apart => why,
+        match &mut self.cluster {
+            Some(cluster) => cluster.outdone().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -14,8 +14,8 @@ use crate::{
     adapters::{
         crash,
         ports::{
-            Catalog, ChunkStore, Committed, Ledger, LedgerError, PortFuture, RecordingPorts, StoreError,
-            StoredChunk,
+            Catalog, ChunkStore, Committed, Ledger, LedgerError, PortFuture, RecordingPorts, SameStores,
+            StoreError, StoredChunk,
         },
     },
     domain::recording::{Manifest, StopRefused},
@@ -33,6 +33,7 @@ pub struct Accounts {
     ledger: Arc<dyn Ledger>,
     chunks: Arc<dyn ChunkStore>,
     catalog: Arc<dyn Catalog>,
+    same_stores: SameStores,
     /// Each is put back by one at a time: after an outage everybody asks at once. A chunk store that is slow with one holds
     /// up no other.
     turns: ChunkGates,
@@ -84,14 +85,9 @@ impl Accounts {
     /// Accounts of what recordings stand on.
     #[must_use]
     pub fn of(ports: &RecordingPorts) -> Self {
-        Self::new(ports.ledger.clone(), ports.chunks.clone(), ports.catalog.clone())
-    }
-
-    /// Accounts of this ledger and this store.
-    #[must_use]
-    pub fn new(ledger: Arc<dyn Ledger>, chunks: Arc<dyn ChunkStore>, catalog: Arc<dyn Catalog>) -> Self {
+        let RecordingPorts { ledger, chunks, catalog, same_stores, .. } = ports.clone();
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        Self { ledger, chunks, catalog, turns: ChunkGates::default(), places }
+        Self { ledger, chunks, catalog, same_stores, turns: ChunkGates::default(), places }
     }
 
     /// Asks something of an account; should the ledger not know it, again once it was put back.
@@ -175,6 +171,7 @@ impl Accounts {
     }
 
     async fn tell(&self, id: &RecordId) -> Result<bool, NotPutBack> {
+        self.same_stores.check()?;
         let Some(mut manifest) = self.chunks.manifest(id).await? else { return Ok(false) };
         if manifest.record_id != *id || self.is_forgotten(&manifest).await? {
             return Ok(false);
@@ -213,6 +210,7 @@ impl Accounts {
     /// # Errors
     /// The chunk store or the ledger fails; what was not done is done the next time.
     pub async fn fill_late(&self, id: &RecordId, whose: TokenDigest) -> Result<(), NotPutBack> {
+        self.same_stores.check()?;
         let late = self.ledger.late_numbers(id).await?;
         let (mut voids, numbers) = (Vec::new(), late.len());
         for index in late {

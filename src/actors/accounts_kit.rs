@@ -22,7 +22,7 @@ use crate::{
         memory_ledger::MemoryLedger,
         ports::{
             Catalog as _, CatalogRow, ChunkStore as _, ClaimEnd, Committed, Ledger, LedgerError, LedgerView,
-            Loss, Patience, PortFuture, RecordingPorts, StoredChunk,
+            Loss, Patience, PortFuture, RecordingPorts, SameStores, StoredChunk,
         },
         video_store::FolderVideos,
     },
@@ -193,7 +193,7 @@ impl Stores {
 
     /// The way to the accounts.
     pub fn accounts(&self) -> Accounts {
-        Accounts::new(self.ledger.clone(), self.chunks.clone(), self.catalog.clone())
+        Accounts::of(&self.ports())
     }
 
     /// Everything that recordings stand on. Nothing can be merged.
@@ -208,6 +208,7 @@ impl Stores {
             catalog: self.catalog.clone(),
             outbox: self.catalog.clone(),
             merger: Arc::new(merger),
+            same_stores: SameStores::alone(),
         }
     }
 

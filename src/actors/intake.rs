@@ -32,7 +32,8 @@ use crate::{
     adapters::{
         crash,
         ports::{
-            ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, StagedChunk, StoreError,
+            ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, SameStores, StagedChunk,
+            StoreError,
         },
     },
     domain::recording::{Noted, Number, Placed, RecordingRules, Unplaced},
@@ -56,6 +57,7 @@ pub struct Intake {
     gates: ChunkGates,
     tell: IntakeLinks,
     heads: Heads,
+    same_stores: SameStores,
     rules: RecordingRules,
     budget: Arc<Semaphore>,
     metrics: Metrics,
@@ -128,6 +130,7 @@ impl Intake {
             gates,
             tell,
             heads: Heads::default(),
+            same_stores: ports.same_stores.clone(),
             rules,
             budget: Arc::new(Semaphore::new(limits::INTAKE_BYTES_MAX)),
             metrics,
@@ -137,8 +140,9 @@ impl Intake {
     /// Whether a token is the one of its recording.
     ///
     /// # Errors
-    /// [`Code::RecordingUnknown`], [`Code::Unauthorised`].
+    /// [`Code::RecordingUnknown`], [`Code::Unauthorised`]; [`Code::StorageFailed`]: this node takes no part in recordings.
     pub async fn authorise(&self, token: &UploadToken) -> Result<(), Refusal> {
+        self.takes_part()?;
         let asked = self.accounts.ask(token.record_id(), |ledger| ledger.authorise(token.clone()));
         match asked.await {
             Ok(answer) => answer,
@@ -209,6 +213,7 @@ impl Intake {
     ) -> Result<Outcome, Refusal> {
         let _passing = self.gates.pass(token.record_id()).await;
         let _permit = self.permit(chunk.mark.length).await?;
+        self.takes_part()?;
         let (count, bytes) = (&self.metrics.chunks_in_flight, &self.metrics.chunk_bytes_in_flight);
         let (count, bytes) = (count.with_label_values::<&str>(&[]), bytes.with_label_values::<&str>(&[]));
         let length = gauge(chunk.payload.len());
@@ -221,6 +226,10 @@ impl Intake {
         count.dec();
         bytes.sub(length);
         outcome
+    }
+
+    fn takes_part(&self) -> Result<(), Refusal> {
+        self.same_stores.check().map_err(|error| error.refusal())
     }
 
     async fn permit(&self, bytes: u32) -> Result<SemaphorePermit<'_>, Refusal> {

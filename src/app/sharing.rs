@@ -1,23 +1,22 @@
 //! Whether the nodes of a cluster keep recordings in the same stores.
 //!
 //! A store has a name for itself, which stands in it. Each node says the names of its own, four times per lease; one that finds the
-//! others elsewhere does not start. Where Redis or a store was away at the start, that is found later, and the node ends.
+//! others elsewhere takes no part in recordings ([`SameStores`]) until they agree, and serves everything else.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::anyhow;
-use tokio::sync::oneshot;
-use tracing::warn;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
 
 use crate::adapters::{
-    ports::StoreError,
-    redis::{RedisStore, StoresSaid},
+    ports::{SameStores, StoreError},
+    redis::{RedisStore, Standing, StoresSaid},
     s3::Bucket,
     store_id,
 };
 
-/// Hears why the node cannot be one of its cluster.
-pub type Apart = oneshot::Receiver<anyhow::Error>;
+/// How often it is asked what the others say, until anything is known.
+const SOON: Duration = Duration::from_millis(250);
 
 /// The stores of a node of a cluster.
 pub(super) struct Sharing {
@@ -25,8 +24,15 @@ pub(super) struct Sharing {
     stores: [Store; 2],
     /// What is known of their names.
     said: Vec<(&'static str, String)>,
-    since_ms: Option<u64>,
+    standing: Standing,
     lease: Duration,
+    same: SameStores,
+    /// What the others keep elsewhere.
+    apart: Option<String>,
+    /// Since when no other node says anything, while this one has no say.
+    quiet_since: Option<Instant>,
+    /// Until then what was heard may have been the last word of nodes that were stopped before this one was started.
+    young_until: Instant,
 }
 
 /// A store, and what is kept in it.
@@ -69,42 +75,86 @@ impl Place {
 }
 
 impl Sharing {
-    pub(super) fn new(redis: Arc<RedisStore>, stores: [Store; 2], lease: Duration) -> Self {
-        Self { redis, stores, said: Vec::new(), since_ms: None, lease }
-    }
-
-    /// Says where this node keeps recordings, as far as it can, and goes on saying so. What is given back resolves when the
-    /// others turn out to keep them elsewhere.
-    ///
-    /// # Errors
-    /// They do.
-    pub(super) async fn begin(mut self) -> anyhow::Result<Apart> {
-        match self.say().await {
-            Ok(()) => {}
-            Err(Unsaid::Apart(why)) => return Err(why),
-            Err(Unsaid::Unknown(why)) => {
-                warn!(why, "it is seen later whether the other nodes keep recordings in the same stores");
-            }
+    pub(super) fn new(redis: Arc<RedisStore>, stores: [Store; 2], lease: Duration, same: SameStores) -> Self {
+        Self {
+            redis,
+            stores,
+            said: Vec::new(),
+            standing: Standing::New,
+            lease,
+            same,
+            apart: None,
+            quiet_since: None,
+            // Their word has two leases, and one more shows that they are quiet.
+            young_until: Instant::now() + lease * 4,
         }
-        Ok(self.go_on())
     }
 
-    fn go_on(mut self) -> Apart {
-        let (tell, told) = oneshot::channel();
+    /// Says where this node keeps recordings, as far as it can, and goes on saying so.
+    pub(super) async fn begin(mut self) {
+        if let Err(why) = self.learn().await {
+            warn!(
+                why,
+                "no recordings here until it is seen whether the other nodes keep them in the same stores"
+            );
+        }
         tokio::task::spawn_local(async move {
             loop {
-                tokio::time::sleep(self.lease / 4).await;
-                if let Err(Unsaid::Apart(why)) = self.say().await {
-                    // Where nobody listens any more the node has ended.
-                    let _ = tell.send(why);
-                    break;
-                }
+                let pause = self.lease / 4;
+                // Recorders may be waiting for it.
+                let unsure = !self.same.are_same() && self.apart.is_none();
+                tokio::time::sleep(if unsure { pause.min(SOON) } else { pause }).await;
+                // Where nothing is heard, what was known stands.
+                let _: Result<(), String> = self.learn().await;
             }
         });
-        told
     }
 
-    async fn say(&mut self) -> Result<(), Unsaid> {
+    /// Learns whether the others keep recordings in the same stores.
+    async fn learn(&mut self) -> Result<(), String> {
+        match self.say().await? {
+            StoresSaid::Same { since_ms } => {
+                self.standing = Standing::Since(since_ms);
+                if self.apart.take().is_some() {
+                    info!(
+                        "the other nodes keep recordings in the same stores now: this node takes part in them"
+                    );
+                }
+                self.same.set(true);
+            }
+            StoresSaid::Elsewhere(what) => {
+                self.same.set(false);
+                (self.standing, self.quiet_since) = (Standing::Elsewhere, None);
+                // The right folder may be mounted any time.
+                self.said.clear();
+                if self.apart.as_ref() != Some(&what) {
+                    self.complain(&what);
+                    self.apart = Some(what);
+                }
+            }
+            StoresSaid::Nothing => {
+                let now = Instant::now();
+                let quiet = now - *self.quiet_since.get_or_insert(now);
+                if quiet >= self.lease && now < self.young_until {
+                    self.standing = Standing::New;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn complain(&self, what: &str) {
+        let store = self.stores.iter().find(|store| store.what == what);
+        let setting = store.map(|store| store.place.setting()).unwrap_or_default();
+        error!(
+            "no recordings here: {setting} is not where the other nodes of the cluster keep {what}; give all of them the \
+             same folder or bucket"
+        );
+    }
+
+    /// # Errors
+    /// Redis or a store does not answer, and nothing is elsewhere as far as is known.
+    async fn say(&mut self) -> Result<StoresSaid, String> {
         let mut unknown = None;
         for Store { what, place } in &self.stores {
             if self.said.iter().any(|(said, _)| said == what) {
@@ -112,34 +162,17 @@ impl Sharing {
             }
             match place.name().await {
                 Ok(name) => self.said.push((what, name)),
-                Err(error) => unknown = Some(Unsaid::Unknown(error.to_string())),
+                Err(error) => unknown = Some(error.to_string()),
             }
         }
-        if self.said.is_empty() {
-            return unknown.map_or(Ok(()), Err);
+        if let Some(why) = unknown.take_if(|_| self.said.is_empty()) {
+            return Err(why);
         }
         // Twice a lease: a node that is slow to start has not left its place to another one.
-        let said = self.redis.say_stores(&self.said, self.since_ms, self.lease * 2).await;
-        match said.map_err(|error| Unsaid::Unknown(error.to_string()))? {
-            StoresSaid::Same { since_ms } => {
-                self.since_ms = Some(since_ms);
-                unknown.map_or(Ok(()), Err)
-            }
-            StoresSaid::Elsewhere(what) => {
-                let store = self.stores.iter().find(|store| store.what == what);
-                let setting = store.map(|store| store.place.setting()).unwrap_or_default();
-                Err(Unsaid::Apart(anyhow!(
-                    "{setting} is not where the other nodes of the cluster keep {what}: all need the same folder or bucket."
-                )))
-            }
+        let said = self.redis.say_stores(&self.said, self.standing, self.lease * 2).await;
+        match (said.map_err(|error| error.to_string())?, unknown) {
+            (StoresSaid::Same { .. }, Some(why)) => Err(why),
+            (said, _) => Ok(said),
         }
     }
-}
-
-/// Why it was not said, or not of everything.
-enum Unsaid {
-    /// The other nodes keep recordings elsewhere.
-    Apart(anyhow::Error),
-    /// Redis or a store does not answer.
-    Unknown(String),
 }

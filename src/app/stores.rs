@@ -14,7 +14,7 @@ use crate::{
         clock::Clock,
         ffmpeg::{FfmpegConfig, FfmpegMerger},
         memory_ledger::MemoryLedger,
-        ports::{Breakers, ChunkStore, Ledger, RecordingPorts, VideoStore},
+        ports::{Breakers, ChunkStore, Ledger, RecordingPorts, SameStores, VideoStore},
         redis::{RedisChunks, RedisLedger, RedisStore},
         s3::{Bucket, S3Chunks, S3Videos},
         video_store::FolderVideos,
@@ -73,14 +73,17 @@ pub(super) async fn open(
         outbox: catalog.clone(),
         catalog,
         merger: Arc::new(merger),
+        same_stores: if redis.is_some() { SameStores::unknown() } else { SameStores::alone() },
     };
-    Ok((ports, sharing(config, bucket.as_ref(), redis), breakers))
+    let sharing = sharing(config, bucket.as_ref(), redis, &ports.same_stores);
+    Ok((ports, sharing, breakers))
 }
 
 fn sharing(
     config: &Config,
     bucket: Option<&Arc<Bucket>>,
     redis: Option<&Arc<RedisStore>>,
+    same: &SameStores,
 ) -> Option<Sharing> {
     let (cluster, redis, settings) = (config.cluster.as_ref()?, redis?, &config.recording);
     let store = |what, kind| {
@@ -92,7 +95,7 @@ fn sharing(
         Store { what, place }
     };
     let stores = [store("chunks", settings.chunks), store("videos", settings.videos)];
-    Some(Sharing::new(redis.clone(), stores, cluster.lease))
+    Some(Sharing::new(redis.clone(), stores, cluster.lease, same.clone()))
 }
 
 fn folder(settings: &RecordingSettings) -> String {

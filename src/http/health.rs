@@ -81,7 +81,8 @@ pub async fn all(state: Data<HttpState>) -> HttpResponse {
         state.managers_alive() && census.is_ok() && recordings.is_ok() && storage.is_ok() && standing.is_ok();
     let standing = standing.ok().flatten();
     let shared = standing.as_ref().is_none_or(Standing::is_connected);
-    let whole = up && catalog.is_ok() && merging && shared;
+    let same_stores = state.same_stores.are_same();
+    let whole = up && catalog.is_ok() && merging && shared && same_stores;
     let status = match (up, whole, state.is_draining()) {
         (true, _, true) => "draining",
         (true, true, false) => "ok",
@@ -100,6 +101,7 @@ pub async fn all(state: Data<HttpState>) -> HttpResponse {
     });
     if state.cluster.is_some() {
         checks["cluster"] = json!(check(shared));
+        checks["same_stores"] = json!(check(same_stores));
     }
     response.json(json!({
         "status": status,

@@ -26,7 +26,7 @@ use crate::{
     },
     adapters::{
         clock::Clock,
-        ports::{Breakers, Catalog, Leases, Registry, VideoStore},
+        ports::{Breakers, Catalog, Leases, Registry, SameStores, VideoStore},
     },
     domain::{clock::Now, ice::IceServers},
     metrics::Metrics,
@@ -88,6 +88,8 @@ pub struct HttpState {
     pub keeper: Addr<Keeper>,
     /// Rows of recordings.
     pub catalog: Arc<dyn Catalog>,
+    /// Whether other nodes keep recordings where this one does.
+    pub same_stores: SameStores,
     /// Where videos are.
     pub videos: Arc<dyn VideoStore>,
     /// What the node stands on that is left alone while it does not answer.

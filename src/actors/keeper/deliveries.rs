@@ -24,7 +24,7 @@ use crate::{
     actors::recording_events,
     adapters::{
         clock::Clock,
-        ports::{CatalogError, Ledger, LedgerError, Outbox, OutboxEvent},
+        ports::{CatalogError, Ledger, LedgerError, Outbox, OutboxEvent, RecordingPorts, SameStores},
         webhook::{Delivery, Webhook},
     },
     metrics::Metrics,
@@ -52,6 +52,7 @@ pub(super) struct Deliveries {
     webhook: Webhook,
     ledger: Arc<dyn Ledger>,
     outbox: Arc<dyn Outbox>,
+    same_stores: SameStores,
     clock: Clock,
     /// Whether other nodes share the ledger.
     clustered: bool,
@@ -156,15 +157,16 @@ impl Outcome {
 impl Deliveries {
     pub(super) fn new(
         webhook: Webhook,
-        (ledger, outbox): (Arc<dyn Ledger>, Arc<dyn Outbox>),
+        ports: &RecordingPorts,
         clock: Clock,
         clustered: bool,
         metrics: Metrics,
     ) -> Self {
         Self {
             webhook,
-            ledger,
-            outbox,
+            ledger: ports.ledger.clone(),
+            outbox: ports.outbox.clone(),
+            same_stores: ports.same_stores.clone(),
             clock,
             clustered,
             metrics,
@@ -307,9 +309,9 @@ impl Keeper {
         deliveries.looking = true;
         let (ledger, outbox) = (deliveries.ledger.clone(), deliveries.outbox.clone());
         let (after, busy) = (deliveries.after.clone(), deliveries.busy.clone());
-        let is_idle = deliveries.queue.is_empty();
+        let (same_stores, is_idle) = (deliveries.same_stores.clone(), deliveries.queue.is_empty());
         let found = async move {
-            if !ledger.leads("webhooks", TERM).await? {
+            if !same_stores.are_same() || !ledger.leads("webhooks", TERM).await? {
                 return Ok(Look::NotOurs);
             }
             if !is_idle {
@@ -405,9 +407,8 @@ mod tests {
         let webhook = Webhook::new(settings).expect("usable");
         let (ports, clock) = (stores.ports(), Clock::start());
         for clustered in [true, false] {
-            let shared = (ports.ledger.clone(), ports.outbox.clone());
             let metrics = Metrics::new().expect("valid");
-            let deliveries = Deliveries::new(webhook.clone(), shared, clock, clustered, metrics);
+            let deliveries = Deliveries::new(webhook.clone(), &ports, clock, clustered, metrics);
             let ahead_ms = deliveries.now_ms().expect("a time").saturating_sub(clock.now().wall_ms);
             assert_eq!(ahead_ms > HOUR_MS / 2, clustered);
         }

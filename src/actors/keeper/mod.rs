@@ -74,10 +74,8 @@ impl Keeper {
     #[must_use]
     pub fn new(config: KeeperConfig, links: KeeperLinks, clock: Clock, metrics: Metrics) -> Self {
         let KeeperLinks { ports, accounts, folders, delete, webhook } = links;
-        let deliveries = webhook.map(|webhook| {
-            let shared = (ports.ledger.clone(), ports.outbox.clone());
-            Deliveries::new(webhook, shared, clock, config.clustered, metrics.clone())
-        });
+        let deliveries =
+            webhook.map(|webhook| Deliveries::new(webhook, &ports, clock, config.clustered, metrics.clone()));
         let sweep = Sweep::new(config, (ports, folders), accounts, delete, metrics);
         Self { config, sweep: Some(sweep), deliveries }
     }

@@ -144,7 +144,7 @@ impl Sweep {
         }
     }
 
-    /// Sweeps, if this node is the one to do it; no longer than this, whatever does not answer.
+    /// Sweeps, if this node is the one to do it, which one that has other stores than the others is not; no longer than this, whatever does not answer.
     pub(super) async fn run(&mut self, at_most: Duration) {
         let swept = async {
             self.work_folders().await;
@@ -163,6 +163,9 @@ impl Sweep {
 
     async fn sweep(&mut self) -> Result<bool, PutOff> {
         let ledger = self.ports.ledger.clone();
+        if !self.ports.same_stores.are_same() {
+            return Ok(false);
+        }
         // A node that is slow stays the one.
         let term = self.config.every * 2 + SLOW;
         if !ledger.leads("housekeeping", term).await? || !ledger.is_whole().await? {

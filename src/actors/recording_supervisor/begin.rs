@@ -40,6 +40,9 @@ impl RecordingSupervisor {
         if self.draining {
             return at_once(Err(Code::Draining.into()));
         }
+        if let Err(error) = self.ports.same_stores.check() {
+            return at_once(Err(error.refusal()));
+        }
         let beginning = Beginning {
             ports: self.ports.clone(),
             accounts: self.links.accounts.clone(),
@@ -147,6 +150,9 @@ impl RecordingSupervisor {
     }
 
     pub(super) fn stop(&mut self, message: StopRecording) -> Answer<StopRecording> {
+        if let Err(error) = self.ports.same_stores.check() {
+            return at_once(Err(error.refusal().into()));
+        }
         let (ports, links) = (self.ports.clone(), self.links.clone());
         let StopRecording { token, made } = message;
         let stopped = async move {

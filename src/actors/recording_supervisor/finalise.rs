@@ -22,7 +22,7 @@ use crate::{
         ports::{ClaimEnd, LedgerError, MergeError, StoreError},
     },
     domain::recording::{Claim, ClaimedWork, FIRST_PAUSE, Fault, Finished, Manifest},
-    protocol::{Code, Fence, RecordId, recorder::RecordingState},
+    protocol::{Fence, RecordId, recorder::RecordingState},
 };
 
 /// Claims that a node takes at once beside its merges, and merges that it lets wait: the rest is for other nodes.
@@ -51,7 +51,7 @@ pub(super) struct Held {
     /// How far its merge is.
     percent: Option<u8>,
     /// Whether its video is still being made.
-    merging: bool,
+    pub(super) merging: bool,
 }
 
 impl Held {
@@ -64,6 +64,9 @@ impl RecordingSupervisor {
     /// Claims what is due, and follows what others have changed.
     pub(super) fn sweep(&mut self, ctx: &mut Context<Self>) {
         self.tell_rooms_again();
+        if !self.ports.same_stores.are_same() {
+            self.leave_to_others(ctx);
+        }
         self.claim_due(ctx);
     }
 
@@ -85,10 +88,12 @@ impl RecordingSupervisor {
                 Ok((rooms, is_whole, claims)) => {
                     supervisor.ledger_answers();
                     supervisor.rooms_follow(rooms, is_whole);
-                    if !is_whole {
-                        supervisor.recover_lost(ctx);
+                    if supervisor.ports.same_stores.are_same() {
+                        if !is_whole {
+                            supervisor.recover_lost(ctx);
+                        }
+                        supervisor.note_late(ctx);
                     }
-                    supervisor.note_late(ctx);
                     claims.iter().for_each(|claim| supervisor.take_up(claim, ctx));
                     // There may be more, such as all the rows that wait for a catalog.
                     if !claims.is_empty() && claims.len() >= limit && supervisor.claims_wanted() > 0 {
@@ -106,8 +111,11 @@ impl RecordingSupervisor {
     }
 
     /// As many as there is room for. None for a while after the ledger was away: those who are there must first have said
-    /// so again.
+    /// so again; and none of what is in other stores.
     fn claims_wanted(&self) -> usize {
+        if !self.ports.same_stores.are_same() {
+            return 0;
+        }
         if self.draining || self.ledger_away || self.clock.now().mono < self.claims_from {
             return 0;
         }
@@ -403,21 +411,6 @@ impl RecordingSupervisor {
             Ok(None) => {}
             Err(error) => supervisor.ledger_failed("show", &error),
         }));
-    }
-
-    /// The node is going away: recorders go on elsewhere, and what is due is for other nodes.
-    pub(super) fn drain(&mut self, ctx: &mut Context<Self>) {
-        self.draining = true;
-        self.close_doors(Code::Draining);
-        if !self.config.clustered {
-            return;
-        }
-        let merging: Vec<_> =
-            self.claims.values().filter(|held| held.merging).map(|held| held.manifest.clone()).collect();
-        for manifest in merging {
-            self.take_back_merge(&manifest.record_id, Fence(manifest.fence.0 + 1));
-            self.settle(&manifest, ClaimEnd::TryAgain { pause: Duration::ZERO, fault: None }, ctx);
-        }
     }
 }
 

@@ -9,7 +9,8 @@
 //! which claims this node works, and which rows the catalog has still to be told. So what becomes of a recording is seen
 //! in its account, by the node that has its recorder's socket as by the one that makes its video. It waits for nobody:
 //! answers of ports come back as steps. Coming and going: `begin`, `removal`, `leaving`; who is there: `presence`; what is due and
-//! what became of it: `finalise`, `faults`, `clearing`; the catalog: `rows`; accounts that were lost: `recover`; figures: `figures`.
+//! what became of it: `finalise`, `faults`, `clearing`; what others do: `others`; the catalog: `rows`; accounts that were lost:
+//! `recover`; figures: `figures`.
 
 mod begin;
 mod clearing;
@@ -20,6 +21,7 @@ mod finalise;
 #[cfg(test)]
 mod kit;
 mod leaving;
+mod others;
 mod presence;
 mod recover;
 mod removal;

@@ -70,7 +70,7 @@ async fn merging_works(ports: &RecordingPorts) -> bool {
 }
 
 async fn put_back_for_others(ports: &RecordingPorts, accounts: &Accounts) -> Result<(), NotPutBack> {
-    if !ports.ledger.is_whole().await? {
+    if ports.same_stores.are_same() && !ports.ledger.is_whole().await? {
         accounts.put_back_all().await?;
     }
     Ok(())
@@ -89,6 +89,8 @@ async fn put_back(
     let loss = ports.ledger.loss().await?;
     let (ids, failed) = accounts.put_back_all().await?;
     tokio::time::sleep(patience).await;
+    // It may have turned out meanwhile that others have more.
+    ports.same_stores.check()?;
     ports.ledger.set_whole(loss).await?;
     let ledger = &ports.ledger;
     let views = stream::iter(&ids).map(|id| async move { ledger.show(id).await.ok().flatten() });
@@ -150,6 +152,10 @@ impl RecordingSupervisor {
     /// so when it was put back.
     pub(super) fn retry_failed(&self, ctx: &mut Context<Self>) {
         if !self.config.clustered {
+            return;
+        }
+        if !self.ports.same_stores.are_same() {
+            ctx.run_later(LOOK_AGAIN, |supervisor, ctx| supervisor.retry_failed(ctx));
             return;
         }
         let ports = self.ports.clone();

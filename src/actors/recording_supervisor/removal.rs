@@ -96,6 +96,9 @@ impl RecordingSupervisor {
     /// Takes a recording away, if it began then, where that is said. One that still runs needs its token; what is over anybody may
     /// delete, and then a token says no more than no token.
     fn remove(&self, id: RecordId, right: Right, started_ms: Option<u64>) -> Answer<DeleteRecording> {
+        if let Err(error) = self.ports.same_stores.check() {
+            return at_once(Err(error.refusal()));
+        }
         let until = Instant::now() + PATIENCE;
         let why = if right.is_recorders() { Why::Aborted } else { Why::Deleted };
         let looking = Looking { ports: self.ports.clone(), accounts: self.links.accounts.clone() };

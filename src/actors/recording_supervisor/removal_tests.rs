@@ -28,7 +28,7 @@ use crate::{
         ffmpeg::{FfmpegConfig, FfmpegMerger},
         ports::{
             Catalog, CatalogFilter, CatalogPage, ChunkStore as _, Deletion, DueBefore, FileProof,
-            Ledger as _, Outbox as _, OutboxEvent, PortFuture, VideoStore as _,
+            Ledger as _, Outbox as _, OutboxEvent, PortFuture, SameStores, VideoStore as _,
         },
         video_store::FolderVideos,
     },
@@ -160,6 +160,7 @@ fn run(stores: &Stores, catalog: &Arc<SlowCatalog>) -> Addr<RecordingSupervisor>
         catalog: Arc::new(Node(catalog.clone())),
         outbox: stores.catalog.clone(),
         merger: Arc::new(FfmpegMerger::new(no_merger)),
+        same_stores: SameStores::alone(),
     };
     let config = RecordingConfig {
         grace: Duration::from_secs(60),

@@ -3,6 +3,7 @@
 mod cluster;
 mod outbox;
 mod recording;
+mod same_stores;
 mod video;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -14,6 +15,7 @@ pub use self::{
         ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Loss, Patience, Remains,
         StagedChunk, StoreError, StoredChunk,
     },
+    same_stores::SameStores,
     video::{
         Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, Deletion, DueBefore,
         Elsewhere, FileProof, MergeError, MergeJob, Merged, Merger, StoredVideo, Swept, VideoSource,
@@ -87,6 +89,8 @@ pub struct RecordingPorts {
     pub outbox: Arc<dyn Outbox>,
     /// Who merges.
     pub merger: Arc<dyn Merger>,
+    /// Whether other nodes keep recordings there too.
+    pub same_stores: SameStores,
 }
 
 /// Why the registry gave no answer.

@@ -45,7 +45,7 @@ pub use self::{
     ledger::RedisLedger,
     registry::RedisRegistry,
     settings::{RedisKind, RedisSettings, SettingsError, TIMEOUT},
-    stores::StoresSaid,
+    stores::{Standing, StoresSaid},
 };
 use self::{
     connect::{Connector, Link, Seat},

@@ -10,6 +10,18 @@ use deadpool_redis::redis::from_redis_value;
 use super::{By, Question, RedisStore, keys, scripts, trouble::Trouble};
 use crate::adapters::ports::RegistryError;
 
+/// How much a node's word counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has never said the same as the others.
+    New,
+    /// It has, since then. Unit: ms of the server's clock.
+    Since(u64),
+    /// It kept recordings elsewhere than the others: it can only follow them. Should they be away for a while, what they have
+    /// is still theirs.
+    Elsewhere,
+}
+
 /// What a node hears when it says where it keeps recordings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoresSaid {
@@ -20,29 +32,38 @@ pub enum StoresSaid {
     },
     /// The other nodes keep this elsewhere.
     Elsewhere(String),
+    /// Nobody says anything, and this node has no say.
+    Nothing,
 }
 
 impl RedisStore {
-    /// Says for this long (of one thing, or of two) where this node keeps what, and that it has said so since then, if it has. What was said longest
-    /// stands.
+    /// Says for this long where this node keeps what (one thing, or two). What was said longest stands.
     ///
     /// # Errors
     /// Redis does not answer.
     pub async fn say_stores(
         &self,
         stores: &[(&'static str, String)],
-        since_ms: Option<u64>,
+        standing: Standing,
         term: Duration,
     ) -> Result<StoresSaid, RegistryError> {
         let term_ms = u64::try_from(term.as_millis()).unwrap_or(u64::MAX);
         let question = Question::script(&scripts::RECORDINGS_STORES, |call| {
-            call.key(keys::STORES).arg(term_ms).arg(since_ms.unwrap_or(0));
+            call.key(keys::STORES).arg(term_ms);
+            match standing {
+                Standing::New => call.arg("new"),
+                Standing::Since(ms) => call.arg(ms),
+                Standing::Elsewhere => call.arg("elsewhere"),
+            };
             for (what, place) in stores {
                 call.arg(*what).arg(place);
             }
         });
         let answer = self.ask(By::Ledger, question).await?;
         let (same, text): (bool, String) = from_redis_value(answer).map_err(Trouble::from)?;
+        if !same && text.is_empty() {
+            return Ok(StoresSaid::Nothing);
+        }
         if !same {
             return Ok(StoresSaid::Elsewhere(text));
         }
