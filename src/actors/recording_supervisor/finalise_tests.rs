@@ -8,6 +8,7 @@ use crate::{
         recording_supervisor::kit::{supervisor, sweeps},
     },
     adapters::ports::{ChunkStore as _, Ledger as _},
+    protocol::Code,
 };
 
 /// The ledger has answered with this.
