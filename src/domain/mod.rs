@@ -4,6 +4,7 @@
 //! knows actix, tokio, a database, a clock, the environment or a log, so property tests and simulations run these
 //! very types. The actors above are thin shells: mailbox → `handle` → perform each effect.
 
+pub mod assembly;
 pub mod clock;
 pub mod cluster;
 pub mod ice;

@@ -1,12 +1,23 @@
 //! EBML, the grammar under Matroska: numbers of variable length, element headers, and what a block begins with.
 //! Source: RFC 8794 (EBML), RFC 9559 (Matroska).
 
+use serde::{Deserialize, Serialize};
+
 pub const EBML: u32 = 0x1a45_dfa3;
+pub const EBML_VERSION: u32 = 0x4286;
+pub const EBML_READ_VERSION: u32 = 0x42f7;
+pub const DOC_TYPE_VERSION: u32 = 0x4287;
+pub const DOC_TYPE_READ_VERSION: u32 = 0x4285;
 pub const DOC_TYPE: u32 = 0x4282;
 pub const MAX_ID_LENGTH: u32 = 0x42f2;
 pub const MAX_SIZE_LENGTH: u32 = 0x42f3;
 pub const SEGMENT: u32 = 0x1853_8067;
 pub const SEEK_HEAD: u32 = 0x114d_9b74;
+pub const SEEK: u32 = 0x4dbb;
+pub const SEEK_ID: u32 = 0x53ab;
+pub const SEEK_POSITION: u32 = 0x53ac;
+pub const MUXING_APP: u32 = 0x4d80;
+pub const WRITING_APP: u32 = 0x5741;
 pub const INFO: u32 = 0x1549_a966;
 pub const TIMESTAMP_SCALE: u32 = 0x2a_d7b1;
 pub const DURATION: u32 = 0x4489;
@@ -112,7 +123,7 @@ pub fn header(bytes: &[u8]) -> Parsed<(u32, Size)> {
 }
 
 /// How a block's payload is divided into frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lacing {
     None,
     Xiph,
@@ -121,7 +132,7 @@ pub enum Lacing {
 }
 
 /// What stands in front of a block's payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockHead {
     pub track: u64,
     /// Relative to its Cluster, in ticks.

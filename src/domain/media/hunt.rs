@@ -3,6 +3,8 @@
 //! Four bytes that look like a Cluster occur inside payloads too, so a place is taken only when what follows has the
 //! shape of one. Judging needs some forty bytes; no more than those are held.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     big_endian,
     ebml::{self, Parsed, Size},
@@ -21,7 +23,7 @@ pub enum Judged {
 }
 
 /// The search, from one byte to the next.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Hunt {
     window: Vec<u8>,
 }

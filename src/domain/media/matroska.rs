@@ -11,6 +11,8 @@
 //! up it looks for the next Cluster (`hunt`), as after a gap. A second EBML header is such a place too: whether a new
 //! file begins there is for those to say who know how the bytes were uploaded.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Event, ReadError, Sink, Unit, big_endian,
     ebml::{self, Lacing, Parsed, Size},
@@ -18,6 +20,7 @@ use super::{
     matroska_block::Block,
     matroska_header::{Header, TRACKS_MAX},
     matroska_schema::{Kind, kind},
+    matroska_state::{Cluster, CuePoint, Group, Master, State},
 };
 
 /// Most bytes of a block that are gathered to tell its laced frames apart.
@@ -29,7 +32,7 @@ const BLOCK_HEAD_MAX: u64 = 16;
 const CLUSTER_BEGINS: u8 = 0x1f;
 
 /// The scanner.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Matroska {
     /// Bytes taken.
     position: u64,
@@ -45,57 +48,13 @@ pub struct Matroska {
     cluster: Cluster,
     group: Group,
     cue: CuePoint,
-}
-
-#[derive(Debug, Clone)]
-enum State {
-    /// An element's id and size are being gathered.
-    Header,
-    /// A field is being gathered.
-    Field { id: u32, start: u64, end: u64 },
-    /// A block passes by; the first `want` bytes of it are gathered.
-    Block { start: u64, end: u64, size: u64, want: u64 },
-    /// Passes by.
-    Skip { start: u64, end: u64 },
-    /// Nothing is understood until a Cluster begins.
-    Hunt(Hunt),
-}
-
-/// An open element that holds others.
-#[derive(Debug, Clone, Copy)]
-struct Master {
-    id: u32,
-    start: u64,
-    end: Option<u64>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Cluster {
-    start: u64,
-    time: Option<u64>,
-    blocks: bool,
-    /// Of the newest Cluster that had a time.
-    last_time: Option<u64>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Group {
-    block: Option<Block>,
-    /// In ticks.
-    duration: Option<u64>,
-    refers: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-struct CuePoint {
-    time: u64,
-    track: u64,
-    position: Option<u64>,
-    found: Vec<(u64, u64)>,
+    /// Most bytes of what stands or falls as a whole.
+    unit_max: u64,
 }
 
 impl Matroska {
-    pub fn new() -> Self {
+    /// Refuses what stands or falls as a whole and has more than `unit_max` bytes.
+    pub fn new(unit_max: u64) -> Self {
         Self {
             position: 0,
             whole: 0,
@@ -108,6 +67,7 @@ impl Matroska {
             cluster: Cluster::default(),
             group: Group::default(),
             cue: CuePoint::default(),
+            unit_max,
         }
     }
 
@@ -145,6 +105,17 @@ impl Matroska {
         match &self.state {
             State::Hunt(hunt) => self.position - hunt.held() as u64,
             _ => self.whole,
+        }
+    }
+
+    /// Where what is being read, and stands or falls as a whole, begins: no byte before is needed for any unit.
+    pub fn unit_begins(&self) -> u64 {
+        let whole = |master: &&Master| matches!(master.id, ebml::TRACKS | ebml::BLOCK_GROUP);
+        match (&self.state, self.stack.iter().find(whole)) {
+            (State::Hunt(hunt), _) => self.position - hunt.held() as u64,
+            (_, Some(master)) => master.start,
+            (State::Block { start, .. } | State::Skip { start, .. }, None) => *start,
+            (State::Header | State::Field { .. }, None) => self.position - self.buffer.len() as u64,
         }
     }
 
@@ -206,13 +177,16 @@ impl Matroska {
             State::Field { id, start, end } if end == self.position => {
                 let bytes = std::mem::take(&mut self.buffer);
                 self.field(id, &bytes)?;
+                if id == ebml::TIMESTAMP_SCALE {
+                    sink.unit(Unit::Scale(self.header.scale_ns));
+                }
                 self.ended(start, sink)?;
                 self.buffer = bytes;
                 self.buffer.clear();
                 Ok(())
             }
             State::Block { .. } => self.block(sink),
-            State::Skip { start, end } if end == self.position => self.ended(start, sink),
+            State::Skip { start, end, .. } if end == self.position => self.ended(start, sink),
             _ => Ok(()),
         }
     }
@@ -251,6 +225,9 @@ impl Matroska {
     fn open(&mut self, kind: Kind, element: Master, sink: &mut impl Sink) -> Result<(), ReadError> {
         let Master { id, start, end } = element;
         let size = end.unwrap_or(u64::MAX) - self.position;
+        if !matches!(id, ebml::SEGMENT | ebml::CLUSTER) && size > self.unit_max {
+            return Err(ReadError::TooLarge { what: "an element", limit: self.unit_max });
+        }
         match kind {
             Kind::Master => {
                 self.stack.push(element);
@@ -271,7 +248,7 @@ impl Matroska {
                 let want = size.min(BLOCK_HEAD_MAX);
                 self.state = State::Block { start, end: self.position + size, size, want };
             }
-            Kind::Skip => self.state = State::Skip { start, end: self.position.saturating_add(size) },
+            Kind::Skip => self.state = State::Skip { id, start, end: self.position.saturating_add(size) },
         }
         if size == 0 { self.advance(0, sink) } else { Ok(()) }
     }
@@ -312,13 +289,13 @@ impl Matroska {
     /// An element is whole, and so are the masters that end with it.
     fn ended(&mut self, start: u64, sink: &mut impl Sink) -> Result<(), ReadError> {
         let was_field_of_cluster = matches!(self.state, State::Field { id: ebml::TIMESTAMP, .. });
-        let passed_by = matches!(self.state, State::Skip { .. });
+        let passed_by = if let State::Skip { id, .. } = self.state { Some(id) } else { None };
         self.state = State::Header;
         if was_field_of_cluster {
             self.cluster_is_timed(sink);
         }
-        if passed_by && self.stack.len() == 1 {
-            sink.unit(Unit::Other { start, end: self.position });
+        if let Some(id) = passed_by {
+            self.passed_by(id, start, sink);
         }
         while self.stack.last().is_some_and(|top| top.end == Some(self.position)) {
             let Some(master) = self.stack.pop() else { break };
@@ -326,6 +303,16 @@ impl Matroska {
         }
         self.settle();
         Ok(())
+    }
+
+    /// Something that is not looked into is whole.
+    fn passed_by(&self, id: u32, start: u64, sink: &mut impl Sink) {
+        let end = self.position;
+        match self.stack[..] {
+            [_] => sink.unit(Unit::Other { id, start, end }),
+            [_, Master { id: ebml::CLUSTER, .. }] => sink.unit(Unit::InCluster { id, start, end }),
+            _ => {}
+        }
     }
 
     fn cluster_is_timed(&mut self, sink: &mut impl Sink) {
@@ -355,6 +342,7 @@ impl Matroska {
             ebml::TRACKS if !self.told => {
                 self.told = true;
                 sink.event(Event::Tracks(self.header.tracks.clone()));
+                sink.unit(Unit::Tracks { start: master.start, end: self.position });
             }
             ebml::BLOCK_GROUP => {
                 let group = std::mem::take(&mut self.group);
@@ -381,7 +369,7 @@ impl Matroska {
                 }
             }
             ebml::CUE_POINT => self.cue_point(sink),
-            ebml::CUES => sink.unit(Unit::Other { start: master.start, end: self.position }),
+            id @ ebml::CUES => sink.unit(Unit::Other { id, start: master.start, end: self.position }),
             _ => {}
         }
         Ok(())

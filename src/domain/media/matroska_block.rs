@@ -1,5 +1,7 @@
 //! A block that is whole: its frames, and when each is presented. Source: RFC 9559 §10, §11.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Packet,
     ebml::{self, BlockHead, Lacing},
@@ -8,7 +10,7 @@ use super::{
 };
 
 /// A Block or SimpleBlock.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Block {
     pub head: BlockHead,
     /// Of its frames.

@@ -1,5 +1,7 @@
 //! What stands in front of the Clusters: the document's type, the scale of time, the tracks. Source: RFC 9559 §5.1.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     ReadError, big_endian, ebml,
     track::{Codec, Track, TrackKind},
@@ -15,7 +17,7 @@ pub const STRING_MAX: u64 = 64;
 const SCALE_NS: u64 = 1_000_000;
 
 /// The header as far as it is read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Header {
     pub scale_ns: u64,
     /// In ticks.

@@ -11,24 +11,30 @@
 //! compared afterwards).
 
 mod boxes;
-mod ebml;
+pub(super) mod ebml;
 mod fragment;
 mod hunt;
+pub mod in_base64;
 mod matroska;
 mod matroska_block;
 mod matroska_header;
 mod matroska_schema;
+mod matroska_state;
 mod moov;
 mod mp4;
+mod passed;
 mod reader;
 mod repair;
 mod sample_tables;
 mod summary;
 #[cfg(test)]
-mod test_media;
+pub(super) mod test_media;
 mod track;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::{
+    passed::Passed,
     reader::Reader,
     repair::{GapReport, Repair, TrackCount},
     summary::{Summary, TrackSummary},
@@ -77,7 +83,7 @@ pub fn sniff(head: &[u8]) -> Sniff {
 }
 
 /// One frame of video or one packet of audio, whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packet {
     /// The track's number as in the file.
     pub track: u32,
@@ -93,7 +99,7 @@ pub struct Packet {
 }
 
 /// What a reader finds, in the order of the file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// The header is read. Comes once, before any packet.
     Tracks(Vec<Track>),
@@ -126,7 +132,8 @@ pub enum Event {
     Damaged {
         /// Where, about.
         position: u64,
-        /// In a few words.
+        /// In a few words. They are not written down.
+        #[serde(skip)]
         what: &'static str,
     },
 }
@@ -182,8 +189,14 @@ enum Unit {
     Fragment(Box<FragmentUnit>),
     /// Packets of a file that is not in fragments.
     Passing,
-    /// An element or box beside the media, such as an index.
-    Other { start: u64, end: u64 },
+    /// The description of the tracks of a Matroska file.
+    Tracks { start: u64, end: u64 },
+    /// How long a tick is, in nanoseconds, from here on.
+    Scale(u64),
+    /// An element in a Cluster that is no block.
+    InCluster { id: u32, start: u64, end: u64 },
+    /// An element or box beside the media, such as an index; of a box the id is 0.
+    Other { id: u32, start: u64, end: u64 },
 }
 
 /// Where what a repair may have to change stands in a movie fragment.
@@ -203,7 +216,7 @@ fn ticks_to_us(ticks: i64, timescale: u32) -> i64 {
 }
 
 /// Bytes as a number, the first the highest; the last eight count.
-fn big_endian(bytes: &[u8]) -> u64 {
+pub(super) fn big_endian(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 

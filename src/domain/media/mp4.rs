@@ -259,7 +259,7 @@ impl Mp4 {
             }
             State::Pass { kind, .. } if kind == *b"mdat" => self.mdat_is_over(sink),
             State::Pass { start, .. } if self.fragment.is_none() => {
-                sink.unit(Unit::Other { start, end: self.position });
+                sink.unit(Unit::Other { id: 0, start, end: self.position });
             }
             _ => {}
         }

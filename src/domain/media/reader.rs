@@ -1,17 +1,22 @@
 //! One reader over both containers.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Container, Event, ReadError, Sink, matroska::Matroska, mp4::Mp4};
 
 /// Reads a file or a segment as its bytes come, cut anywhere. The same bytes give the same events however they are cut.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reader {
     scanner: Scanner,
+    #[serde(skip)]
     failed: Option<ReadError>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Scanner {
     Matroska(Box<Matroska>),
+    /// Its state is never written down.
+    #[serde(skip)]
     Mp4(Box<Mp4>),
 }
 
@@ -33,10 +38,15 @@ impl Reader {
     #[must_use]
     pub fn new(container: Container) -> Self {
         let scanner = match container {
-            Container::Matroska => Scanner::Matroska(Box::new(Matroska::new())),
+            Container::Matroska => Scanner::Matroska(Box::new(Matroska::new(u64::MAX))),
             Container::Mp4 => Scanner::Mp4(Box::new(Mp4::new())),
         };
         Self { scanner, failed: None }
+    }
+
+    /// Begins a Matroska file of which nothing that stands or falls as a whole has more than so many bytes.
+    pub(super) fn of_small_units(unit_max: u64) -> Self {
+        Self { scanner: Scanner::Matroska(Box::new(Matroska::new(unit_max))), failed: None }
     }
 
     /// Takes the next bytes and tells what ends in them.
@@ -89,6 +99,14 @@ impl Reader {
     /// Bytes are missing here.
     pub(super) fn gap(&mut self, sink: &mut impl Sink) {
         either!(&mut self.scanner, it => it.gap(sink));
+    }
+
+    /// Where what is being read, and stands or falls as a whole, begins.
+    pub(super) fn unit_begins(&self) -> u64 {
+        match &self.scanner {
+            Scanner::Matroska(matroska) => matroska.unit_begins(),
+            Scanner::Mp4(mp4) => mp4.whole(),
+        }
     }
 
     pub(super) fn whole(&self) -> u64 {

@@ -9,12 +9,19 @@
 //! Without the last step decoders show wrong pictures for seconds and nobody is told. What is taken out of a Cluster
 //! becomes a Void, out of a fragment a free box: everything else stays where it is, and sizes stay true.
 //!
+//! Or it takes a Matroska segment apart ([`Repair::take_apart`]): by the same rules, each block by itself.
+//!
 //! It holds back what is not whole: a block, or a fragment with its data. A file that is not in fragments passes as it
 //! is; behind a gap nothing of it can be understood.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
-use super::{Container, Event, FragmentUnit, Packet, ReadError, Reader, Sink, TrackKind, Unit};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Container, Event, FragmentUnit, Packet, Passed, ReadError, Reader, Sink, TrackKind, Unit, in_base64,
+    passed::Out,
+};
 
 /// Most bytes that are held back. A fragment of ten seconds at 50 Mbit/s is as large as this.
 const BACK_MAX: usize = 64 * 1024 * 1024;
@@ -24,15 +31,17 @@ const PAD_MAX: u64 = 64 * 1024 * 1024;
 const VOID: u8 = 0xec;
 
 /// Passes on a segment's bytes and what they hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Repair {
     reader: Reader,
     /// Bytes that were not passed on yet, and the position of the first.
+    #[serde(with = "in_base64")]
     back: Vec<u8>,
     back_from: u64,
     /// Bytes passed on, and of them those that were made up.
     passed: u64,
     padded: u64,
+    #[serde(skip)]
     notes: Vec<Note>,
     /// What waits until it is known whether the bytes it came from are passed on.
     pending: Vec<Event>,
@@ -49,7 +58,7 @@ pub struct Repair {
 }
 
 /// What a track came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackCount {
     /// Packets that were passed on.
     pub passed: u64,
@@ -60,7 +69,7 @@ pub struct TrackCount {
 }
 
 /// What one gap did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapReport {
     /// Time of the last whole packet before it, in microseconds; none where the media had not begun.
     pub from_us: Option<i64>,
@@ -97,12 +106,6 @@ impl Sink for Vec<Note> {
     }
 }
 
-/// Where passed bytes and events go.
-struct Out<'a> {
-    bytes: &'a mut Vec<u8>,
-    events: &'a mut Vec<Event>,
-}
-
 impl Repair {
     /// Most bytes that [`held`](Self::held) ever tells between calls.
     pub const HELD_MAX: usize = Reader::HELD_MAX + BACK_MAX;
@@ -110,8 +113,19 @@ impl Repair {
     /// Begins at the first byte of a segment.
     #[must_use]
     pub fn new(container: Container) -> Self {
+        Self::with(Reader::new(container))
+    }
+
+    /// Begins at the first byte of a Matroska segment that is to be taken apart. What stands or falls as a whole may have
+    /// so many bytes, and no more is held back.
+    #[must_use]
+    pub fn apart(unit_bytes_max: u64) -> Self {
+        Self::with(Reader::of_small_units(unit_bytes_max))
+    }
+
+    fn with(reader: Reader) -> Self {
         Self {
-            reader: Reader::new(container),
+            reader,
             back: Vec::new(),
             back_from: 0,
             passed: 0,
@@ -139,22 +153,43 @@ impl Repair {
         out: &mut Vec<u8>,
         events: &mut Vec<Event>,
     ) -> Result<(), ReadError> {
-        let mut out = Out { bytes: out, events };
-        let read = self.reader.feed_sink(bytes, &mut self.notes);
-        self.back.extend_from_slice(bytes);
-        self.settle(false, &mut out);
-        read?;
+        self.take(bytes, &mut Out::Stream { bytes: out, events })?;
         if self.back.len() > BACK_MAX {
             return Err(ReadError::TooLarge { what: "a block or fragment", limit: BACK_MAX as u64 });
         }
         Ok(())
     }
 
+    /// Takes the next bytes. Appends to `passed` what is whole and may be passed on; what completes a Cluster is not made
+    /// up.
+    ///
+    /// # Errors
+    /// What the reader says, or something larger than was allowed. What was passed on before stands.
+    pub fn take_apart(&mut self, bytes: &[u8], passed: &mut Vec<Passed>) -> Result<(), ReadError> {
+        self.take(bytes, &mut Out::Apart(passed))
+    }
+
+    fn take(&mut self, bytes: &[u8], out: &mut Out<'_>) -> Result<(), ReadError> {
+        let read = self.reader.feed_sink(bytes, &mut self.notes);
+        self.back.extend_from_slice(bytes);
+        self.settle(false, out);
+        read
+    }
+
     /// Chunks are missing here.
     pub fn gap(&mut self, out: &mut Vec<u8>, events: &mut Vec<Event>) {
-        let mut out = Out { bytes: out, events };
+        self.skip(&mut Out::Stream { bytes: out, events });
+    }
+
+    /// Chunks are missing here, of a segment that is taken apart.
+    pub fn gap_apart(&mut self) {
+        // What was whole has been passed on when its last byte came.
+        self.skip(&mut Out::Apart(&mut Vec::new()));
+    }
+
+    fn skip(&mut self, out: &mut Out<'_>) {
         self.reader.gap(&mut self.notes);
-        self.settle(true, &mut out);
+        self.settle(true, out);
         self.discard_to(self.reader.position());
         if let Some(gap) = self.gaps.last_mut().filter(|gap| gap.resumed.is_empty()) {
             gap.damaged = false;
@@ -163,13 +198,21 @@ impl Repair {
 
     /// No more bytes come. What is not whole is left out.
     pub fn finish(&mut self, out: &mut Vec<u8>, events: &mut Vec<Event>) {
-        let mut out = Out { bytes: out, events };
+        self.end(&mut Out::Stream { bytes: out, events });
+    }
+
+    /// No more bytes come of a segment that is taken apart. What is not whole is left out.
+    pub fn finish_apart(&mut self, passed: &mut Vec<Passed>) {
+        self.end(&mut Out::Apart(passed));
+    }
+
+    fn end(&mut self, out: &mut Out<'_>) {
         self.reader.finish_sink(&mut self.notes);
         let cut = self.notes.iter().any(|note| matches!(note, Note::Event(Event::Damaged { .. })));
-        self.settle(false, &mut out);
+        self.settle(false, out);
         if !cut && !self.hunting {
-            self.release_to(self.reader.position(), &mut out);
-            self.flush(&mut out);
+            self.release_to(self.reader.position(), out);
+            self.flush(out);
         }
         self.back = Vec::new();
         for gap in &mut self.gaps {
@@ -210,7 +253,13 @@ impl Repair {
                 Note::Unit(Unit::Block { start, end }) => self.block(start, end, out),
                 Note::Unit(Unit::Fragment(fragment)) => self.fragment(&fragment, out),
                 Note::Unit(Unit::Passing) => self.flush(out),
-                Note::Unit(Unit::Other { start, end }) => {
+                Note::Unit(Unit::Scale(ns)) => out.part(|| Some(Passed::Scale(ns))),
+                Note::Unit(Unit::Tracks { start, end }) => {
+                    out.part(|| Some(Passed::Tracks(self.back(start, end)?)));
+                }
+                Note::Unit(Unit::InCluster { id, start, end }) => self.beside(id, true, (start, end), out),
+                Note::Unit(Unit::Other { id, start, end }) => {
+                    self.beside(id, false, (start, end), out);
                     // Behind a gap an index leads astray.
                     if self.moved {
                         self.release_to(start, out);
@@ -222,8 +271,17 @@ impl Repair {
             }
         }
         self.notes = notes;
-        let whole = self.reader.whole();
-        if self.hunting { self.discard_to(whole) } else { self.release_to(whole, out) }
+        if !out.is_stream() {
+            self.discard_to(self.reader.unit_begins());
+        } else if self.hunting {
+            self.discard_to(self.reader.whole());
+        } else {
+            self.release_to(self.reader.whole(), out);
+        }
+    }
+
+    fn beside(&self, id: u32, in_cluster: bool, (start, end): (u64, u64), out: &mut Out<'_>) {
+        out.part(|| Some(Passed::Beside { id, in_cluster, element: self.back(start, end)? }));
     }
 
     fn event(&mut self, event: Event, out: &mut Out<'_>) {
@@ -233,10 +291,10 @@ impl Repair {
             Event::Cue { .. } if self.moved => {}
             Event::Tracks(ref tracks) => {
                 self.media = tracks.iter().map(|track| (track.number, track.kind)).collect();
-                out.events.push(event);
+                out.event(event);
             }
             Event::Duration { .. } | Event::Cue { .. } | Event::NeedsSeeking | Event::Damaged { .. } => {
-                out.events.push(event);
+                out.event(event);
             }
         }
     }
@@ -244,16 +302,20 @@ impl Repair {
     /// A block is whole: it goes on, or is made a Void.
     fn block(&mut self, start: u64, end: u64, out: &mut Out<'_>) {
         let track = self.pending.iter().find_map(packet);
-        let waits = track.filter(|packet| self.waiting.contains(&packet.track));
-        if let Some(first) = waits {
+        let mut passes = true;
+        if let Some(first) = track.filter(|packet| self.waiting.contains(&packet.track)) {
             if first.keyframe {
                 self.waiting.retain(|track| *track != first.track);
             } else {
+                passes = false;
                 self.void(start, end);
                 self.drop_packets(first.track);
             }
         }
         self.flush(out);
+        if passes {
+            out.part(|| Some(Passed::Block(self.back(start, end)?)));
+        }
     }
 
     /// Overwrites an element of one byte's id by a Void of the same size; its size field stays.
@@ -313,7 +375,7 @@ impl Repair {
                 count.last_us = count.last_us.max(Some(packet.time_us));
                 self.resumed(packet);
             }
-            out.events.push(event);
+            out.event(event);
         }
     }
 
@@ -337,6 +399,9 @@ impl Repair {
             let from_us = self.counts.values().filter_map(|count| count.last_us).max();
             self.gaps.push(GapReport { from_us, damaged: !told, ..GapReport::default() });
         }
+        if !out.is_stream() {
+            return;
+        }
         self.padded = self.padded.saturating_add(owed);
         if self.padded > PAD_MAX {
             // A Cluster that promises so much would swallow all that follows.
@@ -349,15 +414,15 @@ impl Repair {
     /// Completes a Cluster of known size. A Void has at least two bytes; one that is owed can only be a 0, over which readers stumble to
     /// the next Cluster.
     fn pad(&mut self, owed: u64, out: &mut Out<'_>) {
-        let start = out.bytes.len();
+        let mut head = Vec::new();
         if owed >= 9 {
-            out.bytes.push(VOID);
-            out.bytes.extend_from_slice(&((owed - 9) | 1 << 56).to_be_bytes());
+            head.push(VOID);
+            head.extend_from_slice(&((owed - 9) | 1 << 56).to_be_bytes());
         } else if let Ok(short @ 2..) = u8::try_from(owed) {
-            out.bytes.extend_from_slice(&[VOID, 0x80 | (short - 2)]);
+            head.extend_from_slice(&[VOID, 0x80 | (short - 2)]);
         }
         let padded = usize::try_from(owed).unwrap_or(usize::MAX);
-        out.bytes.resize(start.saturating_add(padded), 0);
+        out.bytes(head.into_iter().chain(std::iter::repeat(0)).take(padded));
         self.passed += owed;
     }
 
@@ -373,7 +438,7 @@ impl Repair {
             return self.discard_to(position);
         }
         let count = self.back_count(position);
-        out.bytes.extend(self.back.drain(..count));
+        out.bytes(self.back.drain(..count));
         self.back_from += count as u64;
         self.passed += count as u64;
     }
@@ -391,9 +456,17 @@ impl Repair {
 
     /// Bytes that are held back, by their positions.
     fn back_mut(&mut self, start: u64, end: u64) -> Option<&mut [u8]> {
+        let range = self.back_range(start, end)?;
+        self.back.get_mut(range)
+    }
+
+    fn back(&self, start: u64, end: u64) -> Option<Vec<u8>> {
+        self.back.get(self.back_range(start, end)?).map(<[u8]>::to_vec)
+    }
+
+    fn back_range(&self, start: u64, end: u64) -> Option<Range<usize>> {
         let start = usize::try_from(start.checked_sub(self.back_from)?).ok()?;
-        let end = usize::try_from(end.checked_sub(self.back_from)?).ok()?;
-        self.back.get_mut(start..end)
+        Some(start..usize::try_from(end.checked_sub(self.back_from)?).ok()?)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Event, Packet, Track, TrackKind};
 
 /// Packets may be stored this many places away from where they are shown, in codecs that reorder: what H.264 and
@@ -10,8 +12,11 @@ const REORDER_MAX: usize = 16;
 /// Most entries of the index, and most Clusters, whose positions are kept.
 const POSITIONS_MAX: usize = 1 << 20;
 
+/// How long anything lasts at least.
+const LENGTH_US_MIN: i64 = 40_000;
+
 /// Folds events.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Summary {
     /// As the header has them.
     pub tracks: Vec<Track>,
@@ -24,6 +29,7 @@ pub struct Summary {
     /// Time, track and position of each entry of the index; the first million.
     pub cues: Vec<(i64, u32, u64)>,
     /// What did not hold together, the first hundred: position and a few words.
+    #[serde(skip)]
     pub damaged: Vec<(u64, &'static str)>,
     /// A pipe is not enough to read it.
     pub needs_seeking: bool,
@@ -31,7 +37,7 @@ pub struct Summary {
 }
 
 /// One track's packets.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackSummary {
     /// How many.
     pub packets: u64,
@@ -58,7 +64,7 @@ pub struct TrackSummary {
 }
 
 /// The usual step: how often each of a few came.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Steps(Vec<(u64, u64)>);
 
 impl Steps {
@@ -117,6 +123,13 @@ impl Summary {
     #[must_use]
     pub fn end_us(&self) -> i64 {
         self.packets.values().map(TrackSummary::end_us).max().unwrap_or(0)
+    }
+
+    /// From its first packet to the end of its last; a single picture lasts for a moment too. Unit: microseconds.
+    #[must_use]
+    pub fn length_us(&self) -> i64 {
+        let least = if self.packet_count() == 0 { 0 } else { LENGTH_US_MIN };
+        self.end_us().saturating_sub(self.first_us()).max(least)
     }
 
     /// Of the first packet of all tracks; 0 without any.

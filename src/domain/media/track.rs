@@ -1,7 +1,11 @@
 //! What a file says of its tracks.
 
+use serde::{Deserialize, Serialize};
+
+use super::in_base64;
+
 /// What a track is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TrackKind {
     /// Pictures.
     Video,
@@ -12,7 +16,7 @@ pub enum TrackKind {
 }
 
 /// How a track's packets are coded.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "names of codecs")]
 pub enum Codec {
     Vp8,
@@ -95,7 +99,7 @@ impl Codec {
 }
 
 /// A track as its file's header describes it; 0 where the header says nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Track {
     /// As in the file.
     pub number: u32,
@@ -112,6 +116,7 @@ pub struct Track {
     /// Of audio.
     pub channels: u32,
     /// What a decoder needs first; at most 256 KiB.
+    #[serde(with = "in_base64::option")]
     pub codec_private: Option<Box<[u8]>>,
     /// Whether pictures have an alpha channel beside them (Matroska's AlphaMode).
     pub alpha: bool,

@@ -22,7 +22,7 @@ mod timeline;
 pub use self::{
     layout::{Layout, Piece, PlannedChunk, Segment},
     mime::mime_type,
-    plan::{Family, MergePlan, SegmentFacts, SegmentPlan, TargetTrack, TrackPlan},
+    plan::{Family, MergePlan, SegmentFacts, SegmentPlan, TargetTrack, TrackPlan, continues},
     proof::{Closeness, Difference, Expected, ExpectedTrack, Span, prove},
     tally::{PacketLog, Tally},
     timeline::{Timeline, TimelineSegment},

@@ -1,12 +1,14 @@
 //! What is done with which track of which segment.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     domain::media::{Codec, Container, Track, TrackKind},
     protocol::recorder::{Did, SegmentWork},
 };
 
 /// What kind of file comes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// Matroska with the codecs of the web alone.
     Webm,
@@ -242,7 +244,8 @@ fn everybodys(kind: TrackKind, mp4: bool) -> Codec {
 }
 
 /// Whether packets of one track can follow those of another in one track.
-fn continues(track: &Track, model: &Track) -> bool {
+#[must_use]
+pub fn continues(track: &Track, model: &Track) -> bool {
     let same_sound = (track.sample_rate, track.channels) == (model.sample_rate, model.channels);
     track.codec == model.codec
         && match track.codec {

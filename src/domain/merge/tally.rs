@@ -7,9 +7,6 @@ use crate::domain::media::{Event, Summary, Track, TrackKind};
 /// Most packets of a track that are remembered one by one: three days of speech. What comes then is only counted.
 pub const PACKETS_MAX: usize = 12_000_000;
 
-/// How long anything lasts at least.
-const LENGTH_US_MIN: i64 = 40_000;
-
 /// The packets of one track, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PacketLog {
@@ -78,11 +75,10 @@ impl Tally {
         of(TrackKind::Video).chain(of(TrackKind::Audio)).collect()
     }
 
-    /// From its first packet to the end of its last; a single picture lasts for a moment too. Unit: microseconds.
+    /// As [`Summary::length_us`].
     #[must_use]
     pub fn length_us(&self) -> i64 {
-        let least = if self.is_empty() { 0 } else { LENGTH_US_MIN };
-        self.summary.end_us().saturating_sub(self.summary.first_us()).max(least)
+        self.summary.length_us()
     }
 
     /// Whether there is not one packet.

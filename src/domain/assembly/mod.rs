@@ -1,0 +1,392 @@
+//! One WebM or Matroska file out of a recording's chunks, written while they come.
+//!
+//! ```text
+//!  chunk, gap ─► Take: one segment, taken apart by the repair ─► Film: tracks, Clusters, index ─► Write…
+//!                 its tracks matched, its time moved               │
+//!  finish ────────────────────────────────────────────────────────►┴► the index, the head completed ─► Assembled
+//! ```
+//! Packets are copied and never looked into. What is written is a pure function of the chunks and of which are missing:
+//! however they are cut, and whoever went on from whichever checkpoint, the file is the same. What goes where follows the
+//! same rules as merging by ffmpeg (`domain::merge`): segments one behind the other, each as long as its last packet
+//! says, gaps as the repair reports them.
+//!
+//! Only what is not whole is held, and 16 bytes for each entry of the index. Cluster sizes are patched when they are known,
+//! so a file that is still being written reads as a live one.
+//!
+//! What it is not: it reads no chunk and writes no file. What it cannot do it says ([`Unfit`]), and ffmpeg does all of it.
+//!
+//! Next: `take` (in), `film` (out), `checkpoint` (what is written down), `prover` (the file read back).
+
+mod block;
+mod checkpoint;
+mod element;
+mod film;
+mod head;
+mod index;
+mod prover;
+mod take;
+mod unfit;
+mod writes;
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    checkpoint::RestoreError,
+    prover::Prover,
+    unfit::Unfit,
+    writes::Write,
+};
+use self::{
+    film::{Digests, Film},
+    take::{Take, push_range},
+    writes::Appending,
+};
+use super::{
+    media::{Summary, TrackKind},
+    merge::{Layout, Piece, Segment, Timeline, TimelineSegment, mime_type},
+};
+use crate::protocol::{
+    limits::CHUNKS_MAX,
+    recorder::{Did, Gap, SegmentWork},
+};
+
+/// What bounds the assembler. Whoever goes on from a checkpoint goes on by the rules it began with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rules {
+    /// A new Cluster begins after so long at the latest. Unit: milliseconds.
+    pub cluster_ms_max: i64,
+    /// And before it has more than so many bytes.
+    pub cluster_bytes_max: u64,
+    /// Of a block, and of anything else that has to be seen whole. Unit: bytes.
+    pub unit_bytes_max: u64,
+    /// Of a segment's description of its tracks. Unit: bytes.
+    pub header_bytes_max: usize,
+    /// Entries of the index; from there on they become fewer.
+    pub cues_max: usize,
+    /// Gaps of one recording.
+    pub gaps_max: usize,
+    /// Segments of one recording.
+    pub segments_max: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            cluster_ms_max: 5000,
+            cluster_bytes_max: 4 * 1024 * 1024,
+            unit_bytes_max: 4 * 1024 * 1024,
+            header_bytes_max: 64 * 1024,
+            cues_max: 8192,
+            gaps_max: 1000,
+            segments_max: 10_000,
+        }
+    }
+}
+
+/// Assembles one recording.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Assembler {
+    rules: Rules,
+    /// The chunk that should come next.
+    next: u32,
+    /// Bytes appended so far.
+    length: u64,
+    take: Option<Take>,
+    film: Option<Film>,
+    done: Vec<Done>,
+    missing: Vec<Range<u32>>,
+    gaps: Vec<Lack>,
+    /// Where the next segment begins. Unit: microseconds.
+    end_us: i64,
+    left_out: u64,
+    unfit: Option<Unfit>,
+}
+
+/// A segment that is over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Done {
+    chunks: (u32, u32),
+    /// For each kind whether it had packets: the film's tracks are told by these.
+    pictures: bool,
+    sound: bool,
+}
+
+/// A gap in the file, its chunks as stretches.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Lack {
+    from_ms: u64,
+    to_ms: u64,
+    missing: Vec<Range<u32>>,
+}
+
+/// What was assembled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assembled {
+    /// `webm` or `mkv`.
+    pub extension: &'static str,
+    /// With `codecs` (RFC 6381).
+    pub mime_type: String,
+    /// In the order of its tracks.
+    pub codecs: Vec<String>,
+    /// From the first packet to the end of the last. Unit: microseconds.
+    pub duration_us: i64,
+    /// Of the file.
+    pub bytes: u64,
+    /// How many there are.
+    pub clusters: u64,
+    /// Entries of the index.
+    pub cues: usize,
+    /// Chunks that are not in it.
+    pub missing: Vec<u32>,
+    /// Where something is missing.
+    pub gaps: Vec<Gap>,
+    /// What was done with each segment.
+    pub work: Vec<SegmentWork>,
+    /// Blocks of tracks that no header describes, and such as contradict themselves.
+    pub left_out: u64,
+    /// Each track's packets, as they were written.
+    written: Written,
+}
+
+/// What a reader must find.
+#[derive(Debug, Clone)]
+struct Written {
+    summary: Summary,
+    digests: Digests,
+}
+
+impl PartialEq for Written {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.summary.packets, &self.digests) == (&other.summary.packets, &other.digests)
+    }
+}
+
+impl Assembled {
+    /// Each track's packets, by the track's number.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.written.summary.packet_count()
+    }
+}
+
+impl Assembler {
+    /// Begins with a recording's first chunk.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            next: 0,
+            length: 0,
+            take: None,
+            film: None,
+            done: Vec::new(),
+            missing: Vec::new(),
+            gaps: Vec::new(),
+            end_us: 0,
+            left_out: 0,
+            unfit: None,
+        }
+    }
+
+    /// The chunk that is to come next, or be missing.
+    #[must_use]
+    pub fn next(&self) -> u32 {
+        self.next
+    }
+
+    /// How long the file is once all writes are done. Unit: bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Up to here only the head will be patched. Unit: bytes.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.film.as_ref().and_then(Film::open_from).unwrap_or(self.length)
+    }
+
+    /// Takes the next chunk. What it makes of it goes to `writes`.
+    ///
+    /// # Errors
+    /// Why the recording is none of the assembler's; asked again, it says the same.
+    pub fn chunk(
+        &mut self,
+        index: u32,
+        begins_segment: bool,
+        bytes: &[u8],
+        writes: &mut Vec<Write>,
+    ) -> Result<(), Unfit> {
+        self.step(writes, |assembler, out| assembler.try_chunk(index, begins_segment, bytes, out))
+    }
+
+    /// These chunks are missing, or cannot be used. A refusal is told by the next call.
+    pub fn gap(&mut self, missing: Range<u32>) {
+        let gapped = self.try_gap(missing);
+        self.unfit = self.unfit.take().or(gapped.err());
+    }
+
+    /// No more chunks come. Completes the file.
+    ///
+    /// # Errors
+    /// As [`chunk`](Self::chunk).
+    pub fn finish(&mut self, writes: &mut Vec<Write>) -> Result<Assembled, Unfit> {
+        self.step(writes, Self::try_finish)?;
+        self.assembled()
+    }
+
+    fn step(
+        &mut self,
+        writes: &mut Vec<Write>,
+        step: impl FnOnce(&mut Self, &mut Appending) -> Result<(), Unfit>,
+    ) -> Result<(), Unfit> {
+        if let Some(unfit) = &self.unfit {
+            return Err(unfit.clone());
+        }
+        let mut out = Appending::at(self.length);
+        let stepped = step(self, &mut out);
+        self.unfit = stepped.as_ref().err().cloned();
+        self.length = out.position();
+        out.into_writes(writes);
+        stepped
+    }
+
+    fn try_chunk(
+        &mut self,
+        index: u32,
+        begins_segment: bool,
+        bytes: &[u8],
+        out: &mut Appending,
+    ) -> Result<(), Unfit> {
+        if index != self.next || index >= CHUNKS_MAX {
+            return Err(Unfit::OutOfOrder);
+        }
+        self.next += 1;
+        if begins_segment || index == 0 {
+            self.end_take(out)?;
+            if self.done.len() >= self.rules.segments_max {
+                return Err(Unfit::TooMany("segments".into()));
+            }
+            self.take = Some(Take::new(index, self.end_us));
+        }
+        let take = self.take.as_mut().ok_or(Unfit::NoBeginning)?;
+        take.chunks.1 = index;
+        take.feed(bytes, &mut self.film, &self.rules, out)
+    }
+
+    fn try_gap(&mut self, missing: Range<u32>) -> Result<(), Unfit> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if missing.start != self.next || missing.end > CHUNKS_MAX {
+            return Err(Unfit::OutOfOrder);
+        }
+        self.next = missing.end;
+        push_range(&mut self.missing, missing.clone());
+        match &mut self.take {
+            Some(take) => take.gap(missing)?,
+            None => match self.gaps.first_mut() {
+                Some(before) => push_range(&mut before.missing, missing),
+                None => self.gaps.push(Lack { from_ms: 0, to_ms: 0, missing: vec![missing] }),
+            },
+        }
+        let gaps = self.gaps.len() + self.take.as_ref().map_or(0, Take::gaps);
+        if gaps > self.rules.gaps_max { Err(Unfit::TooMany("gaps".into())) } else { Ok(()) }
+    }
+
+    fn try_finish(&mut self, out: &mut Appending) -> Result<(), Unfit> {
+        self.end_take(out)?;
+        self.film.as_mut().ok_or(Unfit::Empty)?.end(self.end_us, out)
+    }
+
+    /// The segment is over: its length is known, and where its gaps are in the file.
+    fn end_take(&mut self, out: &mut Appending) -> Result<(), Unfit> {
+        let Some(mut take) = self.take.take() else { return Ok(()) };
+        take.end(&mut self.film, &self.rules, out)?;
+        let tracks = &take.account.tracks;
+        let of_kind = |kind| tracks.iter().filter(move |track| track.kind == kind).map(|track| track.number);
+        let came = |kind| of_kind(kind).any(|number| take.account.packets.contains_key(&number));
+        self.done.push(Done {
+            chunks: take.chunks,
+            pictures: came(TrackKind::Video),
+            sound: came(TrackKind::Audio),
+        });
+        let segment = TimelineSegment {
+            first_us: take.account.first_us(),
+            length_us: take.account.length_us(),
+            video: of_kind(TrackKind::Video).collect(),
+            gaps: take.reports().to_vec(),
+            holes: take.holes.iter().map(|hole| hole.gap).collect(),
+        };
+        self.left_out += take.left_out;
+        let length_us = segment.length_us;
+        self.gaps.extend(lacks(segment, &take));
+        self.end_us = self.end_us.saturating_add(length_us);
+        if self.gaps.len() > self.rules.gaps_max {
+            return Err(Unfit::TooMany("gaps".into()));
+        }
+        Ok(())
+    }
+
+    fn assembled(&self) -> Result<Assembled, Unfit> {
+        let film = self.film.as_ref().ok_or(Unfit::Empty)?;
+        let used = film.tracks.iter().filter(|track| film.written.packets.contains_key(&track.number));
+        let used: Vec<_> = used.collect();
+        let gap = |lack: &Lack| Gap {
+            from_ms: lack.from_ms,
+            to_ms: lack.to_ms,
+            chunks: lack.missing.iter().cloned().flatten().collect(),
+        };
+        Ok(Assembled {
+            extension: film.family.extension(),
+            mime_type: mime_type(film.family, &used),
+            codecs: used.iter().map(|track| track.codec.name().to_owned()).collect(),
+            duration_us: self.end_us,
+            bytes: self.length,
+            clusters: film.clusters,
+            cues: film.index.len(),
+            missing: self.missing.iter().cloned().flatten().collect(),
+            gaps: self.gaps.iter().map(gap).collect(),
+            work: self.done.iter().zip(0..).map(|(done, at)| work(done, at, film)).collect(),
+            left_out: self.left_out,
+            written: Written { summary: film.written.clone(), digests: film.digests.clone() },
+        })
+    }
+}
+
+/// The gaps of a segment as merging by ffmpeg tells them. Each hole stands there by its number.
+fn lacks(segment: TimelineSegment, take: &Take) -> Vec<Lack> {
+    let before = TimelineSegment { length_us: take.begins_us, ..TimelineSegment::default() };
+    let holes = (0..take.holes.len()).map(|hole| Piece::Hole(vec![u32::try_from(hole).unwrap_or(u32::MAX)]));
+    let segments = vec![Segment { pieces: Vec::new() }, Segment { pieces: holes.collect() }];
+    let layout = Layout { before: Vec::new(), segments };
+    let gaps = Timeline { segments: vec![before, segment] }.gaps(&layout);
+    let missing = |hole: &u32| usize::try_from(*hole).ok().and_then(|hole| take.holes.get(hole));
+    let lack = |gap: Gap| {
+        let holes = gap.chunks.iter().filter_map(missing);
+        let missing = holes.flat_map(|hole| hole.missing.iter().cloned()).collect();
+        Lack { from_ms: gap.from_ms, to_ms: gap.to_ms, missing }
+    };
+    gaps.into_iter().map(lack).collect()
+}
+
+fn work(done: &Done, segment: u32, film: &Film) -> SegmentWork {
+    let there = |kind| if kind == TrackKind::Video { done.pictures } else { done.sound };
+    let tracks = film.tracks.iter().filter(|track| there(track.kind));
+    let words: Vec<_> = tracks.map(|track| format!("{} copied", track.codec.name())).collect();
+    let nothing = !done.pictures && !done.sound;
+    let detail = if nothing { "nothing in it but a header".to_owned() } else { words.join(", ") };
+    SegmentWork { segment, chunks: done.chunks, did: Did::Copied, detail }
+}
+
+#[cfg(test)]
+#[path = "assembly_tests.rs"]
+mod tests;
+#[cfg(test)]
+mod kit;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod property_tests;
