@@ -12,6 +12,7 @@
 mod support;
 
 mod begun;
+mod browser;
 mod copied;
 mod damaged;
 mod joined;

@@ -7,8 +7,8 @@ use std::{fs, path::Path};
 use greenroom::adapters::ports::{MergeError, Merged};
 
 use crate::{
+    browser::recorded,
     kit::{Recording, Shelf, merger, try_merge},
-    recorded::recorded,
     support::setting,
 };
 
