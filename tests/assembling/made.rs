@@ -52,8 +52,14 @@ async fn several_segments() {
     let webm = format!("{VP8} {OPUS} {LIVE}");
     let cases = [
         ("of one length", vec![of(&webm, "160x120", "2"), of(&webm, "160x120", "2")]),
-        ("of three sizes", vec![of(&webm, "160x120", "2"), of(&webm, "320x180", "1"), of(&webm, "160x120", "1")]),
-        ("whole and live", vec![of(&format!("{VP8} {OPUS} -f webm"), "160x120", "2"), of(&webm, "160x120", "2")]),
+        (
+            "of three sizes",
+            vec![of(&webm, "160x120", "2"), of(&webm, "320x180", "1"), of(&webm, "160x120", "1")],
+        ),
+        (
+            "whole and live",
+            vec![of(&format!("{VP8} {OPUS} -f webm"), "160x120", "2"), of(&webm, "160x120", "2")],
+        ),
     ];
     for (name, segments) in cases {
         let add = |recording: Recording, (bytes, seed): (&Vec<u8>, u64)| recording.segment(bytes, 4, seed);

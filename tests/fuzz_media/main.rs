@@ -1,4 +1,4 @@
-//! Throws broken media at the readers and at the repair.
+//! Throws broken media at the readers, at the repair and at the assembler.
 //!
 //! Nothing panics; what is held and what is told stays in proportion to what was fed; the same bytes give the same
 //! events however they are cut. A run is a few seconds long. `scripts/fuzz SECONDS`, or `FUZZ_SECS` by hand, makes it
@@ -18,6 +18,7 @@ mod build;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod assembling;
 mod generator;
 
 use std::time::Duration;

@@ -126,7 +126,8 @@ fn a_segment_may_lack_a_track() {
 fn behind_a_gap_pictures_wait_for_a_keyframe() {
     let source = live(8);
     // The keyframe at 2 s and what follows for a third of a second are lost; pictures go on at 3 s.
-    let cluster = |half: u64| source.windows(15).position(|at| at == &build::live_cluster(half * 500, &[])[..15]);
+    let cluster =
+        |half: u64| source.windows(15).position(|at| at == &build::live_cluster(half * 500, &[])[..15]);
     let cut = (cluster(4).unwrap() + 30, cluster(5).unwrap() - 40);
     let steps = [
         Step::Chunk(true, &source[..cut.0]),
@@ -197,7 +198,8 @@ fn a_group_stays_as_it_is_beside_its_track_and_time() {
 
 #[test]
 fn laced_frames_stay_laced() {
-    let laced = build::element(ebml::SIMPLE_BLOCK, &build::block(2, 20, 0x80 | 4, &[&[2][..], &[9; 9]].concat()));
+    let laced =
+        build::element(ebml::SIMPLE_BLOCK, &build::block(2, 20, 0x80 | 4, &[&[2][..], &[9; 9]].concat()));
     let source = with_blocks(0, &[build::simple_block(1, 0, true, &[1; 9]), laced]);
     let (disk, _) = good(&[Step::Chunk(true, &source)]);
     assert_eq!(read(&disk.0).1, read(&source).1);
@@ -207,10 +209,12 @@ fn laced_frames_stay_laced() {
 #[test]
 fn unknown_elements_pass() {
     let unknown = build::element(0x4dff, b"who knows");
-    let blocks = [build::simple_block(1, 0, true, &[1; 9]), unknown.clone(), build::element(ebml::VOID, &[5; 9])];
+    let blocks =
+        [build::simple_block(1, 0, true, &[1; 9]), unknown.clone(), build::element(ebml::VOID, &[5; 9])];
     let tracks = build::element(ebml::TRACKS, &build::video_track(1));
     let tags = build::element(ebml::TAGS, b"where I live");
-    let head = [build::ebml_header(), build::endless(ebml::SEGMENT), build::info(1_000_000, None), tags.clone()];
+    let head =
+        [build::ebml_header(), build::endless(ebml::SEGMENT), build::info(1_000_000, None), tags.clone()];
     let body = [unknown.clone(), tracks, build::cluster(0, &blocks), unknown.clone(), tags.clone()];
     let (disk, _) = good(&[Step::Chunk(true, &[head.concat(), body.concat()].concat())]);
     let count = |part: &[u8]| disk.0.windows(part.len()).filter(|bytes| *bytes == part).count();
@@ -302,7 +306,8 @@ fn a_file_that_is_not_what_was_written_is_not_proven() {
     assert!(proven(&disk.0));
     assert!(!proven(&disk.0[..disk.0.len() - 1]));
     let cues = disk.0.windows(4).rposition(|four| four == ebml::CUES.to_be_bytes()).unwrap();
-    let second_cluster = disk.0.windows(4).enumerate().filter(|(_, four)| *four == ebml::CLUSTER.to_be_bytes());
+    let second_cluster =
+        disk.0.windows(4).enumerate().filter(|(_, four)| *four == ebml::CLUSTER.to_be_bytes());
     let second_cluster = second_cluster.map(|(at, _)| at).nth(1).unwrap();
     for at in [cues + 12, disk.0.len() - 1, second_cluster + 14, second_cluster + 11] {
         let mut changed = disk.0.clone();

@@ -43,7 +43,8 @@ impl Assembler {
     /// It is torn, or of another version.
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
         let (head, state) = bytes.split_at_checked(HEAD_BYTES).ok_or(RestoreError::Torn)?;
-        let word = |at: usize| head[at..at + 4].iter().fold(0, |word: u32, byte| word << 8 | u32::from(*byte));
+        let word =
+            |at: usize| head[at..at + 4].iter().fold(0, |word: u32, byte| word << 8 | u32::from(*byte));
         if head[..4] != MAGIC || word(8) != checksum(bytes) {
             return Err(RestoreError::Torn);
         }

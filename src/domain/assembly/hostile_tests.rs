@@ -42,7 +42,11 @@ fn what_comes_out_of_order_is_refused() {
     let source = live(2);
     let mut assembler = Assembler::new(Rules::default());
     assert_eq!(assembler.chunk(1, false, &source, &mut Vec::new()), Err(Unfit::OutOfOrder));
-    assert_eq!(assembler.chunk(0, true, &source, &mut Vec::new()), Err(Unfit::OutOfOrder), "it stays at this");
+    assert_eq!(
+        assembler.chunk(0, true, &source, &mut Vec::new()),
+        Err(Unfit::OutOfOrder),
+        "it stays at this"
+    );
     let mut assembler = Assembler::new(Rules::default());
     assembler.gap(3..5);
     assert_eq!(assembler.finish(&mut Vec::new()), Err(Unfit::OutOfOrder));
@@ -75,7 +79,8 @@ fn another_codec_or_one_track_more_is_refused() {
 
 #[test]
 fn times_that_fall_or_jump_by_hours_are_refused() {
-    let cluster = |time: u64, at: i16| build::live_cluster(time, &[build::simple_block(1, at, true, &[1; 9])]);
+    let cluster =
+        |time: u64, at: i16| build::live_cluster(time, &[build::simple_block(1, at, true, &[1; 9])]);
     let of = |clusters: &[Vec<u8>]| [build::live_header(), clusters.concat()].concat();
     assert_eq!(unfit(&[&of(&[cluster(1000, 0), cluster(900, 0)])]), Unfit::TimesFall);
     assert_eq!(unfit(&[&of(&[cluster(1000, 0), cluster(1100, -200)])]), Unfit::TimesFall);
@@ -106,7 +111,8 @@ fn ticks_of_another_length_are_refused() {
 
 #[test]
 fn pictures_that_nobody_can_begin_with_are_refused() {
-    let blocks = [build::simple_block(1, 0, false, &[1; 9]), build::simple_block(2, 0, true, &build::opus(9))];
+    let blocks =
+        [build::simple_block(1, 0, false, &[1; 9]), build::simple_block(2, 0, true, &build::opus(9))];
     assert_eq!(unfit(&[&with_blocks(0, &blocks)]), Unfit::NoKeyframe);
 }
 
@@ -144,7 +150,8 @@ fn sizes_that_lie_take_no_memory() {
     for liar in [ebml::SIMPLE_BLOCK, ebml::BLOCK_GROUP, ebml::VOID, 0x4dff] {
         for size in [1001, 1 << 40, (1 << 56) - 2] {
             let mut assembler = Assembler::new(rules);
-            let mut told = assembler.chunk(0, true, &[&header[..], &start, &huge(liar, size)].concat(), &mut vec![]);
+            let mut told =
+                assembler.chunk(0, true, &[&header[..], &start, &huge(liar, size)].concat(), &mut vec![]);
             for index in 1..50 {
                 told = assembler.chunk(index, false, &[0; 4096], &mut vec![]);
             }
@@ -164,7 +171,8 @@ fn sizes_that_lie_take_no_memory() {
 #[test]
 fn a_cluster_full_of_nothing_takes_no_memory() {
     let mut assembler = Assembler::new(Rules::default());
-    let header = [build::live_header(), build::endless(ebml::CLUSTER), build::number(ebml::TIMESTAMP, 0)].concat();
+    let header =
+        [build::live_header(), build::endless(ebml::CLUSTER), build::number(ebml::TIMESTAMP, 0)].concat();
     assembler.chunk(0, true, &header, &mut vec![]).unwrap();
     let nothing = build::element(ebml::VOID, &vec![0; 100_000]);
     for index in 1..100 {

@@ -32,12 +32,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    checkpoint::RestoreError,
-    prover::Prover,
-    unfit::Unfit,
-    writes::Write,
-};
+pub use self::{checkpoint::RestoreError, prover::Prover, unfit::Unfit, writes::Write};
 use self::{
     film::{Digests, Film},
     take::{Take, push_range},
@@ -382,11 +377,11 @@ fn work(done: &Done, segment: u32, film: &Film) -> SegmentWork {
 }
 
 #[cfg(test)]
-#[path = "assembly_tests.rs"]
-mod tests;
+mod hostile_tests;
 #[cfg(test)]
 mod kit;
 #[cfg(test)]
-mod hostile_tests;
-#[cfg(test)]
 mod property_tests;
+#[cfg(test)]
+#[path = "assembly_tests.rs"]
+mod tests;

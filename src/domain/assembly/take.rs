@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        media::{Container, Event, Packet, Passed, Repair, Sniff, Summary, Track, TrackKind, ebml, in_base64, sniff},
+        media::{
+            Container, Event, Packet, Passed, Repair, Sniff, Summary, Track, TrackKind, ebml, in_base64,
+            sniff,
+        },
         merge::continues,
     },
     Rules, Unfit,
@@ -158,9 +161,8 @@ impl Take {
             film.close(out);
         }
         let counts = self.repair.as_ref().map(Repair::counts);
-        let goes = |number: &u32| {
-            self.ways.iter().any(|(other, way)| other == number && matches!(way, Way::To(_)))
-        };
+        let goes =
+            |number: &u32| self.ways.iter().any(|(other, way)| other == number && matches!(way, Way::To(_)));
         let counts = counts.into_iter().flatten().filter(|(number, _)| goes(number));
         let came = counts.map(|(_, count)| count.passed).sum();
         if came == self.put { Ok(()) } else { Err(Unfit::NotProven { written: self.put, came }) }

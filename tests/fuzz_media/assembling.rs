@@ -1,0 +1,145 @@
+//! The assembler takes or refuses whatever comes, and makes the same file of it however it is cut.
+
+use greenroom::domain::assembly::{Assembled, Assembler, Prover, Rules, Unfit, Write};
+
+use crate::{
+    SHORT,
+    generator::Generator,
+    support::{Chance, FIRST_SEED, fuzz},
+};
+
+/// Small, so that the bounds are met.
+const RULES: Rules = Rules {
+    cluster_ms_max: 700,
+    cluster_bytes_max: 3000,
+    unit_bytes_max: 2000,
+    header_bytes_max: 600,
+    cues_max: 4,
+    gaps_max: 5,
+    segments_max: 4,
+};
+
+/// Beside what a rule bounds: the state's own words.
+const STATE_BYTES: usize = 16 * 1024;
+
+/// What comes: bytes that begin a segment or go on, or something missing.
+enum Run {
+    Bytes(bool, Vec<u8>),
+    Missing(u32),
+}
+
+fn runs(generator: &mut Generator) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for _ in 0..1 + generator.chance.below(3) {
+        let bytes = generator.media();
+        let cut = generator.chance.below(bytes.len() + 1);
+        let (one, other) = bytes.split_at(cut);
+        runs.push(Run::Bytes(true, one.to_vec()));
+        if generator.chance.one_in(3) {
+            runs.push(Run::Missing(1 + u32::try_from(generator.chance.below(3)).unwrap()));
+        }
+        runs.push(Run::Bytes(false, other.to_vec()));
+    }
+    runs
+}
+
+/// The file, and what is told of it; pieces and checkpoints by chance.
+fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembled), Unfit> {
+    let (mut assembler, mut file, mut writes) = (Assembler::new(RULES), Vec::new(), Vec::new());
+    let mut put = |writes: &mut Vec<Write>| {
+        for write in writes.drain(..) {
+            match write {
+                Write::Append(bytes) => file.extend_from_slice(&bytes),
+                Write::Patch { at, bytes } => {
+                    let at = usize::try_from(at).unwrap();
+                    file[at..at + bytes.len()].copy_from_slice(&bytes);
+                }
+            }
+        }
+        file.len() as u64
+    };
+    for run in runs {
+        let (mut begins, mut bytes) = match run {
+            Run::Bytes(begins, bytes) => (*begins, &bytes[..]),
+            Run::Missing(count) => {
+                assembler.gap(assembler.next()..assembler.next() + count);
+                continue;
+            }
+        };
+        while begins || !bytes.is_empty() {
+            let (piece, rest) = bytes.split_at(bytes.len().min(1 + chance.size()));
+            let taken = assembler.chunk(assembler.next(), begins, piece, &mut writes);
+            assert_eq!(put(&mut writes), assembler.length());
+            if let Err(unfit) = taken {
+                assert_eq!(assembler.finish(&mut writes), Err(unfit.clone()), "it stays at this");
+                return Err(unfit);
+            }
+            assert!(assembler.settled() <= assembler.length());
+            (begins, bytes) = (false, rest);
+            if chance.one_in(4) {
+                let state = assembler.save();
+                assert!(state.len() < STATE_BYTES, "a state of {} bytes", state.len());
+                assembler = Assembler::restore(&state).unwrap();
+            }
+        }
+    }
+    let assembled = assembler.finish(&mut writes)?;
+    put(&mut writes);
+    Ok((file, assembled))
+}
+
+#[test]
+fn the_assembler_takes_or_refuses_whatever_comes() {
+    fuzz("the assembler", SHORT, |seed| {
+        let mut generator = Generator::new(seed);
+        for _ in 0..10 {
+            let runs = runs(&mut generator);
+            let came: usize =
+                runs.iter().map(|run| if let Run::Bytes(_, bytes) = run { bytes.len() } else { 0 }).sum();
+            let one = assemble(&runs, &mut generator.chance);
+            let other = assemble(&runs, &mut generator.chance);
+            match (&one, &other) {
+                (Ok((one, told)), Ok((other, _))) => {
+                    assert!(one == other, "cut otherwise, another file");
+                    // A block that stands in a Cluster of its own, and leads to it, takes some 60 bytes more.
+                    assert!(one.len() <= 12 * came + 2000, "{} bytes of {came}", one.len());
+                    let mut prover = Prover::new();
+                    prover.feed(one).unwrap();
+                    prover.finish(told).unwrap();
+                }
+                (Err(_), Err(_)) => {}
+                _ => panic!("cut otherwise, judged otherwise: {:?} {:?}", one.err(), other.err()),
+            }
+        }
+    });
+}
+
+/// Enough of what is thrown is assembled, and enough refused, or the fuzzing would say nothing.
+#[test]
+fn both_are_thrown_at_the_assembler() {
+    let mut generator = Generator::new(FIRST_SEED);
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..300 {
+        let runs = runs(&mut generator);
+        match assemble(&runs, &mut Chance(3)) {
+            Ok(_) => taken += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(taken > 20 && refused > 20, "{taken} taken, {refused} refused");
+}
+
+#[test]
+fn bytes_that_are_no_checkpoint_are_refused() {
+    fuzz("checkpoints", SHORT / 4, |seed| {
+        let mut generator = Generator::new(seed);
+        let mut assembler = Assembler::new(RULES);
+        let media = generator.media();
+        let _ = assembler.chunk(0, true, &media, &mut Vec::new());
+        let mut state = assembler.save();
+        let at = generator.chance.below(state.len());
+        state[at] ^= 1 << generator.chance.below(8);
+        assert!(Assembler::restore(&state).is_err());
+        assert!(Assembler::restore(&media).is_err());
+    });
+}
