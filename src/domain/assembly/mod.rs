@@ -1,7 +1,7 @@
 //! One WebM or Matroska file out of a recording's chunks, written while they come.
 //!
 //! ```text
-//!  chunk, gap ─► Take: one segment, taken apart by the repair ─► Film: tracks, Clusters, index ─► Write…
+//!  chunk, gap ─► OpenSegment: taken apart by the repair ─► Output: tracks, Clusters, index ─► Write…
 //!                 its tracks matched, its time moved               │
 //!  finish ────────────────────────────────────────────────────────►┴► the index, the head completed ─► Assembled
 //! ```
@@ -15,16 +15,16 @@
 //!
 //! What it is not: it reads no chunk and writes no file. What it cannot do it says ([`Unfit`]), and ffmpeg does all of it.
 //!
-//! Next: `take` (in), `film` (out), `checkpoint` (what is written down), `prover` (the file read back).
+//! Next: `segment` (in), `output` (out), `checkpoint` (what is written down), `prover` (the file read back).
 
 mod block;
 mod checkpoint;
 mod element;
-mod film;
 mod head;
 mod index;
+mod output;
 mod prover;
-mod take;
+mod segment;
 mod unfit;
 mod writes;
 
@@ -34,8 +34,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{checkpoint::RestoreError, prover::Prover, unfit::Unfit, writes::Write};
 use self::{
-    film::{Digests, Film},
-    take::{Take, push_range},
+    output::{Digests, Output},
+    segment::{OpenSegment, push_range},
     writes::Appending,
 };
 use super::{
@@ -88,8 +88,8 @@ pub struct Assembler {
     next: u32,
     /// Bytes appended so far.
     length: u64,
-    take: Option<Take>,
-    film: Option<Film>,
+    segment: Option<OpenSegment>,
+    output: Option<Output>,
     done: Vec<Done>,
     missing: Vec<Range<u32>>,
     gaps: Vec<Lack>,
@@ -103,7 +103,7 @@ pub struct Assembler {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Done {
     chunks: (u32, u32),
-    /// For each kind whether it had packets: the film's tracks are told by these.
+    /// For each kind whether it had packets: the output's tracks are told by these.
     pictures: bool,
     sound: bool,
 }
@@ -146,20 +146,14 @@ pub struct Assembled {
 }
 
 /// What a reader must find.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Written {
     summary: Summary,
     digests: Digests,
 }
 
-impl PartialEq for Written {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.summary.packets, &self.digests) == (&other.summary.packets, &other.digests)
-    }
-}
-
 impl Assembled {
-    /// Each track's packets, by the track's number.
+    /// Packets of all tracks.
     #[must_use]
     pub fn packets(&self) -> u64 {
         self.written.summary.packet_count()
@@ -174,8 +168,8 @@ impl Assembler {
             rules,
             next: 0,
             length: 0,
-            take: None,
-            film: None,
+            segment: None,
+            output: None,
             done: Vec::new(),
             missing: Vec::new(),
             gaps: Vec::new(),
@@ -200,7 +194,7 @@ impl Assembler {
     /// Up to here only the head will be patched. Unit: bytes.
     #[must_use]
     pub fn settled(&self) -> u64 {
-        self.film.as_ref().and_then(Film::open_from).unwrap_or(self.length)
+        self.output.as_ref().and_then(Output::open_from).unwrap_or(self.length)
     }
 
     /// Takes the next chunk. What it makes of it goes to `writes`.
@@ -260,15 +254,15 @@ impl Assembler {
         }
         self.next += 1;
         if begins_segment || index == 0 {
-            self.end_take(out)?;
+            self.end_segment(out)?;
             if self.done.len() >= self.rules.segments_max {
                 return Err(Unfit::TooMany("segments".into()));
             }
-            self.take = Some(Take::new(index, self.end_us));
+            self.segment = Some(OpenSegment::new(index, self.end_us));
         }
-        let take = self.take.as_mut().ok_or(Unfit::NoBeginning)?;
-        take.chunks.1 = index;
-        take.feed(bytes, &mut self.film, &self.rules, out)
+        let segment = self.segment.as_mut().ok_or(Unfit::NoBeginning)?;
+        segment.chunks.1 = index;
+        segment.feed(bytes, &mut self.output, &self.rules, out)
     }
 
     fn try_gap(&mut self, missing: Range<u32>) -> Result<(), Unfit> {
@@ -280,44 +274,44 @@ impl Assembler {
         }
         self.next = missing.end;
         push_range(&mut self.missing, missing.clone());
-        match &mut self.take {
-            Some(take) => take.gap(missing)?,
+        match &mut self.segment {
+            Some(segment) => segment.gap(missing)?,
             None => match self.gaps.first_mut() {
                 Some(before) => push_range(&mut before.missing, missing),
                 None => self.gaps.push(Lack { from_ms: 0, to_ms: 0, missing: vec![missing] }),
             },
         }
-        let gaps = self.gaps.len() + self.take.as_ref().map_or(0, Take::gaps);
+        let gaps = self.gaps.len() + self.segment.as_ref().map_or(0, OpenSegment::gaps);
         if gaps > self.rules.gaps_max { Err(Unfit::TooMany("gaps".into())) } else { Ok(()) }
     }
 
     fn try_finish(&mut self, out: &mut Appending) -> Result<(), Unfit> {
-        self.end_take(out)?;
-        self.film.as_mut().ok_or(Unfit::Empty)?.end(self.end_us, out)
+        self.end_segment(out)?;
+        self.output.as_mut().ok_or(Unfit::Empty)?.end(self.end_us, out)
     }
 
     /// The segment is over: its length is known, and where its gaps are in the file.
-    fn end_take(&mut self, out: &mut Appending) -> Result<(), Unfit> {
-        let Some(mut take) = self.take.take() else { return Ok(()) };
-        take.end(&mut self.film, &self.rules, out)?;
-        let tracks = &take.account.tracks;
+    fn end_segment(&mut self, out: &mut Appending) -> Result<(), Unfit> {
+        let Some(mut open) = self.segment.take() else { return Ok(()) };
+        open.end(&mut self.output, &self.rules, out)?;
+        let tracks = &open.account.tracks;
         let of_kind = |kind| tracks.iter().filter(move |track| track.kind == kind).map(|track| track.number);
-        let came = |kind| of_kind(kind).any(|number| take.account.packets.contains_key(&number));
+        let came = |kind| of_kind(kind).any(|number| open.account.packets.contains_key(&number));
         self.done.push(Done {
-            chunks: take.chunks,
+            chunks: open.chunks,
             pictures: came(TrackKind::Video),
             sound: came(TrackKind::Audio),
         });
         let segment = TimelineSegment {
-            first_us: take.account.first_us(),
-            length_us: take.account.length_us(),
+            first_us: open.account.first_us(),
+            length_us: open.account.length_us(),
             video: of_kind(TrackKind::Video).collect(),
-            gaps: take.reports().to_vec(),
-            holes: take.holes.iter().map(|hole| hole.gap).collect(),
+            gaps: open.reports().to_vec(),
+            holes: open.holes.iter().map(|hole| hole.gap).collect(),
         };
-        self.left_out += take.left_out;
+        self.left_out += open.left_out;
         let length_us = segment.length_us;
-        self.gaps.extend(lacks(segment, &take));
+        self.gaps.extend(lacks(segment, &open));
         self.end_us = self.end_us.saturating_add(length_us);
         if self.gaps.len() > self.rules.gaps_max {
             return Err(Unfit::TooMany("gaps".into()));
@@ -326,8 +320,8 @@ impl Assembler {
     }
 
     fn assembled(&self) -> Result<Assembled, Unfit> {
-        let film = self.film.as_ref().ok_or(Unfit::Empty)?;
-        let used = film.tracks.iter().filter(|track| film.written.packets.contains_key(&track.number));
+        let output = self.output.as_ref().ok_or(Unfit::Empty)?;
+        let used = output.tracks.iter().filter(|track| output.written.packets.contains_key(&track.number));
         let used: Vec<_> = used.collect();
         let gap = |lack: &Lack| Gap {
             from_ms: lack.from_ms,
@@ -335,30 +329,30 @@ impl Assembler {
             chunks: lack.missing.iter().cloned().flatten().collect(),
         };
         Ok(Assembled {
-            extension: film.family.extension(),
-            mime_type: mime_type(film.family, &used),
+            extension: output.family.extension(),
+            mime_type: mime_type(output.family, &used),
             codecs: used.iter().map(|track| track.codec.name().to_owned()).collect(),
             duration_us: self.end_us,
             bytes: self.length,
-            clusters: film.clusters,
-            cues: film.index.len(),
+            clusters: output.clusters,
+            cues: output.index.len(),
             missing: self.missing.iter().cloned().flatten().collect(),
             gaps: self.gaps.iter().map(gap).collect(),
-            work: self.done.iter().zip(0..).map(|(done, at)| work(done, at, film)).collect(),
+            work: self.done.iter().zip(0..).map(|(done, at)| work(done, at, output)).collect(),
             left_out: self.left_out,
-            written: Written { summary: film.written.clone(), digests: film.digests.clone() },
+            written: Written { summary: output.written.clone(), digests: output.digests.clone() },
         })
     }
 }
 
 /// The gaps of a segment as merging by ffmpeg tells them. Each hole stands there by its number.
-fn lacks(segment: TimelineSegment, take: &Take) -> Vec<Lack> {
-    let before = TimelineSegment { length_us: take.begins_us, ..TimelineSegment::default() };
-    let holes = (0..take.holes.len()).map(|hole| Piece::Hole(vec![u32::try_from(hole).unwrap_or(u32::MAX)]));
+fn lacks(segment: TimelineSegment, open: &OpenSegment) -> Vec<Lack> {
+    let before = TimelineSegment { length_us: open.begins_us, ..TimelineSegment::default() };
+    let holes = (0..open.holes.len()).map(|hole| Piece::Hole(vec![u32::try_from(hole).unwrap_or(u32::MAX)]));
     let segments = vec![Segment { pieces: Vec::new() }, Segment { pieces: holes.collect() }];
     let layout = Layout { before: Vec::new(), segments };
     let gaps = Timeline { segments: vec![before, segment] }.gaps(&layout);
-    let missing = |hole: &u32| usize::try_from(*hole).ok().and_then(|hole| take.holes.get(hole));
+    let missing = |hole: &u32| usize::try_from(*hole).ok().and_then(|hole| open.holes.get(hole));
     let lack = |gap: Gap| {
         let holes = gap.chunks.iter().filter_map(missing);
         let missing = holes.flat_map(|hole| hole.missing.iter().cloned()).collect();
@@ -367,9 +361,9 @@ fn lacks(segment: TimelineSegment, take: &Take) -> Vec<Lack> {
     gaps.into_iter().map(lack).collect()
 }
 
-fn work(done: &Done, segment: u32, film: &Film) -> SegmentWork {
+fn work(done: &Done, segment: u32, output: &Output) -> SegmentWork {
     let there = |kind| if kind == TrackKind::Video { done.pictures } else { done.sound };
-    let tracks = film.tracks.iter().filter(|track| there(track.kind));
+    let tracks = output.tracks.iter().filter(|track| there(track.kind));
     let words: Vec<_> = tracks.map(|track| format!("{} copied", track.codec.name())).collect();
     let nothing = !done.pictures && !done.sound;
     let detail = if nothing { "nothing in it but a header".to_owned() } else { words.join(", ") };

@@ -117,6 +117,7 @@ proptest! {
         saves in 0..6_usize,
     ) {
         let (whole, wanted) = assembled(&runs, &[usize::MAX], 0);
+        prop_assert!(wanted.is_some() || runs.iter().any(|run| matches!(run, Run::Missing)));
         if let Some(assembled) = &wanted {
             super::kit::prove(&whole, assembled);
         }

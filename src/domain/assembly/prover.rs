@@ -2,11 +2,11 @@
 
 use super::{
     super::{
-        media::{Container, Event, Packet, ReadError, Reader, Summary, TrackKind},
+        media::{Container, Event, Packet, ReadError, Reader, Summary, TrackKind, TrackSummary},
         merge::Difference,
     },
     Assembled,
-    film::Digests,
+    output::Digests,
 };
 
 /// A packet's time and that of its Cluster may be off by so much: both are whole milliseconds.
@@ -91,7 +91,7 @@ impl Prover {
     fn prove_packets(&self, assembled: &Assembled) -> Result<(), Difference> {
         let written = &assembled.written;
         let counts = |summary: &Summary| -> Vec<_> {
-            let count = |(number, account): (&u32, &crate::domain::media::TrackSummary)| {
+            let count = |(number, account): (&u32, &TrackSummary)| {
                 (*number, account.packets, account.keyframes, account.bytes, account.steps_back)
             };
             summary.packets.iter().map(count).collect()

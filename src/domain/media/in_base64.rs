@@ -28,7 +28,6 @@ pub mod option {
     ///
     /// # Errors
     /// What the writer says.
-    #[expect(clippy::ref_option, reason = "this is how serde calls it")]
     pub fn serialize<S: Serializer>(bytes: &Option<Box<[u8]>>, serializer: S) -> Result<S::Ok, S::Error> {
         bytes.as_ref().map(|bytes| STANDARD.encode(bytes)).serialize(serializer)
     }

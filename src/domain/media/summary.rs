@@ -16,7 +16,7 @@ const POSITIONS_MAX: usize = 1 << 20;
 const LENGTH_US_MIN: i64 = 40_000;
 
 /// Folds events.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// As the header has them.
     pub tracks: Vec<Track>,

@@ -24,7 +24,7 @@ const AHEAD_MS_MAX: i64 = 30_000;
 
 /// What has been written, and what is open.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Film {
+pub struct Output {
     pub family: Family,
     /// Pictures first.
     pub tracks: Vec<Track>,
@@ -56,7 +56,7 @@ pub struct Block<'a> {
     pub time_ms: i64,
 }
 
-impl Film {
+impl Output {
     /// Begins the file: with the tracks of the first segment that has a packet.
     pub fn begin(
         tracks: &[Track],

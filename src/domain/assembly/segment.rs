@@ -1,6 +1,6 @@
 //! One segment on its way into the file: taken apart, its tracks matched, its time moved.
 //!
-//! A *take* is what has been read of a segment, and is gone when the next one begins.
+//! It lives until the next one begins.
 
 use std::ops::Range;
 
@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         media::{
-            Container, Event, Packet, Passed, Repair, Sniff, Summary, Track, TrackKind, ebml, in_base64,
-            sniff,
+            Codec, Container, Event, GapReport, Packet, Passed, Repair, Sniff, Summary, Track, TrackKind,
+            ebml, in_base64, sniff,
         },
         merge::continues,
     },
     Rules, Unfit,
-    film::{Block, Film},
     head::SCALE_NS,
+    output::{Block, Output},
     writes::Appending,
 };
 
@@ -25,7 +25,7 @@ const JUMP_US_MAX: i64 = 3_600_000_000;
 
 /// What is known of a segment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Take {
+pub struct OpenSegment {
     /// Its first and its latest chunk.
     pub chunks: (u32, u32),
     /// Where it begins in the file. Unit: microseconds.
@@ -77,7 +77,7 @@ enum Way {
     Unfit(Unfit),
 }
 
-impl Take {
+impl OpenSegment {
     pub fn new(first: u32, begins_us: i64) -> Self {
         Self {
             chunks: (first, first),
@@ -104,7 +104,7 @@ impl Take {
     pub fn feed(
         &mut self,
         bytes: &[u8],
-        film: &mut Option<Film>,
+        output: &mut Option<Output>,
         rules: &Rules,
         out: &mut Appending,
     ) -> Result<(), Unfit> {
@@ -124,7 +124,7 @@ impl Take {
                 repair.take_apart(&beginning, &mut passed)
             }
         };
-        self.pass(passed, film, rules, out)?;
+        self.pass(passed, output, rules, out)?;
         read?;
         if self.gaps() > rules.gaps_max {
             return Err(Unfit::TooMany("gaps".into()));
@@ -149,16 +149,21 @@ impl Take {
     }
 
     /// No more of it comes.
-    pub fn end(&mut self, film: &mut Option<Film>, rules: &Rules, out: &mut Appending) -> Result<(), Unfit> {
+    pub fn end(
+        &mut self,
+        output: &mut Option<Output>,
+        rules: &Rules,
+        out: &mut Appending,
+    ) -> Result<(), Unfit> {
         let repair = self.repair.as_mut().ok_or(Unfit::NoHeader)?;
         let mut passed = Vec::new();
         repair.finish_apart(&mut passed);
-        self.pass(passed, film, rules, out)?;
+        self.pass(passed, output, rules, out)?;
         if !self.knows_tracks {
             return Err(Unfit::NoHeader);
         }
-        if let Some(film) = film {
-            film.close(out);
+        if let Some(output) = output {
+            output.close(out);
         }
         let counts = self.repair.as_ref().map(Repair::counts);
         let goes =
@@ -169,7 +174,7 @@ impl Take {
     }
 
     /// What the repair says of its gaps.
-    pub fn reports(&self) -> &[crate::domain::media::GapReport] {
+    pub fn reports(&self) -> &[GapReport] {
         self.repair.as_ref().map(Repair::gaps).unwrap_or_default()
     }
 
@@ -180,7 +185,7 @@ impl Take {
     fn pass(
         &mut self,
         passed: Vec<Passed>,
-        film: &mut Option<Film>,
+        output: &mut Option<Output>,
         rules: &Rules,
         out: &mut Appending,
     ) -> Result<(), Unfit> {
@@ -189,9 +194,9 @@ impl Take {
                 Passed::Event(event) => self.event(&event)?,
                 Passed::Scale(ns) => self.other_scale = ns != SCALE_NS,
                 Passed::Tracks(element) => self.tracks_element = element,
-                Passed::Block(element) => self.block(&element, film, rules, out)?,
+                Passed::Block(element) => self.block(&element, output, rules, out)?,
                 Passed::Beside { id, in_cluster, element } if is_kept(id) => {
-                    self.put_beside(&element, in_cluster, film.as_mut(), rules, out)?;
+                    self.put_beside(&element, in_cluster, output.as_mut(), rules, out)?;
                 }
                 Passed::Beside { .. } => {}
             }
@@ -227,7 +232,7 @@ impl Take {
     fn block(
         &mut self,
         element: &[u8],
-        film: &mut Option<Film>,
+        output: &mut Option<Output>,
         rules: &Rules,
         out: &mut Appending,
     ) -> Result<(), Unfit> {
@@ -239,14 +244,14 @@ impl Take {
         if self.other_scale {
             return Err(Unfit::Scale);
         }
-        let film = match film {
-            Some(film) => film,
-            None => film.insert(Film::begin(&self.account.tracks, &self.tracks_element, rules, out)?),
+        let output = match output {
+            Some(output) => output,
+            None => output.insert(Output::begin(&self.account.tracks, &self.tracks_element, rules, out)?),
         };
         if self.ways.is_empty() {
-            self.ways = ways(&self.account.tracks, &film.tracks);
+            self.ways = ways(&self.account.tracks, &output.tracks);
             self.shift_us = self.begins_us.saturating_sub(first.time_us);
-            film.beside(&std::mem::take(&mut self.beside), false, out);
+            output.beside(&std::mem::take(&mut self.beside), false, out);
         }
         let way = self.ways.iter().find(|(number, _)| *number == first.track);
         let to = match way {
@@ -270,7 +275,7 @@ impl Take {
             packet.track = to.number;
             packet.time_us = packet.time_us.saturating_add(moved_us);
         }
-        self.put += film.block(&Block { packets: &packets, element, time_ms }, rules, out)?;
+        self.put += output.block(&Block { packets: &packets, element, time_ms }, rules, out)?;
         packets.clear();
         self.packets = packets;
         Ok(())
@@ -281,12 +286,12 @@ impl Take {
         &mut self,
         element: &[u8],
         in_cluster: bool,
-        film: Option<&mut Film>,
+        output: Option<&mut Output>,
         rules: &Rules,
         out: &mut Appending,
     ) -> Result<(), Unfit> {
-        match film {
-            Some(film) if !self.ways.is_empty() => film.beside(element, in_cluster, out),
+        match output {
+            Some(output) if !self.ways.is_empty() => output.beside(element, in_cluster, out),
             _ if in_cluster => {}
             _ if self.beside.len() + element.len() > rules.header_bytes_max => {
                 return Err(Unfit::TooLarge("what stands in front of the media".into()));
@@ -312,11 +317,11 @@ fn is_kept(id: u32) -> bool {
 }
 
 /// Where each track of a segment goes: to the one of its kind and rank.
-fn ways(own: &[Track], film: &[Track]) -> Vec<(u32, Way)> {
+fn ways(own: &[Track], output: &[Track]) -> Vec<(u32, Way)> {
     let way = |(at, track): (usize, &Track)| {
         let same = |other: &&Track| other.kind == track.kind;
         let rank = own[..at].iter().filter(same).count();
-        let way = match film.iter().filter(same).nth(rank) {
+        let way = match output.iter().filter(same).nth(rank) {
             _ if track.kind == TrackKind::Other => Way::LeftOut,
             None => Way::Unfit(Unfit::TrackAppeared(track.codec.name().to_owned())),
             Some(to) if goes_on(track, to) => Way::To(Box::new(to.clone())),
@@ -329,8 +334,8 @@ fn ways(own: &[Track], film: &[Track]) -> Vec<(u32, Way)> {
 
 /// Whether a track's packets can follow those of another as they are, and be described by its header.
 fn goes_on(track: &Track, to: &Track) -> bool {
-    use crate::domain::media::Codec::{H264, H265};
-    let private = !matches!(track.codec, H264 | H265) || track.codec_private == to.codec_private;
+    let private =
+        !matches!(track.codec, Codec::H264 | Codec::H265) || track.codec_private == to.codec_private;
     continues(track, to) && private && (to.alpha || !track.alpha)
 }
 
