@@ -101,10 +101,19 @@ fn assembled(runs: &[Run], sizes: &[usize], saves: usize) -> (Disk, Option<Assem
 }
 
 /// What does not depend on how chunks are numbered.
-fn told(assembled: Option<Assembled>) -> Option<(i64, u64, usize, Vec<(u64, u64)>)> {
+#[derive(Debug, PartialEq)]
+struct Told {
+    duration_us: i64,
+    packets: u64,
+    cues: usize,
+    gaps: Vec<(u64, u64)>,
+}
+
+fn told(assembled: Option<Assembled>) -> Option<Told> {
     let assembled = assembled?;
     let gaps = assembled.gaps.iter().map(|gap| (gap.from_ms, gap.to_ms)).collect();
-    Some((assembled.duration_us, assembled.packets(), assembled.cues, gaps))
+    let (duration_us, packets, cues) = (assembled.duration_us, assembled.packets(), assembled.cues);
+    Some(Told { duration_us, packets, cues, gaps })
 }
 
 proptest! {
