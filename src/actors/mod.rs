@@ -12,6 +12,7 @@
 pub mod accounts;
 pub mod chunk_gate;
 pub mod cluster_bridge;
+pub mod door;
 pub mod frame_guard;
 pub mod intake;
 pub mod keeper;

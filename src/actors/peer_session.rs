@@ -23,8 +23,9 @@ use governor::{
 use uuid::Uuid;
 
 use super::{
+    door::{Door, KillSwitch, Lifeline},
     mailbox::{Mailbox, NotPosted, post},
-    messages::{AskRooms, Door, KillSwitch, Lifeline, OpenDoor, PostRooms, ToPeer},
+    messages::{AskRooms, OpenDoor, PostRooms, ToPeer},
     secret,
     socket::{Endpoint, Socket, Timer},
 };

@@ -14,12 +14,10 @@ use bytes::Bytes;
 use tracing::error;
 
 use super::{
+    door::{Door, KillSwitch, Lifeline},
     intake::{Intake, Way},
     mailbox::{Mailbox, post},
-    messages::{
-        AbortRecording, BeginRecording, Begun, Door, KillSwitch, Lifeline, RecorderGone, StopRecording,
-        ToRecorder,
-    },
+    messages::{AbortRecording, BeginRecording, Begun, RecorderGone, StopRecording, ToRecorder},
     socket::{Endpoint, Socket, Timer},
 };
 use crate::{

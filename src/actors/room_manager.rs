@@ -22,8 +22,9 @@ use tracing::{debug, info};
 pub use self::nodes::ClusterLink;
 use self::nodes::Nodes;
 use super::{
+    door::Door,
     mailbox::{Mailbox, post},
-    messages::{AskRooms, Door, DrainRooms, OpenDoor, PostRooms, TellRecording, ToPeer},
+    messages::{AskRooms, DrainRooms, OpenDoor, PostRooms, TellRecording, ToPeer},
 };
 use crate::{
     adapters::{clock::Clock, ports::Registry},

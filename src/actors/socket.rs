@@ -29,8 +29,8 @@ use bytes::{Bytes, BytesMut};
 use socket2::Socket as OsSocket;
 
 use super::{
+    door::KillSwitch,
     frame_guard::{Allowance, FrameGuard, StreamEnd, Verdict},
-    messages::KillSwitch,
 };
 use crate::{metrics::Metrics, protocol::Code};
 

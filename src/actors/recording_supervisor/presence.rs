@@ -8,8 +8,9 @@ use tracing::{info, warn};
 use super::{RecordingSupervisor, row_of};
 use crate::{
     actors::{
+        door::Door,
         mailbox::{Mailbox, post},
-        messages::{Door, TellRecording, ToRecorder},
+        messages::{TellRecording, ToRecorder},
     },
     adapters::{
         crash,

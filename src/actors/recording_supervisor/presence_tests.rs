@@ -6,7 +6,8 @@ use super::*;
 use crate::{
     actors::{
         accounts::kit::{HEAD, Stores, manifest, token},
-        messages::{ChunksUnnoted, Lifeline},
+        door::Lifeline,
+        messages::ChunksUnnoted,
         recording_supervisor::{
             kit::{supervisor, sweeps},
             recover,
