@@ -1,147 +1,40 @@
 //! Recordings that are taken away slowly, by several nodes, or while the catalog does not answer.
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Addr, Handler};
-use tokio::{sync::Semaphore, time::sleep};
 
 use super::*;
 use crate::{
     actors::{
         accounts::kit::{HEAD, Stores, manifest, token},
-        chunk_gate::ChunkGates,
-        messages::{
-            BeginRecording, CancelMerge, CountRecordings, Door, Lifeline, MergeRecording, TellRecording,
-            ToRecorder,
+        door::{Door, Lifeline},
+        messages::{BeginRecording, CountRecordings, ToRecorder},
+        recording_supervisor::{
+            kit::{FlakyCatalog, becomes, config, facts, supervisor_on},
+            row_of,
         },
-        recording_supervisor::{RecordingConfig, Recovered, SupervisorLinks, row_of},
     },
     adapters::{
-        catalog::SqlCatalog,
-        clock::Clock,
-        ffmpeg::{FfmpegConfig, FfmpegMerger},
-        ports::{
-            Catalog, CatalogFilter, CatalogPage, ChunkStore as _, Deletion, DueBefore, FileProof,
-            Ledger as _, Outbox as _, OutboxEvent, PortFuture, SameStores, VideoStore as _,
-        },
+        ports::{Catalog as _, ChunkStore as _, FileProof, Ledger as _, Outbox as _, VideoStore as _},
         video_store::FolderVideos,
     },
-    domain::recording::{Finished, VideoFacts},
-    metrics::Metrics,
+    domain::recording::Finished,
     protocol::{
-        ConnectionId, UserId,
+        ConnectionId,
         recorder::{Framing, MimeType, Start},
     },
 };
 
-/// After so long, it does not come to pass.
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A catalog that does not answer what it is told not to, and keeps one answer back.
-struct SlowCatalog {
-    inner: Arc<SqlCatalog>,
-    away: Mutex<HashSet<&'static str>>,
-    keeps_next: AtomicBool,
-    kept: Semaphore,
-}
-
-impl SlowCatalog {
-    fn of(stores: &Stores) -> Arc<Self> {
-        Arc::new(Self {
-            inner: stores.catalog.clone(),
-            away: Mutex::default(),
-            keeps_next: AtomicBool::new(false),
-            kept: Semaphore::new(0),
-        })
-    }
-
-    fn away_for<const N: usize>(&self, operations: [&'static str; N]) {
-        *self.away.lock().expect("whole") = operations.into();
-    }
-
-    fn ask<T: Send + 'static>(
-        &self,
-        operation: &str,
-        ask: impl FnOnce(&SqlCatalog) -> PortFuture<Result<T, CatalogError>>,
-    ) -> PortFuture<Result<T, CatalogError>> {
-        if self.away.lock().expect("whole").contains(operation) {
-            return Box::pin(std::future::ready(Err(CatalogError::Unavailable("it is away".to_owned()))));
-        }
-        ask(&self.inner)
-    }
-}
-
-/// What a node has of a catalog that others have too.
-struct Node(Arc<SlowCatalog>);
-
-impl Catalog for Node {
-    fn put(&self, row: CatalogRow, events: Vec<OutboxEvent>) -> PortFuture<Result<bool, CatalogError>> {
-        self.0.ask("put", |inner| inner.put(row, events))
-    }
-
-    fn get(&self, id: &RecordId) -> PortFuture<Result<Option<CatalogRow>, CatalogError>> {
-        let (slow, answer) = (self.0.clone(), self.0.ask("get", |inner| inner.get(id)));
-        Box::pin(async move {
-            let answer = answer.await;
-            if slow.keeps_next.swap(false, Ordering::Relaxed) {
-                slow.kept.acquire().await.expect("open").forget();
-            }
-            answer
-        })
-    }
-
-    fn page(&self, filter: CatalogFilter) -> PortFuture<Result<CatalogPage, CatalogError>> {
-        self.0.ask("page", |inner| inner.page(filter))
-    }
-
-    fn delete(&self, deletion: Deletion, events: Vec<OutboxEvent>) -> PortFuture<Result<(), CatalogError>> {
-        self.0.ask("delete", |inner| inner.delete(deletion, events))
-    }
-
-    fn was_deleted(&self, id: &RecordId, started_ms: u64) -> PortFuture<Result<bool, CatalogError>> {
-        self.0.ask("was_deleted", |inner| inner.was_deleted(id, started_ms))
-    }
-
-    fn forget_deleted(&self, before_ms: u64) -> PortFuture<Result<(), CatalogError>> {
-        self.0.ask("forget_deleted", |inner| inner.forget_deleted(before_ms))
-    }
-
-    fn owner_bytes(&self, owner: &UserId) -> PortFuture<Result<u64, CatalogError>> {
-        self.0.ask("owner_bytes", |inner| inner.owner_bytes(owner))
-    }
-
-    fn due(&self, before: DueBefore, limit: u32) -> PortFuture<Result<Vec<CatalogRow>, CatalogError>> {
-        self.0.ask("due", |inner| inner.due(before, limit))
-    }
-}
-
-/// Whoever else there is: a recorder that notes what it is told, and others who do nothing.
+/// A recorder that notes what it is told.
 #[derive(Clone, Default)]
-struct Others(Arc<Mutex<Vec<ToRecorder>>>);
+struct Listener(Arc<Mutex<Vec<ToRecorder>>>);
 
-impl Actor for Others {
+impl Actor for Listener {
     type Context = Context<Self>;
 }
 
-macro_rules! takes {
-    ($($message:ty),+) => {$(
-        impl Handler<$message> for Others {
-            type Result = ();
-
-            fn handle(&mut self, _: $message, _: &mut Self::Context) {}
-        }
-    )+};
-}
-
-takes!(MergeRecording, CancelMerge, TellRecording);
-
-impl Handler<ToRecorder> for Others {
+impl Handler<ToRecorder> for Listener {
     type Result = ();
 
     fn handle(&mut self, message: ToRecorder, _: &mut Self::Context) {
@@ -150,41 +43,9 @@ impl Handler<ToRecorder> for Others {
 }
 
 /// A node on these stores.
-fn run(stores: &Stores, catalog: &Arc<SlowCatalog>) -> Addr<RecordingSupervisor> {
-    let program = || "ffmpeg-is-not-needed".into();
-    let no_merger = FfmpegConfig { ffmpeg: program(), ffprobe: program(), time_limit: DEADLINE };
-    let ports = RecordingPorts {
-        chunks: stores.chunks.clone(),
-        videos: Arc::new(videos(stores)),
-        ledger: stores.ledger.clone(),
-        catalog: Arc::new(Node(catalog.clone())),
-        outbox: stores.catalog.clone(),
-        merger: Arc::new(FfmpegMerger::new(no_merger)),
-        same_stores: SameStores::alone(),
-    };
-    let config = RecordingConfig {
-        grace: Duration::from_secs(60),
-        reopen: Duration::from_secs(3600),
-        duration_max: None,
-        cleanup_chunks: true,
-        api_base_url: String::new(),
-        merge_jobs: 1,
-        clustered: true,
-        min_free_bytes: 0,
-        owner_bytes_max: None,
-        owner_recordings_max: 10,
-        webhook: true,
-    };
-    let others = Others::default().start();
-    let links = SupervisorLinks {
-        rooms: others.clone().recipient(),
-        merge: others.clone().recipient(),
-        cancel: others.recipient(),
-        gates: ChunkGates::default(),
-        accounts: Accounts::of(&ports),
-    };
-    let metrics = Metrics::new().expect("valid");
-    RecordingSupervisor::new(ports, config, links, Clock::start(), metrics, Recovered::default()).start()
+fn run(stores: &Stores, catalog: &FlakyCatalog) -> Addr<RecordingSupervisor> {
+    let ports = RecordingPorts { catalog: Arc::new(catalog.clone()), ..stores.ports() };
+    supervisor_on(ports, config()).0.start()
 }
 
 fn videos(stores: &Stores) -> FolderVideos {
@@ -212,17 +73,7 @@ fn id(name: &str) -> RecordId {
 /// A recording that became ready a while ago.
 fn finished(name: &str) -> Manifest {
     let fence = Fence(manifest(name).started_ms + 1000);
-    let video = VideoFacts {
-        key: VideoKey::new(&id(name), fence, "webm"),
-        poster: None,
-        duration_ms: 1000,
-        size_bytes: 2000,
-        sha256: "07".repeat(32),
-        codecs: vec!["vp9".to_owned()],
-        complete: true,
-        gaps: Vec::new(),
-        work: Vec::new(),
-    };
+    let video = facts(&id(name), fence);
     let mime_type = "video/webm;codecs=vp9".to_owned();
     let finished = Finished { video, mime_type, missing: Vec::new(), chunks: 1, ready_ms: fence.0 };
     Manifest {
@@ -259,7 +110,7 @@ async fn abort(node: &Addr<RecordingSupervisor>, name: &str) -> Result<(), Code>
 }
 
 /// Begins a recording on a socket of this node.
-async fn begin(node: &Addr<RecordingSupervisor>, name: &str, recorder: &Others, lifeline: &Lifeline) {
+async fn begin(node: &Addr<RecordingSupervisor>, name: &str, recorder: &Listener, lifeline: &Lifeline) {
     let door = Door::new(recorder.clone().start().recipient(), lifeline, None);
     let start = Start {
         record_id: Some(id(name)),
@@ -274,15 +125,6 @@ async fn begin(node: &Addr<RecordingSupervisor>, name: &str, recorder: &Others, 
     node.send(message).await.expect("it is there").expect("its name is free");
 }
 
-/// Asks until it is so.
-async fn becomes(what: &str, is_so: impl AsyncFn() -> bool) {
-    let until = Instant::now() + DEADLINE;
-    while !is_so().await {
-        assert!(Instant::now() < until, "{what}");
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
 async fn row(stores: &Stores, name: &str) -> Option<CatalogRow> {
     stores.catalog.get(&id(name)).await.expect("answers")
 }
@@ -294,23 +136,23 @@ async fn a_slow_deletion_leaves_alone_the_next_recording_of_its_name() {
         let stores = Stores::open().await;
         stores.set_whole().await;
         let old = keep(&stores, "talk", has_account).await;
-        let (quick, catalog) = (run(&stores, &SlowCatalog::of(&stores)), SlowCatalog::of(&stores));
+        let (quick, catalog) = (run(&stores, &FlakyCatalog::of(&stores)), FlakyCatalog::of(&stores));
         let slow = run(&stores, &catalog);
-        catalog.keeps_next.store(true, Ordering::Relaxed);
+        catalog.keep_next_answer();
         let slowly = tokio::task::spawn_local({
             let slow = slow.clone();
             async move { delete(&slow, "talk").await }
         });
-        becomes("it has looked", async || !catalog.keeps_next.load(Ordering::Relaxed)).await;
+        becomes("it has looked", async || catalog.has_kept()).await;
         assert_eq!(delete(&quick, "talk").await, Ok(()));
         assert!(!has_video(&stores, &old).await);
 
-        let (recorder, lifeline) = (Others::default(), Lifeline::default());
+        let (recorder, lifeline) = (Listener::default(), Lifeline::default());
         begin(&slow, "talk", &recorder, &lifeline).await;
         let next = stores.ledger.show(&id("talk")).await.expect("answers").expect("an account").manifest;
         let video = make_video(&stores, "talk", Fence(next.fence.0 + 1)).await;
         becomes("its row is there", async || row(&stores, "talk").await.is_some()).await;
-        catalog.kept.add_permits(1);
+        catalog.let_go();
         assert_eq!(slowly.await.expect("it ends"), Ok(()));
 
         assert!(has_video(&stores, &video).await, "{has_account}");
@@ -330,12 +172,12 @@ async fn a_slow_deletion_leaves_alone_the_next_recording_of_its_name() {
 async fn while_the_catalog_is_away_what_is_over_is_not_deleted() {
     let stores = Stores::open().await;
     stores.set_whole().await;
-    let catalog = SlowCatalog::of(&stores);
+    let catalog = FlakyCatalog::of(&stores);
     let node = run(&stores, &catalog);
     let videos = [keep(&stores, "with-account", true).await, keep(&stores, "row", false).await];
     let again = Manifest { version: 2, ..manifest("again") };
     stores.stored(&again, &[HEAD]).await;
-    catalog.away_for(["get", "put", "delete", "was_deleted"]);
+    catalog.away_for(|operation| ["get", "put", "delete", "was_deleted"].contains(&operation));
     for _ in 0..2 {
         assert_eq!(delete(&node, "with-account").await, Err(Code::StorageFailed));
         assert_eq!(delete(&node, "row").await, Err(Code::StorageFailed));
@@ -350,7 +192,7 @@ async fn while_the_catalog_is_away_what_is_over_is_not_deleted() {
         assert!(has_video(&stores, video).await);
     }
 
-    catalog.away_for([]);
+    catalog.away_for(|_| false);
     assert_eq!(delete(&node, "with-account").await, Ok(()));
     assert_eq!(delete(&node, "row").await, Ok(()));
     assert_eq!(abort(&node, "again").await, Ok(()));
@@ -367,15 +209,15 @@ async fn while_the_catalog_is_away_what_is_over_is_not_deleted() {
 async fn while_the_catalog_is_away_what_still_records_can_be_aborted() {
     let stores = Stores::open().await;
     stores.set_whole().await;
-    let catalog = SlowCatalog::of(&stores);
+    let catalog = FlakyCatalog::of(&stores);
     let node = run(&stores, &catalog);
     stores.stored(&manifest("talk"), &[HEAD]).await;
     stores.put(row_of(&manifest("talk"), 1)).await;
-    catalog.away_for(["get", "put", "delete"]);
+    catalog.away_for(|operation| ["get", "put", "delete"].contains(&operation));
     assert_eq!(abort(&node, "talk").await, Ok(()));
     assert_eq!(stores.ledger.show(&id("talk")).await, Ok(None));
     assert!(row(&stores, "talk").await.is_some());
-    catalog.away_for([]);
+    catalog.away_for(|_| false);
     becomes("its row has followed", async || row(&stores, "talk").await.is_none()).await;
 }
 
@@ -384,14 +226,14 @@ async fn while_the_catalog_is_away_what_still_records_can_be_aborted() {
 async fn a_deletion_whose_row_could_not_go_is_not_said_to_be_done() {
     let stores = Stores::open().await;
     stores.set_whole().await;
-    let catalog = SlowCatalog::of(&stores);
+    let catalog = FlakyCatalog::of(&stores);
     let node = run(&stores, &catalog);
     keep(&stores, "talk", true).await;
-    catalog.away_for(["delete"]);
+    catalog.away_for(|operation| ["delete"].contains(&operation));
     assert_eq!(delete(&node, "talk").await, Err(Code::StorageFailed));
-    catalog.away_for(["get", "delete"]);
+    catalog.away_for(|operation| ["get", "delete"].contains(&operation));
     assert_eq!(delete(&node, "talk").await, Err(Code::StorageFailed));
-    catalog.away_for([]);
+    catalog.away_for(|_| false);
     becomes("its row has followed", async || row(&stores, "talk").await.is_none()).await;
     assert_eq!(stores.catalog.depth().await.expect("answers"), 1, "one end");
 }
@@ -401,7 +243,7 @@ async fn a_deletion_whose_row_could_not_go_is_not_said_to_be_done() {
 async fn who_means_one_that_began_at_another_time_deletes_nothing() {
     let stores = Stores::open().await;
     stores.set_whole().await;
-    let node = run(&stores, &SlowCatalog::of(&stores));
+    let node = run(&stores, &FlakyCatalog::of(&stores));
     let video = keep(&stores, "talk", true).await;
     let began = manifest("talk").started_ms;
     let meaning = async |started_ms| {
