@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::{
     s3::S3Server,
     support::{
-        Cluster, Heard, Postgres, Recorder, Redis, age, cut, cut_at, get, large, names, packets, ready,
-        sha256, soon, video, webm,
+        Cluster, Heard, Postgres, Recorder, Redis, age, assert_recorded, cut, cut_at, get, large, names,
+        ready, soon, video, webm,
     },
 };
 
@@ -174,11 +174,7 @@ impl Story {
             }
             None => video(node, &row).await,
         };
-        assert_eq!(row["sha256"], sha256(&bytes));
-        let hashes = |media: &[u8]| {
-            packets(media).map(|packets| packets.into_iter().map(|packet| packet.1).collect::<Vec<_>>())
-        };
-        assert_eq!(hashes(self.media), hashes(&bytes), "each chunk once");
+        assert_recorded(&row, &bytes, self.media);
         self.only_left(&row).await;
         let list = get(node, "/recordings?state=ready").await.json();
         assert_eq!(list["recordings"].as_array().map(Vec::len), Some(1), "{list}");

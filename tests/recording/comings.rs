@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use crate::{
-    check_video,
-    support::{Recorder, Upload, cut, eventually, metric, ready, send, status, webm},
-};
+use crate::support::{Recorder, Upload, check_video, cut, eventually, metric, ready, send, status, webm};
 
 #[tokio::test]
 async fn somebody_elses_token_opens_nothing() {
@@ -72,7 +69,7 @@ async fn who_comes_back_within_the_grace_goes_on() {
     }
     let told = again.stop_and_wait(&chunks).await;
     assert_eq!(told["version"], 1);
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
     let back = r#"greenroom_recorder_reconnects_total{outcome="in_grace"}"#;
     assert_eq!(metric(node.address(), back).await, 1.0);
 }
@@ -86,7 +83,7 @@ async fn whose_recorder_does_not_come_back_is_finalised_without_it() {
     drop(recorder);
     let row = ready(node.address(), "talk").await;
     assert_eq!((&row["complete"], &row["chunks"]), (&json!(true), &json!(4)));
-    check_video(&node, &row, webm()).await;
+    check_video(node.address(), &row, webm()).await;
     let ended = r#"greenroom_recordings_ended_total{how="auto",outcome="complete"}"#;
     assert_eq!(metric(node.address(), ended).await, 1.0);
 }
@@ -108,7 +105,7 @@ async fn a_newer_socket_takes_over_from_the_older() {
     newer.store_all(2, &chunks[2..]).await;
     assert_eq!(status(node.address(), "talk").await["state"], "recording");
     let told = newer.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -125,7 +122,7 @@ async fn the_framing_is_a_matter_of_each_socket() {
     raw.send_bytes(chunks[3].clone()).await;
     raw.expect_ack(3).await;
     let told = raw.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]

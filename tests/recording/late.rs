@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use crate::{
-    check_video, is_key, link,
-    support::{Node, Recorder, Upload, cut, eventually, get, metric, ready, send, status, video, webm},
+    is_key, link,
+    support::{
+        Node, Recorder, Upload, check_video, cut, eventually, get, metric, ready, send, status, video, webm,
+    },
 };
 
 async fn finalised_without_recorder(node: &Node, chunks: &[Vec<u8>]) -> String {
@@ -33,7 +35,7 @@ async fn a_late_return_makes_a_second_version_and_the_first_is_there_until_then(
     let told = recorder.stop_and_wait(&chunks).await;
     assert_eq!(told["version"], 2);
     assert_ne!(told["key"], first["key"], "what was made before stands under a name of its own");
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
     eventually("the first version gives way", async || {
         (get(node.address(), link(&first, "downloadUrl")).await.status == 404).then_some(())
     })
@@ -58,7 +60,7 @@ async fn a_late_chunk_over_http_re_opens_as_well() {
         (row["state"] == "ready" && row["version"] == 2).then_some(row)
     })
     .await;
-    check_video(&node, &row, webm()).await;
+    check_video(node.address(), &row, webm()).await;
 }
 
 #[tokio::test]
@@ -75,7 +77,7 @@ async fn a_stop_after_the_video_is_there_makes_no_other() {
     assert_eq!(upload.put(3, b"more").await.refusal(), (409, "recording_stopped".into()));
     let row = ready(node.address(), "talk").await;
     assert_eq!((&row["key"], &row["version"]), (&first["key"], &json!(1)));
-    check_video(&node, &row, webm()).await;
+    check_video(node.address(), &row, webm()).await;
 }
 
 #[tokio::test]
@@ -109,7 +111,7 @@ async fn without_time_to_come_back_a_late_return_is_told_that_it_is_over() {
     let upload = Upload::of(node.address(), &token);
     let refused = upload.put(4, b"late").await;
     assert!([404, 409].contains(&refused.status), "{refused:?}");
-    check_video(&node, &row, webm()).await;
+    check_video(node.address(), &row, webm()).await;
     assert!(!crate::chunk_folder(&node, "talk").exists());
 }
 

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::{
-    check_video, chunk_folder,
-    support::{DEADLINE, Node, Process, Recorder, Upload, cut, eventually, ready, send, status, video, webm},
+    chunk_folder,
+    support::{
+        DEADLINE, Node, Process, Recorder, Upload, check_video, cut, eventually, ready, send, status, video,
+        webm,
+    },
 };
 
 /// Begins over HTTP; gives the status and the code of the refusal.
@@ -38,7 +41,7 @@ async fn a_recording_takes_no_more_bytes_than_one_may_have_and_what_it_has_becom
     // What is stored is acknowledged again.
     recorder.store(0, &chunks[0]).await;
     let told = recorder.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 /// Half a recording at once, so that something can be seen of it however soon its time is over, and then little by little.

@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use crate::{
-    check_video,
-    support::{Recorder, Upload, cut, ready, status, webm},
-};
+use crate::support::{Recorder, Upload, check_video, cut, ready, status, webm};
 
 #[tokio::test]
 async fn a_stop_before_everything_has_come_says_what_is_missing() {
@@ -30,7 +27,7 @@ async fn a_stop_before_everything_has_come_says_what_is_missing() {
         recorder.store(index, &chunks[index as usize]).await;
     }
     let told = recorder.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -52,7 +49,7 @@ async fn a_stop_that_does_not_count_right_is_refused() {
     }
     assert_eq!(status(node.address(), "talk").await["state"], "recording");
     let told = recorder.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -67,7 +64,7 @@ async fn a_stop_right_after_the_last_chunk_waits_for_it() {
     recorder.expect_acks(8).await;
     assert_eq!(recorder.expect("finished").await["chunks"], 8);
     let told = recorder.ready().await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -94,7 +91,7 @@ async fn stopping_twice_is_stopping_once() {
     let again = upload.stop(json!({ "chunks": 3 })).await;
     assert_eq!((again.status, &again.json()["state"]), (202, &json!("ready")), "{again:?}");
     assert_eq!(status(node.address(), "talk").await["version"], 1);
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -107,7 +104,7 @@ async fn a_second_socket_may_stop_what_the_first_one_has() {
     first.expect_close(4409, "replaced").await;
     assert_eq!(second.started["nextIndex"], 3);
     let told = second.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
     // Whoever asks now is told at once.
     let mut third = Recorder::go_on(node.address(), &first.token()).await;
     assert_eq!(third.started["state"], "ready");

@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::{
-    check_video, is_key, link, only_left,
-    support::{Chance, Recorder, Upload, cut, cut_at, get, mp4, probe, ready, send, status, video, webm},
+    is_key, link, only_left,
+    support::{
+        Chance, Recorder, Upload, check_video, cut, cut_at, get, mp4, probe, ready, send, status, video, webm,
+    },
 };
 
 #[tokio::test]
@@ -42,7 +44,7 @@ async fn indexed_chunks_on_a_socket_become_a_video() {
     assert!(is_key(&told["key"], "talk", "webm"), "{told}");
     assert_eq!(told["version"], 1);
     assert_eq!(told["mimeType"].as_str().expect("a type").split(';').next(), Some("video/webm"));
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 
     // It has what a file needs: its length, and as told.
     let key = told["key"].as_str().expect("a name");
@@ -105,7 +107,7 @@ async fn raw_chunks_are_numbered_by_the_node() {
     }
     assert_eq!(recorder.expect_acks(7).await, (0..7).collect::<Vec<_>>());
     let told = recorder.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -126,7 +128,7 @@ async fn a_recording_can_be_uploaded_over_http_alone() {
     assert_eq!(stopped.status, 202, "{stopped:?}");
     assert_eq!(stopped.json(), json!({ "recordId": "posted", "chunks": 5, "state": "finalising" }));
     let row = ready(node.address(), "posted").await;
-    check_video(&node, &row, webm()).await;
+    check_video(node.address(), &row, webm()).await;
 }
 
 #[tokio::test]
@@ -158,7 +160,7 @@ async fn chunks_of_one_recording_may_come_by_any_way_in_any_order() {
         }
     }
     let told = recorder.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -170,7 +172,7 @@ async fn fragmented_mp4_becomes_mp4() {
     recorder.store_all(0, &chunks).await;
     let told = recorder.stop_and_wait(&chunks).await;
     assert!(is_key(&told["key"], "boxes", "mp4"), "{told}");
-    check_video(&node, &told, mp4()).await;
+    check_video(node.address(), &told, mp4()).await;
 }
 
 #[tokio::test]
@@ -205,7 +207,7 @@ async fn borders_of_chunks_mean_nothing() {
     let mut recorder = Recorder::start(node.address(), json!({})).await;
     recorder.store_all(0, &chunks).await;
     let told = recorder.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -219,7 +221,7 @@ async fn one_socket_makes_one_recording_after_the_other() {
     recorder.store_all(0, &chunks).await;
     let told = recorder.stop_and_wait(&chunks).await;
     assert_eq!(told["recordId"], "two");
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
     let list = get(node.address(), "/recordings").await.json();
     assert_eq!(list["recordings"].as_array().map(Vec::len), Some(2), "{list}");
 }

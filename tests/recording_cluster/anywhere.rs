@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::{
-    check_video,
-    support::{Chance, Cluster, Recorder, Redis, Upload, cut, eventually, get, ready, status, webm},
+use crate::support::{
+    Chance, Cluster, Recorder, Redis, Upload, check_video, cut, eventually, get, ready, status, webm,
 };
 
 #[tokio::test]

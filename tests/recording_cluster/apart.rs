@@ -6,12 +6,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    check_video,
     s3::S3Server,
     state,
     support::{
-        Cluster, Peer, Process, Proxy, Recorder, Redis, Upload, cut, eventually, get, greenroom, ready, send,
-        webm,
+        Cluster, Peer, Process, Proxy, Recorder, Redis, Upload, check_video, cut, eventually, get, greenroom,
+        ready, send, webm,
     },
 };
 

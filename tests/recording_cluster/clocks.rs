@@ -9,9 +9,8 @@ use std::{
 
 use serde_json::json;
 
-use crate::{
-    check_video,
-    support::{Cluster, Receiver, Recorder, Redis, Upload, cut, get, ready, setting, status, webm},
+use crate::support::{
+    Cluster, Receiver, Recorder, Redis, Upload, check_video, cut, get, ready, setting, status, webm,
 };
 
 /// Takes the place of the C library's wall clock, which is then so many seconds off; what counts spans stays right.

@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::{
-    check_video, chunk_folders,
-    support::{Cluster, Postgres, Recorder, Redis, Upload, cut, eventually, get, send, status, webm},
+    chunk_folders,
+    support::{
+        Cluster, Postgres, Recorder, Redis, Upload, check_video, cut, eventually, get, send, status, webm,
+    },
     worker,
 };
 

@@ -5,10 +5,13 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::{
-    check_video, chunk_folders,
+    chunk_folders,
     gate::Gate,
     only, state,
-    support::{Cluster, Recorder, Redis, Upload, cut, eventually, metric, mp4, ready, send, status, webm},
+    support::{
+        Cluster, Recorder, Redis, Upload, check_video, cut, eventually, metric, mp4, ready, send, status,
+        webm,
+    },
     videos, worker,
 };
 

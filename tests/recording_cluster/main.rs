@@ -34,18 +34,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use self::support::{Cluster, eventually, get, packets, sha256, status, video};
-
-/// The video is what was recorded, packet by packet, and what was told of it is true.
-async fn check_video(node: SocketAddr, linked: &Value, recorded: &[u8]) {
-    assert_eq!(linked["complete"], true, "{linked}");
-    let bytes = video(node, linked).await;
-    assert_eq!(linked["sha256"], sha256(&bytes), "{linked}");
-    let hashes = |media: &[u8]| {
-        packets(media).map(|packets| packets.into_iter().map(|packet| packet.1).collect::<Vec<_>>())
-    };
-    assert_eq!(hashes(recorded), hashes(&bytes));
-}
+use self::support::{Cluster, eventually, get, status};
 
 /// Waits until a recording stands so.
 async fn state(node: SocketAddr, id: &str, wanted: &str) -> Value {

@@ -8,8 +8,10 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    check_video, only, state,
-    support::{Cluster, Recorder, Redis, Upload, cut, eventually, get, ready, send, status, webm},
+    only, state,
+    support::{
+        Cluster, Recorder, Redis, Upload, check_video, cut, eventually, get, ready, send, status, webm,
+    },
 };
 
 /// Nodes whose clusters notice soon what has happened to Redis.

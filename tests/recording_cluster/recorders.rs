@@ -5,10 +5,11 @@ use std::{fs, path::Path};
 use serde_json::json;
 
 use crate::{
-    check_video,
     gate::Gate,
     only,
-    support::{Cluster, Recorder, Redis, Upload, cut, eventually, get, mp4, ready, send, status, webm},
+    support::{
+        Cluster, Recorder, Redis, Upload, check_video, cut, eventually, get, mp4, ready, send, status, webm,
+    },
     videos,
 };
 

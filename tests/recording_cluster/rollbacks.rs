@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::{
-    check_video, state,
-    support::{Cluster, Postgres, Recorder, Redis, cut, eventually, get, names, ready, send, status, webm},
+    state,
+    support::{
+        Cluster, Postgres, Recorder, Redis, check_video, cut, eventually, get, names, ready, send, status,
+        webm,
+    },
     videos,
 };
 

@@ -4,9 +4,8 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::{
-    check_video,
-    support::{Cluster, Recorder, Redis, SmallDisk, Upload, cut, eventually, fill, ready, status, webm},
+use crate::support::{
+    Cluster, Recorder, Redis, SmallDisk, Upload, check_video, cut, eventually, fill, ready, status, webm,
 };
 
 const FLAGS: [&str; 2] = ["--lease-secs=2", "--recording-grace-secs=2"];

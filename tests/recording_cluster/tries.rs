@@ -5,10 +5,10 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::{
-    check_video, chunk_folders,
+    chunk_folders,
     gate::Gate,
     state,
-    support::{Cluster, Recorder, Redis, Upload, cut, eventually, names, ready, status, webm},
+    support::{Cluster, Recorder, Redis, Upload, check_video, cut, eventually, names, ready, status, webm},
 };
 
 const ACCOUNT: &str = "recording:{talk}";

@@ -5,9 +5,10 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::{
-    check_video, stand_in, state, stored,
+    stand_in, state, stored,
     support::{
-        Chance, Process, Recorder, Upload, cut, eventually, get, names, ready, send, try_download, webm,
+        Chance, Process, Recorder, Upload, check_video, cut, eventually, get, names, ready, send,
+        try_download, webm,
     },
 };
 
@@ -37,7 +38,7 @@ async fn a_recording_goes_on_in_the_next_life_of_its_node() {
     // What it has it takes again.
     again.store_all(0, &chunks).await;
     let told = again.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
     let row = ready(node.address(), "talk").await;
     assert_eq!((&row["title"], &row["chunks"]), (&json!("A talk"), &json!(9)));
 }
@@ -52,7 +53,7 @@ async fn a_recording_whose_recorder_never_returns_is_finalised_in_the_next_life(
     node.kill();
     let node = Process::start_on(storage.path(), &["--recording-grace-secs=1"]);
     let row = ready(node.address(), "talk").await;
-    check_video(&node, &row, webm()).await;
+    check_video(node.address(), &row, webm()).await;
 }
 
 /// A recording was finalised without its recorder; a late chunk is acknowledged, and the node dies in that moment.
@@ -77,7 +78,7 @@ async fn a_chunk_acknowledged_after_the_video_is_in_the_next_one() {
             (row["version"] == 2).then_some(row)
         })
         .await;
-        check_video(&node, &row, webm()).await;
+        check_video(node.address(), &row, webm()).await;
     }
 }
 
@@ -109,7 +110,7 @@ async fn a_merge_that_died_with_its_node_is_done_again() {
     }
     let told = again.ready().await;
     assert_eq!(told["version"], 1);
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
     let list = get(node.address(), "/recordings").await.json();
     assert_eq!(list["recordings"].as_array().map(Vec::len), Some(1), "{list}");
     // Once its row is written nothing else is left, neither of the one nor of the other try.
@@ -168,7 +169,7 @@ async fn what_was_acknowledged_survives_a_kill_at_any_moment() {
         recorder.store(index, &chunks[index as usize]).await;
     }
     let told = recorder.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -190,7 +191,7 @@ async fn a_node_that_is_told_to_go_tells_its_recorders() {
     assert_eq!(again.started["nextIndex"], 3);
     again.store(3, &chunks[3]).await;
     let told = again.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -209,7 +210,7 @@ async fn a_node_that_is_told_to_go_while_it_merges_leaves_the_merge_to_the_next_
     assert!(!node.logs().contains("panic"), "{}", node.logs());
     let node = Process::start_on(storage.path(), &[]);
     let row = ready(node.address(), "talk").await;
-    check_video(&node, &row, webm()).await;
+    check_video(node.address(), &row, webm()).await;
 }
 
 /// What is cleared away after the answer is no recording's any more, so a node that dies then leaves nothing that comes back.

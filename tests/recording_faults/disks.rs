@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use serde_json::json;
 
 use crate::{
-    check_video, stored,
-    support::{Process, Recorder, SmallDisk, Upload, cut, fill, get, status, webm},
+    stored,
+    support::{Process, Recorder, SmallDisk, Upload, check_video, cut, fill, get, status, webm},
 };
 
 /// Otherwise nothing begins on a disk as small as those of these tests.
@@ -45,7 +45,7 @@ async fn a_full_disk_is_told_and_when_there_is_space_again_it_goes_on() {
     fs::remove_file(&filler).unwrap();
     recorder.store_all(1, &chunks[1..]).await;
     let told = recorder.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_node_on_a_full_disk_starts_and_says_so() {
     fs::remove_file(&filler).unwrap();
     other.begin(json!({ "recordId": "other" })).await;
     let told = again.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_merge_that_finds_no_room_keeps_everything_and_is_tried_again() {
     fs::remove_file(at.join("filler")).unwrap();
     fs::remove_file(at.join("more")).unwrap();
     let told = recorder.wait_for("recordingReady").await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 /// Fills all but so many bytes; says how many are left.

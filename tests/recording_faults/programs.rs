@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::{
-    check_video, stand_in, state, stored,
-    support::{Process, Recorder, Upload, cut, eventually, get, metric, ready, status, webm},
+    stand_in, state, stored,
+    support::{Process, Recorder, Upload, check_video, cut, eventually, get, metric, ready, status, webm},
 };
 
 /// Records and stops; the recorder is there to hear what becomes of it.
@@ -39,7 +39,7 @@ async fn without_ffmpeg_everything_is_kept_until_there_is_one() {
 
     let node = Process::start_on(storage.path(), &[]);
     let row = ready(node.address(), "talk").await;
-    check_video(&node, &row, webm()).await;
+    check_video(node.address(), &row, webm()).await;
     assert_eq!(row["error"], json!(null));
 }
 
@@ -58,7 +58,7 @@ async fn once_ffmpeg_is_there_videos_are_made_without_a_restart() {
     stand_in(unpacked.path(), "exec ffmpeg \"$@\"");
     std::fs::rename(unpacked.path().join("ffmpeg"), programs.path().join("ffmpeg")).unwrap();
     let told = recorder.ready().await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
     let health = get(node.address(), "/health").await.json();
     assert_eq!((&health["status"], &health["checks"]["ffmpeg"]), (&json!("ok"), &json!("ok")), "{health}");
     assert_eq!(status(node.address(), "talk").await["error"], json!(null));
@@ -91,7 +91,7 @@ async fn survives(body: &str, flags: &[&str], code: &str) {
     node.kill();
     let node = Process::start_on(storage.path(), &[]);
     let row = state(&node, "talk", "ready").await;
-    check_video(&node, &row, webm()).await;
+    check_video(node.address(), &row, webm()).await;
 }
 
 #[tokio::test]

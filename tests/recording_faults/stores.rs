@@ -5,8 +5,8 @@ use std::{fs, process::Output};
 use serde_json::json;
 
 use crate::{
-    check_video, stored,
-    support::{Process, Recorder, cut, eventually, get, greenroom, ready, send, status, webm},
+    stored,
+    support::{Process, Recorder, check_video, cut, eventually, get, greenroom, ready, send, status, webm},
 };
 
 fn run_to_its_end(flags: &[&str]) -> Output {
@@ -84,7 +84,7 @@ async fn a_recording_goes_on_while_the_catalog_is_away() {
     recorder.stop(json!({ "chunks": 3 })).await;
     recorder.expect("finished").await;
     let told = recorder.ready().await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
     assert!(stored(storage.path(), "talk", 0).is_some(), "chunks go only after the row is written");
     drop(holder);
     eventually("the catalog has followed, and the chunks are gone", async || {
@@ -146,7 +146,7 @@ async fn chunks_that_were_stored_and_are_not_there_are_no_empty_recording() {
         fs::rename(elsewhere.path().join(&name), folder.join(&name)).unwrap();
     }
     let told = recorder.ready().await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
 }
 
 /// A process that has locked a database. Ends when dropped, also when its test fails.
@@ -215,7 +215,7 @@ async fn what_a_manifest_says_wrongly_harms_no_other_recording() {
     let mut again = Recorder::go_on(node.address(), &good.token()).await;
     again.store(1, &chunks[1]).await;
     let told = again.stop_and_wait(&chunks).await;
-    check_video(&node, &told, webm()).await;
+    check_video(node.address(), &told, webm()).await;
     assert!(stored(storage.path(), "bad", 0).is_some(), "what is not understood is left alone");
     ready(node.address(), "good").await;
 }

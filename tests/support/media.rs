@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::Chance;
@@ -72,6 +72,25 @@ pub fn packets(media: &[u8]) -> [Vec<(i64, String)>; 2] {
         ffmpeg.args(["-map", &format!("0:{kind}"), "-c", "copy", "-f", "framehash", "-hash", "md5", "-"]);
         timed(&String::from_utf8(run(ffmpeg)).expect("text"))
     })
+}
+
+/// Fails unless what was told of a complete video is true of these bytes, and they are what was recorded, packet by packet.
+pub fn assert_recorded(told: &Value, bytes: &[u8], recorded: &[u8]) {
+    assert_eq!((&told["complete"], &told["gaps"]), (&json!(true), &json!([])), "{told}");
+    assert_eq!((&told["sizeBytes"], &told["sha256"]), (&json!(bytes.len()), &json!(sha256(bytes))), "{told}");
+    assert_same_packets(recorded, bytes);
+}
+
+/// The same packets at the same times, but for a millisecond of rounding.
+fn assert_same_packets(recorded: &[u8], made: &[u8]) {
+    for (kind, (recorded, made)) in ["video", "sound"].iter().zip(packets(recorded).iter().zip(packets(made)))
+    {
+        assert_eq!(recorded.len(), made.len(), "packets of {kind}");
+        for (at, (one, other)) in recorded.iter().zip(made).enumerate() {
+            assert_eq!(one.1, other.1, "packet {at} of {kind}");
+            assert!((one.0 - other.0).abs() <= 1, "packet {at} of {kind} is at {} for {}", other.0, one.0);
+        }
+    }
 }
 
 /// Lines of framehash: stream, dts, pts, duration, size, hash; times in units that the head names.

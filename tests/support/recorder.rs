@@ -10,6 +10,7 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 use super::{
     Closed, Heard, eventually,
     http::{Download, get, send, try_send},
+    media::assert_recorded,
     within,
 };
 
@@ -375,6 +376,11 @@ pub async fn ready(address: SocketAddr, id: &str) -> Value {
         (status["state"] == "ready").then_some(status)
     })
     .await
+}
+
+/// The video that can be downloaded is what was recorded, packet by packet, and what was told of it is true.
+pub async fn check_video(address: SocketAddr, linked: &Value, recorded: &[u8]) {
+    assert_recorded(linked, &video(address, linked).await, recorded);
 }
 
 /// The video, to which a status or a `recordingReady` has the link.
