@@ -110,7 +110,7 @@ impl Sweep {
     pub(super) async fn let_go(&self, view: &LedgerView, now_ms: u64) -> Result<(), PutOff> {
         let LedgerView { manifest, claimed_by, bytes, .. } = view;
         let is_settled = claimed_by.is_none() && manifest.keep_until_ms.is_none_or(|until| until > now_ms);
-        if !is_settled || !self.is_over(manifest, now_ms) || !has_video_of_less(manifest) {
+        if !is_settled || !self.is_over(manifest, now_ms) || !manifest.has_partial_video() {
             return Ok(());
         }
         let id = &manifest.record_id;
@@ -121,14 +121,7 @@ impl Sweep {
             self.accounts.catch_up(id).await?;
             return Ok(());
         }
-        let over = Manifest {
-            state: RecordingState::Ready,
-            merged_chunks: Some(chunks),
-            unheard: 0,
-            keep_until_ms: Some(now_ms),
-            revision: manifest.revision + 1,
-            ..manifest.clone()
-        };
+        let over = manifest.let_go(chunks, now_ms);
         // The chunk store first: nobody puts the account back from it any more.
         self.ports.chunks.save_manifest(over.clone()).await?;
         self.ports.ledger.restore(over.clone(), stored).await?;
@@ -148,15 +141,5 @@ impl Sweep {
     pub(super) fn is_over(&self, manifest: &Manifest, now_ms: u64) -> bool {
         let since_ms = manifest.ended_ms.unwrap_or(manifest.started_ms);
         self.config.retention.partial.is_some_and(|span| since_ms < before(now_ms, span))
-    }
-}
-
-/// Whether there is a video, and not of everything.
-fn has_video_of_less(manifest: &Manifest) -> bool {
-    let Some(finished) = &manifest.finished else { return false };
-    match manifest.state {
-        RecordingState::Ready => !finished.video.complete,
-        RecordingState::Failed => true,
-        RecordingState::Recording | RecordingState::Finalising => false,
     }
 }

@@ -15,8 +15,8 @@ use crate::{
         crash,
         ports::{CatalogRow, ClaimEnd, RecordingPorts, StoreError, StoredChunk, VideoStore},
     },
-    domain::recording::{FIRST_PAUSE, Fault, Manifest},
-    protocol::{Code, Fence, RecordId, Refusal, recorder::RecordingState},
+    domain::recording::{FIRST_PAUSE, Manifest},
+    protocol::{Fence, RecordId, recorder::RecordingState},
 };
 
 /// The chunks of an incomplete recording stay until somebody deletes it: a hundred years.
@@ -153,12 +153,9 @@ impl RecordingSupervisor {
         self.faults.remove(&id);
         self.attended.remove(&id);
         if last.finished.is_none() && why == Why::Empty {
-            let refusal = Refusal::from(Code::EmptyRecording);
             warn!(recording = %id, "nothing was ever recorded");
             self.metrics.recordings_ended.with_label_values(&[super::finalise::how(&last), "failed"]).inc();
-            let fault = Some(Fault::from(&refusal));
-            let failed =
-                Manifest { state: RecordingState::Failed, fault, revision: last.revision + 1, ..last };
+            let failed = last.empty();
             self.rows.put(super::row_of(&failed, 0));
             self.account_changed(&failed, 0);
         }

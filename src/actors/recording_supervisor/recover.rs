@@ -15,8 +15,8 @@ use crate::{
 
 /// So long every node with a recorder has to say so again, after the ledger has lost its data. Each does twice a second.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Before chunks are noted late once more, where that has failed.
-const NOTED_AGAIN: Duration = Duration::from_secs(2);
+/// Before chunks are noted late or accounts are put back once more, where that has failed.
+const ONCE_MORE: Duration = Duration::from_secs(2);
 /// How long after a store failed it is looked again for what has failed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Rows looked at in one go.
@@ -183,11 +183,15 @@ impl RecordingSupervisor {
         warn!("the ledger has lost its accounts; they are put back from the chunk store");
         let (ports, accounts) = (self.ports.clone(), self.links.accounts.clone());
         let found = async move { put_back(&ports, &accounts, PATIENCE).await };
-        ctx.spawn(found.into_actor(self).map(|found, supervisor, _| {
-            supervisor.recovering = false;
-            match found {
-                Ok((found, lost)) => supervisor.take_back(&found, lost),
-                Err(failure) => warn!(%failure, "accounts are put back later"),
+        ctx.spawn(found.into_actor(self).map(|found, supervisor, ctx| match found {
+            Ok((found, lost)) => {
+                supervisor.recovering = false;
+                supervisor.take_back(&found, lost);
+            }
+            Err(failure) => {
+                warn!(%failure, "accounts are put back later");
+                // The next sweep that finds them gone begins again; it comes much sooner than a store is back.
+                ctx.run_later(ONCE_MORE, |supervisor, _| supervisor.recovering = false);
             }
         }));
     }
@@ -220,7 +224,7 @@ impl RecordingSupervisor {
             }
             Err(failure) => {
                 warn!(recording = %id, %failure, "chunks are noted later");
-                self.notes_from = self.clock.now().mono + NOTED_AGAIN;
+                self.notes_from = self.clock.now().mono + ONCE_MORE;
                 self.unnoted.insert(id);
             }
         }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Finished;
 use crate::protocol::{
-    Fence, RecordId, Refusal, RoomName, TokenDigest, UserId,
+    Code, Fence, RecordId, Refusal, RoomName, TokenDigest, UserId,
     recorder::{Framing, MimeType, RecordingState, Title},
 };
 
@@ -85,6 +85,42 @@ impl Manifest {
         Self {
             keep_until_ms: Some(0),
             merged_chunks: self.merged_chunks.or(Some(0)),
+            revision: self.revision + 1,
+            ..self.clone()
+        }
+    }
+
+    /// The same of one that is over and never had anything: there is nothing of which a video could be.
+    #[must_use]
+    pub fn empty(&self) -> Self {
+        Self {
+            state: RecordingState::Failed,
+            fault: Some(Fault::from(&Refusal::from(Code::EmptyRecording))),
+            revision: self.revision + 1,
+            ..self.clone()
+        }
+    }
+
+    /// Whether there is a video, and not of everything: its chunks are kept for somebody who mends or fetches them.
+    #[must_use]
+    pub fn has_partial_video(&self) -> bool {
+        let Some(finished) = &self.finished else { return false };
+        match self.state {
+            RecordingState::Ready => !finished.video.complete,
+            RecordingState::Failed => true,
+            RecordingState::Recording | RecordingState::Finalising => false,
+        }
+    }
+
+    /// The same of one whose chunks, so many of them, nobody waits for any more: the video that there is stands for them, and
+    /// whoever claims it next takes them away. Unit of the time: as of `keep_until_ms`.
+    #[must_use]
+    pub fn let_go(&self, chunks: u32, now_ms: u64) -> Self {
+        Self {
+            state: RecordingState::Ready,
+            merged_chunks: Some(chunks),
+            unheard: 0,
+            keep_until_ms: Some(now_ms),
             revision: self.revision + 1,
             ..self.clone()
         }

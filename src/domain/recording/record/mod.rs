@@ -149,8 +149,9 @@ impl RecordingRecord {
         if record.manifest.state != RecordingState::Ready {
             record.manifest.keep_until_ms = None;
         }
-        let merged = record.manifest.merged_chunks.unwrap_or(record.chunk_count());
-        if record.manifest.state == RecordingState::Ready && record.chunk_count() > merged {
+        if record.manifest.state == RecordingState::Ready
+            && record.manifest.has_less_than(record.chunk_count())
+        {
             // A chunk was acknowledged after the video was made, and the node died before it could write that down.
             record.go_on(Some(rules.grace), now_ms, rules);
         }
