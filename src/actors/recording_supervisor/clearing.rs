@@ -135,7 +135,7 @@ impl RecordingSupervisor {
                 }
                 let outcome = if deleted.is_ok() { "forgotten" } else { "failed" };
                 supervisor.metrics.cleanups.with_label_values(&[outcome]).inc();
-                supervisor.released(last, why, ctx);
+                supervisor.released(&last, why, ctx);
             }
             Ok(None) => supervisor.take_back_merge(&again.record_id, Fence(again.fence.0 + 1)),
             Err(error) => {
@@ -146,7 +146,7 @@ impl RecordingSupervisor {
     }
 
     /// The account is closed; of one that never had anything its recorder and the catalog are told.
-    fn released(&mut self, last: Manifest, why: Why, ctx: &mut Context<Self>) {
+    fn released(&mut self, last: &Manifest, why: Why, ctx: &mut Context<Self>) {
         let id = last.record_id.clone();
         info!(recording = %id, "forgotten");
         self.claims.remove(&id);
@@ -154,7 +154,7 @@ impl RecordingSupervisor {
         self.attended.remove(&id);
         if last.finished.is_none() && why == Why::Empty {
             warn!(recording = %id, "nothing was ever recorded");
-            self.metrics.recordings_ended.with_label_values(&[super::finalise::how(&last), "failed"]).inc();
+            self.metrics.recordings_ended.with_label_values(&[super::finalise::how(last), "failed"]).inc();
             let failed = last.empty();
             self.rows.put(super::row_of(&failed, 0));
             self.account_changed(&failed, 0);
