@@ -24,6 +24,7 @@ mod deaths;
 mod gate;
 mod outages;
 mod recorders;
+mod refused;
 mod rollbacks;
 mod rooms;
 mod storage;
