@@ -16,19 +16,25 @@ use tokio::{
 };
 
 use crate::support::{
-    CONFIGURATIONS, Cluster, Nginx, Recorder, Upload, cut, metric, ready, send, video, webm,
+    CONFIGURATIONS, Cluster, Nginx, Recorder, Upload, check_video, cut, eventually, metric, ready, send,
+    status, video, webm,
 };
 
+const MEBIBYTE: usize = 1024 * 1024;
 /// The largest chunk over HTTP. Unit: bytes.
-const CHUNK_BYTES_MAX: usize = 16 * 1024 * 1024;
+const CHUNK_BYTES_MAX: usize = 16 * MEBIBYTE;
 /// More requests than nginx needs to find out that a node is dead, and enough to come to each that lives.
 const MANY: usize = 24;
 
-/// A chunk of the largest size that is part of a video and shows nothing.
-fn filling() -> Vec<u8> {
+/// How each body ends that a node takes whole and does not answer.
+const END: &[u8] = b"the end of it";
+
+/// A chunk of this size that is part of a video and shows nothing.
+fn filling(bytes: usize) -> Vec<u8> {
     let mut chunk = vec![0xEC, 0x01];
-    chunk.extend(&(CHUNK_BYTES_MAX as u64 - 9).to_be_bytes()[1..]);
-    chunk.resize(CHUNK_BYTES_MAX, 0);
+    chunk.extend(&(bytes as u64 - 9).to_be_bytes()[1..]);
+    chunk.resize(bytes - END.len(), 0);
+    chunk.extend(END);
     chunk
 }
 
@@ -40,7 +46,8 @@ async fn large_chunks_come_to_all_nodes_and_each_sends_any_part_of_the_video() {
     let cluster = Cluster::start_with(3, &[]).await;
     let nginx = cluster.through_nginx("round_robin");
     let (upload, _) = Upload::start(nginx.address(), json!({ "recordId": "mine" })).await;
-    for (index, chunk) in [webm().to_vec(), filling(), filling()].iter().enumerate() {
+    let chunks = [webm().to_vec(), filling(CHUNK_BYTES_MAX), filling(CHUNK_BYTES_MAX)];
+    for (index, chunk) in chunks.iter().enumerate() {
         let stored = upload.put(u32::try_from(index).expect("small"), chunk).await;
         assert_eq!(stored.status, 200, "{index}: {stored:?}");
     }
@@ -119,8 +126,8 @@ async fn a_recorder_whose_node_is_killed_goes_on_through_nginx() {
     assert_eq!((&told["complete"], &told["gaps"]), (&json!(true), &json!([])));
 }
 
-/// Stands where a node should: takes whole requests, answers none, and counts them.
-async fn swallower() -> (SocketAddr, Arc<AtomicUsize>) {
+/// Stands where a node should: takes a request, but not more of it than this, answers none, and counts them.
+async fn swallower(bytes_max: usize) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let taken = Arc::new(AtomicUsize::new(0));
@@ -128,7 +135,8 @@ async fn swallower() -> (SocketAddr, Arc<AtomicUsize>) {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = Vec::new();
-            while !request.ends_with(b"the end of it")
+            while !request.ends_with(END)
+                && request.len() < bytes_max
                 && stream.read_buf(&mut request).await.is_ok_and(|read| read > 0)
             {}
             count.fetch_add(1, Ordering::Relaxed);
@@ -144,14 +152,64 @@ async fn a_chunk_that_a_dying_node_may_have_numbered_is_given_to_no_other() {
         return;
     }
     for configuration in CONFIGURATIONS {
-        let ((one, by_one), (other, by_other)) = (swallower().await, swallower().await);
+        let ((one, by_one), (other, by_other)) = (swallower(usize::MAX).await, swallower(usize::MAX).await);
         let nginx = Nginx::start(configuration, &[one, other]);
-        for body in [&b"the end of it"[..], &[vec![7; 1024 * 1024], b"the end of it".to_vec()].concat()] {
+        for body in [filling(100), filling(MEBIBYTE)] {
             let before = by_one.load(Ordering::Relaxed) + by_other.load(Ordering::Relaxed);
-            let answer = send(nginx.address(), "POST /recordings/mine/chunks", &[], body).await;
+            let answer = send(nginx.address(), "POST /recordings/mine/chunks", &[], &body).await;
             assert_eq!(answer.status, 502, "{configuration}");
             let after = by_one.load(Ordering::Relaxed) + by_other.load(Ordering::Relaxed);
             assert_eq!(after, before + 1, "{configuration}: {} bytes", body.len());
         }
+    }
+}
+
+/// Its place is in the request, so whoever brings it may do so again, and another node may have it. One that came whole with its
+/// head is passed on by nginx; of a longer one a part has gone by then, and its sender hears of that.
+#[tokio::test]
+async fn a_chunk_with_a_place_whose_node_dies_at_it_is_stored_once_by_another() {
+    if !Nginx::is_here() {
+        return;
+    }
+    for configuration in CONFIGURATIONS {
+        let cluster = Cluster::start_with(2, &[]).await;
+        let (begun, started) = Upload::start(cluster.address(0), json!({ "recordId": "mine" })).await;
+        let token = started["uploadToken"].as_str().expect("a token");
+        assert_eq!(begun.put(0, webm()).await.status, 200);
+        let (small, large) = (filling(100), filling(MEBIBYTE));
+        let deaths = [
+            ("small, whole", &small, usize::MAX, 200),
+            ("large, half", &large, MEBIBYTE / 2, 502),
+            ("large, whole", &large, usize::MAX, 502),
+        ];
+        for (index, (what, chunk, bytes_max, code)) in (1..).zip(deaths) {
+            let (dying, taken) = swallower(bytes_max).await;
+            let living = cluster.address(1);
+            // The first request comes to the first of the nodes.
+            let nginx = Nginx::start(configuration, &[dying, living]);
+            let upload = Upload::of(nginx.address(), token);
+            let answer = upload.put(index, chunk).await;
+            assert_eq!(answer.status, code, "{configuration}: {what}: {answer:?}");
+            assert_eq!(taken.load(Ordering::Relaxed), 1, "{configuration}: {what}");
+            let asked = eventually("the request is over", async || {
+                Some(nginx.nodes_asked()).filter(|asked| !asked.is_empty())
+            })
+            .await;
+            let passed_on = code == 200;
+            assert_eq!(asked.contains(&living), passed_on, "{configuration}: {what}: {asked:?}");
+            let stored = index + u32::from(passed_on);
+            assert_eq!(status(cluster.address(0), "mine").await["chunks"], stored, "{configuration}: {what}");
+            // Who puts it again comes to the next node, and may do so whatever became of the first.
+            let again = upload.put(index, chunk).await;
+            assert_eq!(again.status, 200, "{configuration}: {what}: {again:?}");
+            assert_eq!(
+                status(cluster.address(0), "mine").await["chunks"],
+                index + 1,
+                "{configuration}: {what}"
+            );
+        }
+        let bytes = webm().len() + small.len() + 2 * large.len();
+        assert_eq!(begun.stop(json!({ "chunks": 4, "bytes": bytes })).await.status, 202);
+        check_video(cluster.address(0), &ready(cluster.address(1), "mine").await, webm()).await;
     }
 }
