@@ -1,13 +1,16 @@
 //! An ffmpeg that waits: whoever merges is then in the middle of it for as long as a test likes.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::fs;
 
 use tempfile::TempDir;
 
-use crate::support::{eventually, signal};
+use crate::support::{eventually, signal, stand_in};
 
 /// A program in the place of ffmpeg, which works once the gate is open.
-pub struct Gate(TempDir);
+pub struct Gate {
+    folder: TempDir,
+    flag: String,
+}
 
 impl Gate {
     /// A closed one, in front of the work.
@@ -29,35 +32,30 @@ impl Gate {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().display();
         let body = body.replace("-e open", &format!("-e {at}/open"));
-        let script = format!(
-            "#!/bin/sh\n[ \"$1\" = -version ] && exec ffmpeg -version\n\
-             echo $$ >{at}/$$.new; mv {at}/$$.new {at}/began\n{body}\n"
-        );
-        let path = folder.path().join("ffmpeg");
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Self(folder)
+        let flag =
+            stand_in(folder.path(), &format!("echo $$ >{at}/$$.new; mv {at}/$$.new {at}/began\n{body}"));
+        Self { folder, flag }
     }
 
     /// For nodes.
     pub fn flag(&self) -> String {
-        format!("--ffmpeg={}", self.0.path().join("ffmpeg").display())
+        self.flag.clone()
     }
 
     /// Waits until somebody merges; the process that does.
     pub async fn began(&self) -> u32 {
-        let began = self.0.path().join("began");
+        let began = self.folder.path().join("began");
         eventually("a merge has begun", async || fs::read_to_string(&began).ok()?.trim().parse().ok()).await
     }
 
     /// Lets everybody through.
     pub fn open(&self) {
-        fs::write(self.0.path().join("open"), "").unwrap();
+        fs::write(self.folder.path().join("open"), "").unwrap();
     }
 
     /// Ends who is waiting, once somebody is.
     pub async fn kill(&self) {
         signal("KILL", self.began().await);
-        fs::remove_file(self.0.path().join("began")).unwrap();
+        fs::remove_file(self.folder.path().join("began")).unwrap();
     }
 }

@@ -33,18 +33,9 @@ mod tries;
 
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use self::support::{Cluster, eventually, get, status};
-
-/// Waits until a recording stands so.
-async fn state(node: SocketAddr, id: &str, wanted: &str) -> Value {
-    eventually(wanted, async || {
-        let status = status(node, id).await;
-        (status["state"] == wanted).then_some(status)
-    })
-    .await
-}
+use self::support::{Cluster, eventually, get, state};
 
 /// Who works on a recording, once somebody does.
 async fn worker(cluster: &Cluster, id: &str) -> usize {
@@ -65,11 +56,7 @@ async fn only(node: SocketAddr, id: &str) {
 
 /// What is stored of videos, by name.
 fn videos(cluster: &Cluster) -> Vec<String> {
-    let folder = cluster.storage(0).join("recordings").read_dir().into_iter().flatten();
-    let mut names: Vec<_> =
-        folder.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
+    support::videos(&cluster.storage(0))
 }
 
 /// How many recordings have chunks, or what is left of them.

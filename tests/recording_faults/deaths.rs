@@ -5,10 +5,10 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::{
-    stand_in, state, stored,
+    stored,
     support::{
-        Chance, Process, Recorder, Upload, check_video, cut, eventually, get, names, ready, send,
-        try_download, webm,
+        Chance, Process, Recorder, Upload, check_video, cut, eventually, get, names, ready, send, stand_in,
+        state, try_download, webm,
     },
 };
 
@@ -99,7 +99,7 @@ async fn a_merge_that_died_with_its_node_is_done_again() {
     recorder.store_all(0, &chunks).await;
     recorder.stop(json!({ "chunks": 4, "bytes": webm().len() })).await;
     recorder.expect("finished").await;
-    state(&node, "talk", "finalising").await;
+    state(node.address(), "talk", "finalising").await;
     eventually("the merge is under way", async || (merges(storage.path()) > 0).then_some(())).await;
     node.kill();
 

@@ -3,8 +3,11 @@
 use serde_json::json;
 
 use crate::{
-    stand_in, state, stored,
-    support::{Process, Recorder, Upload, check_video, cut, eventually, get, metric, ready, status, webm},
+    stored,
+    support::{
+        Process, Recorder, Upload, check_video, cut, eventually, get, metric, ready, stand_in, state, status,
+        webm,
+    },
 };
 
 /// Records and stops; the recorder is there to hear what becomes of it.
@@ -90,7 +93,7 @@ async fn survives(body: &str, flags: &[&str], code: &str) {
     }
     node.kill();
     let node = Process::start_on(storage.path(), &[]);
-    let row = state(&node, "talk", "ready").await;
+    let row = state(node.address(), "talk", "ready").await;
     check_video(node.address(), &row, webm()).await;
 }
 
@@ -194,7 +197,7 @@ async fn no_ffmpeg_outlives_its_node() {
     let _recorder = stopped(&node, &cut(webm(), 2, 112)).await;
     let pid = eventually("it runs", async || std::fs::read_to_string(&pid_file).ok()).await;
     let process = format!("/proc/{}/stat", pid.trim());
-    state(&node, "talk", "finalising").await;
+    state(node.address(), "talk", "finalising").await;
     node.kill();
     eventually("it is gone", async || {
         let stat = std::fs::read_to_string(&process).unwrap_or_default();

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::{
-    after_sweeps, chunks, gone, make_old, node, record, record_broken, record_with_gap, state,
-    support::{Postgres, Recorder, cut, eventually, get, webm},
-    sweeps, swept, videos,
+    after_sweeps, chunks, gone, node, record, record_broken, record_with_gap,
+    support::{Postgres, Recorder, cut, eventually, get, make_old, state_now, videos, webm},
+    sweeps, swept,
 };
 
 #[tokio::test]
@@ -23,9 +23,9 @@ async fn nothing_goes_unless_somebody_wants_it() {
         make_old(&storage.path().join("recordings").join(name));
     }
     after_sweeps(node.address(), "done", 3.0).await;
-    assert_eq!(state(node.address(), "whole").await, "ready");
-    assert_eq!(state(node.address(), "gaps").await, "ready");
-    assert_eq!(state(node.address(), "broken").await, "failed");
+    assert_eq!(state_now(node.address(), "whole").await, "ready");
+    assert_eq!(state_now(node.address(), "gaps").await, "ready");
+    assert_eq!(state_now(node.address(), "broken").await, "failed");
     assert_eq!(videos(storage.path()), before);
     for id in ["gaps", "broken"] {
         assert!(chunks(storage.path(), id).exists(), "{id}");
@@ -56,8 +56,8 @@ async fn each_time_is_for_its_own() {
     record(node.address(), "whole").await;
     gone(node.address(), "whole").await;
     after_sweeps(node.address(), "done", 2.0).await;
-    assert_eq!(state(node.address(), "gaps").await, "ready");
-    assert_eq!(state(node.address(), "broken").await, "failed");
+    assert_eq!(state_now(node.address(), "gaps").await, "ready");
+    assert_eq!(state_now(node.address(), "broken").await, "failed");
     assert!(chunks(storage.path(), "gaps").exists() && chunks(storage.path(), "broken").exists());
 }
 

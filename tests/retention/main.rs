@@ -15,18 +15,13 @@ mod several;
 mod times;
 
 use std::{
-    fs::{self, File},
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
 };
 
 use serde_json::{Value, json};
 
-use self::support::{Process, Recorder, cut, eventually, get, metric, ready, webm};
-
-/// Older than anything that is left alone for being young.
-const OLD: Duration = Duration::from_secs(3 * 86_400);
+use self::support::{Process, Recorder, cut, eventually, metric, ready, state_now, webm};
 
 /// A node on this storage that sweeps every second.
 fn node(storage: &Path, flags: &[&str]) -> Process {
@@ -62,30 +57,12 @@ async fn record_broken(address: SocketAddr, id: &str) {
     recorder.wait_for("recordingError").await;
 }
 
-/// How a recording stands, as its status page answers.
-async fn state(address: SocketAddr, id: &str) -> Value {
-    let answer = get(address, &format!("/recordings/{id}/status")).await;
-    if answer.status == 404 { Value::Null } else { answer.json()["state"].clone() }
-}
-
 async fn gone(address: SocketAddr, id: &str) {
-    eventually(&format!("{id} is gone"), async || state(address, id).await.is_null().then_some(())).await;
+    eventually(&format!("{id} is gone"), async || state_now(address, id).await.is_null().then_some(())).await;
 }
 
 fn chunks(storage: &Path, id: &str) -> PathBuf {
     storage.join("chunks").join(id)
-}
-
-fn videos(storage: &Path) -> Vec<String> {
-    let entries = fs::read_dir(storage.join("recordings")).unwrap();
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-/// Makes a file or folder look as if nothing had been done to it for long.
-fn make_old(path: &Path) {
-    File::open(path).unwrap().set_modified(SystemTime::now() - OLD).unwrap();
 }
 
 /// Waits until so many were taken away for this reason; gives how many bytes that was.

@@ -1,22 +1,19 @@
 //! What belongs to nothing.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use greenroom::adapters::catalog;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
 use crate::{
-    after_sweeps, chunks, logged, make_old, node, record,
+    after_sweeps, chunks, logged, node, record,
     s3::S3Server,
-    state,
-    support::{Process, Recorder, cut, eventually, metric, ready, video, webm},
-    swept, videos,
+    support::{
+        Process, Recorder, cut, eventually, make_old, make_older, metric, ready, state_now, video, videos,
+        webm,
+    },
+    swept,
 };
 
 /// Waits until so many recordings are over for good.
@@ -111,8 +108,7 @@ async fn chunks_in_a_bucket_that_no_recording_has_go_when_they_are_old() {
         for name in ["chunk_00000000", "mark_00000000_5_0000abcd_1_-_aaaaaaaaaaaaaaaa"] {
             let bytes = if name.starts_with("chunk") { "alone" } else { "" };
             fs::write(folder.join(name), bytes).unwrap();
-            let file = fs::File::open(folder.join(name)).unwrap();
-            file.set_modified(SystemTime::now() - age).unwrap();
+            make_older(&folder.join(name), age);
         }
     };
     lose("young", 23 * HOUR);
@@ -235,7 +231,7 @@ async fn videos_stay_after_the_catalog_was_put_back_from_a_backup() {
     logged(&third, "videos of which the catalog knows nothing").await;
     after_sweeps(third.address(), "done", 2.0).await;
     assert_eq!(videos(storage.path()), before);
-    assert_eq!(state(third.address(), "since").await, Value::Null);
+    assert_eq!(state_now(third.address(), "since").await, Value::Null);
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    chunks, gone, record_broken, record_with_gap, state,
-    support::{Cluster, Redis, eventually, soon, status},
+    chunks, gone, record_broken, record_with_gap,
+    support::{Cluster, Redis, eventually, soon, state_now, status},
     sweeps,
 };
 
@@ -32,7 +32,7 @@ async fn one_node_of_a_cluster_sweeps_for_all_and_another_follows_it() {
     cluster.kill(keeper);
     record_broken(cluster.address(other), "later").await;
     soon(FOLLOWED_WITHIN, "the other follows", async || {
-        state(cluster.address(other), "later").await.is_null().then_some(())
+        state_now(cluster.address(other), "later").await.is_null().then_some(())
     })
     .await;
 }

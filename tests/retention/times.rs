@@ -5,9 +5,9 @@ use std::fs;
 use serde_json::json;
 
 use crate::{
-    after_sweeps, chunks, gone, logged, node, record, record_broken, record_with_gap, state,
-    support::{Recorder, cut, eventually, get, ready, status, video, webm},
-    swept, videos,
+    after_sweeps, chunks, gone, logged, node, record, record_broken, record_with_gap,
+    support::{Recorder, cut, eventually, get, ready, state_now, status, video, videos, webm},
+    swept,
 };
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn a_failed_recording_goes_whole_when_its_time_is_over() {
     let storage = tempfile::tempdir().unwrap();
     let node = node(storage.path(), &["--partial-retention=2s"]);
     record_broken(node.address(), "broken").await;
-    assert_eq!(state(node.address(), "broken").await, "failed");
+    assert_eq!(state_now(node.address(), "broken").await, "failed");
     let mut empty = Recorder::start(node.address(), json!({ "recordId": "empty" })).await;
     empty.stop(json!({ "chunks": 0 })).await;
     empty.wait_for("recordingError").await;

@@ -4,7 +4,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use tempfile::TempDir;
 use crate::{
     chunk_suite::{self, manifest, put},
     eventually, id, index, mark,
+    support::make_old,
     video_suite::{self, key, proof, read},
 };
 
@@ -38,12 +38,6 @@ fn listing(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(name).collect();
     names.sort();
     names
-}
-
-/// Makes a file look as if an earlier life had left it.
-fn make_old(path: &Path) {
-    let long_ago = SystemTime::now() - Duration::from_secs(24 * 60 * 60);
-    fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,8 @@ use tempfile::TempDir;
 use crate::{
     catalog_suite::row,
     chunk_suite::{manifest, put},
-    id, index, mark, metrics, setting,
+    id, index, mark, metrics,
+    support::setting,
 };
 
 /// Where the process that will be killed writes; without it, this is not that process.

@@ -59,12 +59,6 @@ fn mark(payload: &[u8]) -> ChunkMark {
     Chunk::raw(payload.to_vec().into()).expect("a chunk").mark
 }
 
-/// A setting of the test run itself, none of the node's.
-#[expect(clippy::disallowed_methods, reason = "settings of the tests are none of the node's")]
-fn setting(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 /// Asks until it is so; fails at the deadline.
 async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + DEADLINE;

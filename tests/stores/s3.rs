@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ use crate::{
     chunk_suite::{self, manifest, put, token},
     eventually, id, index, mark, metrics,
     s3_server::{Fault, S3Server},
-    support::Proxy,
+    support::{Proxy, make_older},
     video_suite::{self, key, proof, read},
 };
 
@@ -332,11 +332,6 @@ async fn a_chunk_that_came_too_late_is_nobodys() {
     assert!(server.file(note).exists());
 }
 
-/// Makes an object look as if it had been there for a long time.
-fn make_old(server: &S3Server, key: &str, age: Duration) {
-    fs::File::open(server.file(key)).unwrap().set_modified(SystemTime::now() - age).unwrap();
-}
-
 const HOURS: Duration = Duration::from_secs(2 * 60 * 60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -357,7 +352,7 @@ async fn a_delete_that_was_half_done_goes_on() {
     assert!(store.list(&id("half")).await.unwrap().is_empty(), "not one that lost its chunks");
     assert_eq!(store.age(&id("half")).await.unwrap(), None);
     assert_eq!(store.sweep().await.unwrap(), Swept::default(), "somebody may be at work on it");
-    make_old(&server, "manifests/half.json", HOURS);
+    make_older(&server.file("manifests/half.json"), HOURS);
     let swept = store.sweep().await.unwrap();
     assert_eq!(swept, Swept { count: 7, bytes: 15 }, "three chunks, their notes, and what showed it");
     assert!(server.keys().iter().all(|key| !key.starts_with("chunks/half/")));
@@ -369,12 +364,12 @@ async fn a_delete_that_was_half_done_goes_on() {
     }
     assert_eq!(store.sweep().await.unwrap(), Swept::default());
     for late in ["chunks/half/chunk_00000007", "chunks/half/aaaaaaaaaaaaaaaa/chunk_00000000"] {
-        make_old(&server, late, HOURS);
+        make_older(&server.file(late), HOURS);
     }
     for at in 0..3 {
-        make_old(&server, &format!("chunks/stays/chunk_0000000{at}"), 13 * HOURS);
+        make_older(&server.file(&format!("chunks/stays/chunk_0000000{at}")), 13 * HOURS);
     }
-    make_old(&server, "manifests/stays.json", 13 * HOURS);
+    make_older(&server.file("manifests/stays.json"), 13 * HOURS);
     assert_eq!(store.recordings().await.unwrap(), [id("stays")], "what came late is no recording");
     assert_eq!(store.sweep().await.unwrap(), Swept { count: 2, bytes: 10 });
     assert_eq!(store.list(&id("stays")).await.unwrap().len(), 3, "what is a recording's stays");
@@ -388,7 +383,7 @@ async fn what_remembers_a_name_is_only_ever_replaced() {
     let store = chunks(&server).await;
     put(&store, &id("daily"), 0, b"of a").await.unwrap();
     store.delete(&id("daily"), Some(token('a'))).await.unwrap();
-    make_old(&server, "manifests/daily.json", 365 * 12 * HOURS);
+    make_older(&server.file("manifests/daily.json"), 365 * 12 * HOURS);
     store.sweep().await.unwrap();
     assert_eq!(fs::read(server.file("manifests/daily.json")).unwrap(), b"", "however long ago it was");
     assert!(store.recordings().await.unwrap().is_empty());
@@ -423,7 +418,7 @@ async fn chunks_that_have_lost_their_manifest_stay_until_somebody_says_so() {
         fs::remove_file(server.file(&format!("manifests/{name}.json"))).unwrap();
     }
     for key in server.keys().iter().filter(|key| key.starts_with("chunks/")) {
-        make_old(&server, key, 13 * HOURS);
+        make_older(&server.file(key), 13 * HOURS);
     }
     assert_eq!(store.sweep().await.unwrap(), Swept::default());
     assert_eq!(store.recordings().await.unwrap(), [id("first"), id("later")]);
@@ -492,7 +487,7 @@ async fn what_came_to_nothing_is_no_recording_and_goes() {
     }
     assert!(store.recordings().await.unwrap().is_empty());
     assert_eq!(store.sweep().await.unwrap(), Swept::default(), "somebody may be at work on it");
-    left.iter().for_each(|key| make_old(&server, key, HOURS));
+    left.iter().for_each(|key| make_older(&server.file(key), HOURS));
     assert_eq!(store.sweep().await.unwrap(), Swept { count: 2, bytes: 0 });
     assert!(store.create(manifest(&id("nothing"), 1)).await.unwrap());
     assert!(!store.create(Manifest { token: token('b'), ..manifest(&id("nothing"), 1) }).await.unwrap());

@@ -1,10 +1,6 @@
 //! The stores on a disk that is full, on one that cannot be written, and across two disks. Needs the right to mount.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path};
 
 use bytes::Bytes;
 use greenroom::adapters::{
@@ -16,48 +12,10 @@ use tempfile::TempDir;
 
 use crate::{
     chunk_suite::{manifest, put},
-    eventually, id, index, mark, setting,
+    eventually, id, index, mark,
+    support::{SmallDisk, fill},
     video_suite::{key, proof, read},
 };
-
-/// A file system in memory; gone when this is dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, with a word about it, where the test may not mount. Where tools are required and the user may everything,
-    /// that is a failure.
-    fn mount(at: &Path, options: &str) -> Option<Self> {
-        fs::create_dir(at).unwrap();
-        let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
-        let why = match mounted {
-            Ok(done) if done.status.success() => return Some(Self(at.to_owned())),
-            Ok(done) => String::from_utf8_lossy(&done.stderr).into_owned(),
-            Err(error) => error.to_string(),
-        };
-        let required = setting("GREENROOM_REQUIRE_TOOLS").is_some_and(|value| !value.is_empty());
-        assert!(!(required && is_root()), "cannot mount a small disk: {why}");
-        println!("skipped: cannot mount a small disk: {}", why.trim());
-        None
-    }
-
-    fn make_read_only(&self) {
-        let done = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status().unwrap();
-        assert!(done.success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-fn is_root() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    uid.is_some_and(|uids| uids.split_whitespace().nth(1) == Some("0"))
-}
 
 fn used(folder: &Path) -> usize {
     let size = |entry: std::io::Result<fs::DirEntry>| {
@@ -72,7 +30,7 @@ async fn a_full_disk_is_said_and_nothing_half_written_counts() {
     const PIECE: usize = 100 * 1024;
     let folder = TempDir::new().unwrap();
     let root = folder.path().join("small");
-    let Some(_disk) = SmallDisk::mount(&root, "size=1m") else { return };
+    let Some(_disk) = SmallDisk::mount(&root, "1m") else { return };
     let store = FolderChunks::open(&root).unwrap();
     store.create(manifest(&id("full"), 1)).await.unwrap();
     let mut stored = 0;
@@ -96,12 +54,7 @@ async fn a_full_disk_is_said_and_nothing_half_written_counts() {
     assert!(store.save_manifest(manifest(&id("full"), 2)).await.is_ok(), "a page is left for what is small");
 
     // Fill it to the last page: a manifest that cannot be written leaves the one that is there.
-    let filler = fs::File::create(root.join("filler")).unwrap();
-    let mut size = 0;
-    while fs::write(root.join("filler"), vec![1; size + 4096]).is_ok() {
-        size += 4096;
-    }
-    drop(filler);
+    fill(&root.join("filler"));
     assert!(matches!(store.save_manifest(manifest(&id("full"), 3)).await, Err(StoreError::Full(_))));
     assert_eq!(store.manifest(&id("full")).await.unwrap(), Some(manifest(&id("full"), 2)));
     let store = FolderChunks::open(&root).expect("a node can start on a full disk");
@@ -119,7 +72,7 @@ async fn a_disk_without_room_for_a_name_counts_nothing() {
     let folder = TempDir::new().unwrap();
     let root = folder.path().join("few");
     // The file system, three folders, a manifest and a staged file; a link costs one more.
-    let Some(_disk) = SmallDisk::mount(&root, "size=1m,nr_inodes=7") else { return };
+    let Some(_disk) = SmallDisk::mount(&root, "1m,nr_inodes=7") else { return };
     let store = FolderChunks::open(&root).unwrap();
     store.create(manifest(&id("few"), 1)).await.unwrap();
     let mut fillers = 0;
@@ -149,12 +102,12 @@ async fn a_disk_without_room_for_a_name_counts_nothing() {
 async fn a_disk_that_cannot_be_written_can_be_read() {
     let folder = TempDir::new().unwrap();
     let root = folder.path().join("frozen");
-    let Some(disk) = SmallDisk::mount(&root, "size=1m") else { return };
+    let Some(disk) = SmallDisk::mount(&root, "1m") else { return };
     put(&FolderChunks::open(&root).unwrap(), &id("frozen"), 0, b"there").await.unwrap();
     FolderVideos::open(&root).unwrap();
     eventually("the staged name is gone", || fs::read_dir(root.join("chunks/frozen")).unwrap().count() == 3)
         .await;
-    disk.make_read_only();
+    disk.remount("ro");
 
     let store = FolderChunks::open(&root).expect("what is there can be read");
     assert_eq!(store.list(&id("frozen")).await.unwrap().len(), 1);
@@ -175,7 +128,7 @@ async fn a_disk_that_cannot_be_written_can_be_read() {
 async fn a_video_is_copied_from_another_disk_and_proven_there() {
     let folder = TempDir::new().unwrap();
     let root = folder.path().join("other");
-    let Some(_disk) = SmallDisk::mount(&root, "size=1m") else { return };
+    let Some(_disk) = SmallDisk::mount(&root, "1m") else { return };
     let store = FolderVideos::open(&root).unwrap();
     let free = store.free_bytes().await.unwrap().expect("a disk has an end");
     assert!(free > 0 && free <= 1 << 20, "{free}");

@@ -14,7 +14,7 @@ pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// `None`, with a word about it, where the test may not mount. Where tools are required and the user may everything,
-    /// that is a failure.
+    /// that is a failure. Behind the size there may be further options, after a comma.
     pub fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let options = format!("size={size}");

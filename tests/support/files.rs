@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File, FileTimes},
+    fs::{self, File},
+    io,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -16,16 +17,33 @@ pub fn names(folder: &Path) -> BTreeSet<String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Makes everything in a folder look two days older than it is.
+/// What a node keeps of videos in this storage, by name and in order.
+pub fn videos(storage: &Path) -> Vec<String> {
+    names(&storage.join("recordings")).into_iter().collect()
+}
+
+/// Makes everything in a folder look as if nothing had been done to it for days.
 pub fn age(folder: &Path) {
     for name in names(folder) {
         let path = folder.join(name);
         if path.is_dir() {
             age(&path);
         }
-        if let Ok(file) = File::open(&path) {
-            // What has just gone needs no age.
-            let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now() - DAYS));
-        }
+        // What has just gone needs no age.
+        let _ = leave(&path, DAYS);
     }
+}
+
+/// Makes a file or folder look as if nothing had been done to it for days.
+pub fn make_old(path: &Path) {
+    make_older(path, DAYS);
+}
+
+/// The same for so long.
+pub fn make_older(path: &Path, unchanged: Duration) {
+    leave(path, unchanged).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+fn leave(path: &Path, unchanged: Duration) -> io::Result<()> {
+    File::open(path)?.set_modified(SystemTime::now() - unchanged)
 }

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -23,6 +24,16 @@ pub struct Process {
     logs: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
     _folder: TempDir,
+}
+
+/// The flag for a program in this folder that takes the place of ffmpeg: it says its version like the real one, and does `body`
+/// for everything else.
+pub fn stand_in(folder: &Path, body: &str) -> String {
+    let path = folder.join("ffmpeg");
+    let script = format!("#!/bin/sh\n[ \"$1\" = -version ] && exec ffmpeg -version\n{body}\n");
+    fs::write(&path, script).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+    format!("--ffmpeg={}", path.display())
 }
 
 /// The binary, in this folder and with nothing of this process's environment.

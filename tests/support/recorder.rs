@@ -368,6 +368,21 @@ pub async fn status(address: SocketAddr, id: &str) -> Value {
     answer.json()
 }
 
+/// Its state alone; null where there is no such recording.
+pub async fn state_now(address: SocketAddr, id: &str) -> Value {
+    let answer = get(address, &format!("/recordings/{id}/status")).await;
+    if answer.status == 404 { Value::Null } else { answer.json()["state"].clone() }
+}
+
+/// Waits until a recording stands so.
+pub async fn state(address: SocketAddr, id: &str, wanted: &str) -> Value {
+    eventually(wanted, async || {
+        let status = status(address, id).await;
+        (status["state"] == wanted).then_some(status)
+    })
+    .await
+}
+
 /// Waits until a recording has its video.
 pub async fn ready(address: SocketAddr, id: &str) -> Value {
     eventually("the video is there", async || {
