@@ -10,13 +10,16 @@
 //! more goes by itself. The keys of bytes name the recording by its token too, so that a delete never meets those of the next
 //! one of its name.
 
+mod place;
+
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use deadpool_redis::redis::{FromRedisValue, ScriptInvocation, Value, cmd, from_redis_value};
+use deadpool_redis::redis::{FromRedisValue, ScriptInvocation, cmd, from_redis_value};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use self::place::{Note, RedisStaged, Staged};
 use super::{
     By, Question, RedisStore, keys,
     scripts::{self, Script},
@@ -24,16 +27,13 @@ use super::{
 };
 use crate::{
     adapters::{
-        chunk_store::names::{Name, whose},
+        chunk_store::names::whose,
         crash,
         disk::LEFT_BEHIND,
-        ports::{ChunkStore, Committed, PortFuture, Remains, StagedChunk, StoreError, StoredChunk, Swept},
+        ports::{ChunkStore, PortFuture, Remains, StagedChunk, StoreError, StoredChunk, Swept},
     },
     domain::recording::Manifest,
-    protocol::{
-        RecordId, TokenDigest,
-        chunk::{ChunkIndex, ChunkMark},
-    },
+    protocol::{RecordId, TokenDigest, chunk::ChunkIndex},
 };
 
 /// Places that one command looks at: it holds up everybody else's.
@@ -293,29 +293,6 @@ fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What is noted of a chunk in its place: its mark, as folders name it, and who wrote it, so that a commit whose answer was lost
-/// is known again.
-struct Note {
-    chunk: StoredChunk,
-    writer: String,
-}
-
-impl Note {
-    fn to_text(&self) -> String {
-        format!("{} {}", Name::Mark(self.chunk.index, self.chunk.mark).to_text(), self.writer)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (name, writer) = text.split_once(' ')?;
-        match Name::parse(name.as_ref())? {
-            Name::Mark(index, mark) => {
-                Some(Self { chunk: StoredChunk { index, mark }, writer: writer.to_owned() })
-            }
-            Name::Chunk(_) => None,
-        }
-    }
-}
-
 impl ChunkStore for RedisChunks {
     fn create(&self, manifest: Manifest) -> PortFuture<Result<bool, StoreError>> {
         self.run(|work| async move { work.begin(&manifest).await })
@@ -396,68 +373,6 @@ impl ChunkStore for RedisChunks {
             let count = work.index("sweep", LEFT_BEHIND, "").await?;
             Ok(Swept { count, bytes: 0 })
         })
-    }
-}
-
-/// A chunk in memory, for one recording.
-struct RedisStaged {
-    store: RedisChunks,
-    staged: Arc<Staged>,
-}
-
-struct Staged {
-    id: RecordId,
-    token: TokenDigest,
-    writer: String,
-    payload: Bytes,
-}
-
-impl StagedChunk for RedisStaged {
-    fn commit(&self, index: ChunkIndex, mark: ChunkMark) -> PortFuture<Result<Committed, StoreError>> {
-        let (store, staged) = (self.store.clone(), self.staged.clone());
-        self.store.run(move |work| async move { staged.commit(&store, &work, index, mark).await })
-    }
-}
-
-impl Staged {
-    async fn commit(
-        &self,
-        store: &RedisChunks,
-        work: &Work,
-        index: ChunkIndex,
-        mark: ChunkMark,
-    ) -> Result<Committed, Trouble> {
-        let note = Note { chunk: StoredChunk { index, mark }, writer: self.writer.clone() };
-        crash::point("redis.placing");
-        let answer: Value = work
-            .call(&scripts::CHUNKS_TAKE, &self.id, |call| {
-                call.key(keys::data(&self.id, &whose(&self.token), index));
-                call.arg(self.token.to_hex()).arg(index.get()).arg(note.to_text()).arg(&*self.payload);
-            })
-            .await?;
-        crash::point("redis.placed");
-        match answer {
-            Value::Int(-1) => return Err(no_recording(&self.id)),
-            Value::Int(1) => {
-                // What is stored is stored, also while the others' terms are being renewed.
-                let (id, token) = (self.id.clone(), self.token);
-                let renewed = store.run(|work| async move { work.renew(&id, &token).await });
-                work.store.runtime.spawn(async move {
-                    if let Err(error) = renewed.await {
-                        tracing::warn!(%error, "the terms of a recording's chunks were not renewed; the next chunk tries again");
-                    }
-                });
-            }
-            Value::Int(_) => {}
-            stands => {
-                let stands: String = from_redis_value(stands)?;
-                let stands = Note::parse(&stands).ok_or_else(|| Trouble::Unexpected(stands.clone()))?;
-                if stands.writer != self.writer {
-                    return Ok(Committed::Taken(stands.chunk.mark));
-                }
-            }
-        }
-        Ok(Committed::Stored)
     }
 }
 
