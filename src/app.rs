@@ -5,6 +5,7 @@
 
 mod cluster;
 mod import;
+mod recording;
 mod sharing;
 mod stores;
 
@@ -19,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor as _, Addr, Arbiter, Context, dev::channel as address_channel};
+use actix::{Actor as _, Addr, Arbiter};
 use actix_web::{
     App as WebApp, HttpServer,
     dev::{Extensions, ServerHandle},
@@ -32,27 +33,26 @@ use socket2::SockRef;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tracing::{info, warn};
 
-use self::cluster::{Bridge, Joining};
 pub use self::import::{Imported, import_catalog};
+use self::{
+    cluster::{Bridge, Joining},
+    recording::{Recorders, Recording},
+};
 use crate::{
     actors::{
         accounts::Accounts,
         chunk_gate::ChunkGates,
         intake::{Intake, IntakeLinks},
-        keeper::{Keeper, KeeperConfig, KeeperLinks},
-        merge_worker::{MergeWorker, MergeWorkerConfig},
         messages::{DrainRecordings, DrainRooms},
         peer_session::RoomsLink,
         recorder_session::RecordingLink,
-        recording_supervisor::{RecordingSupervisor, Recovered, SupervisorLinks, recover},
+        recording_supervisor::{RecordingSupervisor, Recovered, recover},
         room_manager::{ClusterLink, RoomManager},
     },
     adapters::{
         clock::Clock,
         memory::MemoryRegistry,
         ports::{Breakers, ClusterPorts, RecordingPorts, Registry},
-        webhook::Webhook,
-        work_folders::WorkFolders,
     },
     config::{ClusterSettings, Config},
     domain::rooms::{Rooms, RoomsConfig},
@@ -244,93 +244,6 @@ impl Ports {
             ports.join(&config.node_id, store);
         }
         Ok(ports)
-    }
-}
-
-/// The actors of recording.
-struct Recorders {
-    supervisor: Addr<RecordingSupervisor>,
-    worker: Addr<MergeWorker>,
-    keeper: Addr<Keeper>,
-}
-
-/// What the actors of recording are built from.
-struct Recording<'a> {
-    config: &'a Config,
-    ports: &'a RecordingPorts,
-    recovered: Recovered,
-    rooms: &'a Addr<RoomManager>,
-    gates: &'a ChunkGates,
-    accounts: &'a Accounts,
-    clock: Clock,
-    metrics: &'a Metrics,
-}
-
-impl Recording<'_> {
-    /// Starts the supervisor and its worker, each knowing the other's address before it is built; and the keeper.
-    fn start(self, arbiter: &Arbiter) -> anyhow::Result<Recorders> {
-        let (sender, inbox) = address_channel::channel(limits::RECORDING_SUPERVISOR_MAILBOX);
-        let supervisor: Addr<RecordingSupervisor> = Addr::new(sender);
-        let worker = self.start_worker(&supervisor, arbiter);
-        let keeper = self.start_keeper(&supervisor, arbiter)?;
-        let links = SupervisorLinks {
-            rooms: self.rooms.clone().recipient(),
-            merge: worker.clone().recipient(),
-            cancel: worker.clone().recipient(),
-            gates: self.gates.clone(),
-            accounts: self.accounts.clone(),
-        };
-        let (ports, metrics, rules) =
-            (self.ports.clone(), self.metrics.clone(), self.config.recording.rules.clone());
-        let (clock, recovered) = (self.clock, self.recovered);
-        arbiter.spawn_fn(move || {
-            let supervisor = RecordingSupervisor::new(ports, rules, links, clock, metrics, recovered);
-            Context::with_receiver(inbox).run(supervisor);
-        });
-        Ok(Recorders { supervisor, worker, keeper })
-    }
-
-    fn folders(&self) -> WorkFolders {
-        WorkFolders::new(&self.config.recording.temp_folder, &self.config.node_id)
-    }
-
-    fn start_keeper(
-        &self,
-        supervisor: &Addr<RecordingSupervisor>,
-        arbiter: &Arbiter,
-    ) -> anyhow::Result<Addr<Keeper>> {
-        let settings = &self.config.recording;
-        let webhook = settings.webhook.clone().map(Webhook::new).transpose();
-        let links = KeeperLinks {
-            ports: self.ports.clone(),
-            accounts: self.accounts.clone(),
-            folders: self.folders(),
-            delete: supervisor.clone().recipient(),
-            webhook: webhook.context("WEBHOOK_URL cannot be used")?,
-        };
-        let keeping = KeeperConfig {
-            retention: settings.retention,
-            every: settings.housekeeping,
-            cleanup_chunks: settings.rules.cleanup_chunks,
-            clustered: settings.rules.clustered,
-        };
-        let (clock, metrics) = (self.clock, self.metrics.clone());
-        let keeper = move |_: &mut _| Keeper::new(keeping, links, clock, metrics);
-        Ok(Keeper::start_in_arbiter(&arbiter.handle(), keeper))
-    }
-
-    fn start_worker(&self, supervisor: &Addr<RecordingSupervisor>, arbiter: &Arbiter) -> Addr<MergeWorker> {
-        let (ports, metrics, supervisor) = (self.ports.clone(), self.metrics.clone(), supervisor.clone());
-        let settings = &self.config.recording;
-        let config = MergeWorkerConfig {
-            jobs: settings.rules.merge_jobs,
-            folders: self.folders(),
-            gates: self.gates.clone(),
-        };
-        MergeWorker::start_in_arbiter(&arbiter.handle(), move |_| {
-            let (progressed, ended) = (supervisor.clone().recipient(), supervisor.recipient());
-            MergeWorker::new(ports, config, progressed, ended, metrics)
-        })
     }
 }
 

@@ -1,0 +1,106 @@
+//! The actors of recording, each with what it needs of the others.
+
+use actix::{Actor as _, Addr, Arbiter, Context, dev::channel as address_channel};
+use anyhow::Context as _;
+
+use crate::{
+    actors::{
+        accounts::Accounts,
+        chunk_gate::ChunkGates,
+        keeper::{Keeper, KeeperConfig, KeeperLinks},
+        merge_worker::{MergeWorker, MergeWorkerConfig},
+        recording_supervisor::{RecordingSupervisor, Recovered, SupervisorLinks},
+        room_manager::RoomManager,
+    },
+    adapters::{clock::Clock, ports::RecordingPorts, webhook::Webhook, work_folders::WorkFolders},
+    config::Config,
+    metrics::Metrics,
+    protocol::limits,
+};
+
+/// The actors of recording.
+pub(super) struct Recorders {
+    pub(super) supervisor: Addr<RecordingSupervisor>,
+    pub(super) worker: Addr<MergeWorker>,
+    pub(super) keeper: Addr<Keeper>,
+}
+
+/// What the actors of recording are built from.
+pub(super) struct Recording<'a> {
+    pub(super) config: &'a Config,
+    pub(super) ports: &'a RecordingPorts,
+    pub(super) recovered: Recovered,
+    pub(super) rooms: &'a Addr<RoomManager>,
+    pub(super) gates: &'a ChunkGates,
+    pub(super) accounts: &'a Accounts,
+    pub(super) clock: Clock,
+    pub(super) metrics: &'a Metrics,
+}
+
+impl Recording<'_> {
+    /// Starts the supervisor and its worker, each knowing the other's address before it is built; and the keeper.
+    pub(super) fn start(self, arbiter: &Arbiter) -> anyhow::Result<Recorders> {
+        let (sender, inbox) = address_channel::channel(limits::RECORDING_SUPERVISOR_MAILBOX);
+        let supervisor: Addr<RecordingSupervisor> = Addr::new(sender);
+        let worker = self.start_worker(&supervisor, arbiter);
+        let keeper = self.start_keeper(&supervisor, arbiter)?;
+        let links = SupervisorLinks {
+            rooms: self.rooms.clone().recipient(),
+            merge: worker.clone().recipient(),
+            cancel: worker.clone().recipient(),
+            gates: self.gates.clone(),
+            accounts: self.accounts.clone(),
+        };
+        let (ports, metrics, rules) =
+            (self.ports.clone(), self.metrics.clone(), self.config.recording.rules.clone());
+        let (clock, recovered) = (self.clock, self.recovered);
+        arbiter.spawn_fn(move || {
+            let supervisor = RecordingSupervisor::new(ports, rules, links, clock, metrics, recovered);
+            Context::with_receiver(inbox).run(supervisor);
+        });
+        Ok(Recorders { supervisor, worker, keeper })
+    }
+
+    fn folders(&self) -> WorkFolders {
+        WorkFolders::new(&self.config.recording.temp_folder, &self.config.node_id)
+    }
+
+    fn start_keeper(
+        &self,
+        supervisor: &Addr<RecordingSupervisor>,
+        arbiter: &Arbiter,
+    ) -> anyhow::Result<Addr<Keeper>> {
+        let settings = &self.config.recording;
+        let webhook = settings.webhook.clone().map(Webhook::new).transpose();
+        let links = KeeperLinks {
+            ports: self.ports.clone(),
+            accounts: self.accounts.clone(),
+            folders: self.folders(),
+            delete: supervisor.clone().recipient(),
+            webhook: webhook.context("WEBHOOK_URL cannot be used")?,
+        };
+        let keeping = KeeperConfig {
+            retention: settings.retention,
+            every: settings.housekeeping,
+            cleanup_chunks: settings.rules.cleanup_chunks,
+            clustered: settings.rules.clustered,
+        };
+        let (clock, metrics) = (self.clock, self.metrics.clone());
+        let keeper = move |_: &mut _| Keeper::new(keeping, links, clock, metrics);
+        Ok(Keeper::start_in_arbiter(&arbiter.handle(), keeper))
+    }
+
+    fn start_worker(&self, supervisor: &Addr<RecordingSupervisor>, arbiter: &Arbiter) -> Addr<MergeWorker> {
+        let (ports, metrics, supervisor) = (self.ports.clone(), self.metrics.clone(), supervisor.clone());
+        let settings = &self.config.recording;
+        let config = MergeWorkerConfig {
+            jobs: settings.rules.merge_jobs,
+            folders: self.folders(),
+            gates: self.gates.clone(),
+        };
+        MergeWorker::start_in_arbiter(&arbiter.handle(), move |_| {
+            let (progressed, ended) = (supervisor.clone().recipient(), supervisor.recipient());
+            MergeWorker::new(ports, config, progressed, ended, metrics)
+        })
+    }
+}
