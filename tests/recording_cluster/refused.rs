@@ -312,9 +312,11 @@ async fn a_recording_takes_nothing_at_any_node_after_its_time() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::start_with(3, &["--max-recording-duration=1s"]).await;
+    // Made before its time runs, of which this machine may need much.
+    let media = webm();
+    let cluster = Cluster::start_with(3, &["--max-recording-duration=3s"]).await;
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
-    recorder.store(0, webm()).await;
+    recorder.store(0, media).await;
     let uploads = [0, 1, 2].map(|node| Upload::of(cluster.address(node), &recorder.token()));
     let mut number = 0;
     let refused = eventually("its time is over", async || {
@@ -331,13 +333,13 @@ async fn a_recording_takes_nothing_at_any_node_after_its_time() {
         assert_eq!(upload.put(u32::from(number) + 1, &filling(number)).await.refusal(), too_long);
         assert_eq!(upload.post(&filling(number)).await.refusal(), too_long);
         // What is stored is acknowledged again.
-        assert_eq!(upload.put(0, webm()).await.status, 200);
+        assert_eq!(upload.put(0, media).await.status, 200);
         assert_eq!(stands(&cluster).await, before);
     }
     assert_eq!(uploads[2].stop(json!({ "chunks": number + 1 })).await.status, 202);
     let told = recorder.ready().await;
     for node in 0..3 {
-        check_video(cluster.address(node), &told, webm()).await;
+        check_video(cluster.address(node), &told, media).await;
     }
 }
 
