@@ -106,8 +106,8 @@ impl App {
     /// As [`Self::start_on`], or what the node stands on cannot be opened.
     pub async fn start(config: &Config) -> anyhow::Result<Running> {
         #[cfg(debug_assertions)]
-        if let Some(at) = &config.crash_at {
-            crate::adapters::crash::aim(at);
+        if let Some((act, at)) = &config.aim {
+            crate::adapters::crash::aim(*act, at);
         }
         let clock = Clock::start();
         let ports = Ports::open(config, clock).await?;

@@ -24,6 +24,8 @@ pub use self::{
     cluster::ClusterSettings,
     recording::{RecordingSettings, StorePlace},
 };
+#[cfg(debug_assertions)]
+use crate::adapters::crash::Act;
 use crate::{
     domain::ice::{IceServers, Turn},
     protocol::{NodeId, limits::Limits},
@@ -108,6 +110,10 @@ pub struct Settings {
     #[cfg(debug_assertions)]
     #[arg(long, env, hide = true)]
     crash_at: Option<String>,
+    /// Where it is to stand still.
+    #[cfg(debug_assertions)]
+    #[arg(long, env, hide = true, conflicts_with = "crash_at")]
+    stop_at: Option<String>,
     /// Ask the node on HOST and PORT whether it lives, and exit with 0 or 1. For health checks in containers.
     #[arg(long)]
     health: bool,
@@ -152,9 +158,9 @@ pub struct Config {
     pub log_level: String,
     /// How long a drain may take.
     pub drain_deadline: Duration,
-    /// Where the process is to die, in tests.
+    /// What is to happen to the process in tests, and where.
     #[cfg(debug_assertions)]
-    pub crash_at: Option<String>,
+    pub aim: Option<(Act, String)>,
 }
 
 /// What the command line asks for.
@@ -269,7 +275,7 @@ impl Settings {
             log_level: self.log_level,
             drain_deadline: Duration::from_secs(self.drain_deadline_secs),
             #[cfg(debug_assertions)]
-            crash_at: self.crash_at,
+            aim: self.crash_at.map(|at| (Act::Die, at)).or_else(|| self.stop_at.map(|at| (Act::Stop, at))),
         })
     }
 

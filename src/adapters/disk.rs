@@ -78,23 +78,25 @@ pub(super) fn may_come_back(error: StoreError) -> StoreError {
 #[derive(Debug)]
 pub(super) struct Partial {
     path: PathBuf,
+    /// By which the points at which a test has the process die tell it from others.
+    what: &'static str,
 }
 
 impl Partial {
     /// Names a file in this folder as no other is named, by no process on any machine.
-    pub(super) fn in_folder(folder: &Path) -> Self {
-        Self { path: folder.join(format!("{PARTIAL}{}", Uuid::new_v4().simple())) }
+    pub(super) fn in_folder(folder: &Path, what: &'static str) -> Self {
+        Self { path: folder.join(format!("{PARTIAL}{}", Uuid::new_v4().simple())), what }
     }
 
     /// Writes a file that is durable but for its name. A file whose fsync failed is not trusted again (the pages that
     /// were not written may count as clean afterwards): it is dropped, and with it removed.
-    pub(super) fn write(folder: &Path, bytes: &[u8]) -> io::Result<Self> {
-        let partial = Self::in_folder(folder);
+    pub(super) fn write(folder: &Path, what: &'static str, bytes: &[u8]) -> io::Result<Self> {
+        let partial = Self::in_folder(folder, what);
         let mut file = partial.create()?;
         file.write_all(bytes)?;
-        crash::point("file.written");
+        crash::step(what, "written");
         file.sync_all()?;
-        crash::point("file.synced");
+        crash::step(what, "synced");
         Ok(partial)
     }
 
@@ -115,7 +117,7 @@ impl Partial {
     /// The same in another folder of the same disk.
     pub(super) fn replace_in(&self, folder: &Path, name: &OsStr) -> io::Result<()> {
         fs::rename(&self.path, folder.join(name))?;
-        crash::point("file.renamed");
+        crash::step(self.what, "renamed");
         sync_folder(folder)
     }
 }
@@ -166,7 +168,7 @@ pub(super) fn is_partial(name: &OsStr) -> bool {
 /// The time by the clock that dates the files in a folder. A folder of the network has its server's, and a node's own may be
 /// an hour off: what another node writes just now must not look old.
 pub(super) fn now(folder: &Path) -> io::Result<SystemTime> {
-    let probe = Partial::in_folder(folder);
+    let probe = Partial::in_folder(folder, "probe");
     probe.create()?.metadata()?.modified()
 }
 

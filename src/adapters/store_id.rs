@@ -36,7 +36,7 @@ fn read_or_give(root: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         read => return Ok(read?.trim().to_owned()),
     }
-    let partial = Partial::in_folder(root);
+    let partial = Partial::in_folder(root, "store_id");
     let mut file = partial.create()?;
     writeln!(file, "{}", new())?;
     file.sync_all()?;

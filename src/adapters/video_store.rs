@@ -216,7 +216,7 @@ fn open_file(path: &Path) -> io::Result<File> {
 fn put_copy(file: &Path, place: &Path, proof: FileProof) -> Result<(), StoreError> {
     let named = |error| StoreError::io(place.display(), &error);
     let folder = place.parent().unwrap_or(place);
-    let partial = Partial::in_folder(folder);
+    let partial = Partial::in_folder(folder, "video");
     let mut source = File::open(file).map_err(|error| StoreError::io(file.display(), &error))?;
     let copied = partial.create().and_then(|mut copy| io::copy(&mut source, &mut copy));
     copied.map_err(named)?;

@@ -93,7 +93,7 @@ impl Manifests<'_> {
     }
 
     fn write(&self, manifest: &Manifest) -> io::Result<Partial> {
-        Partial::write(self.0, &serde_json::to_vec_pretty(manifest)?)
+        Partial::write(self.0, "manifest", &serde_json::to_vec_pretty(manifest)?)
     }
 }
 

@@ -77,7 +77,7 @@ impl FolderChunks {
 /// Refuses a file system without hard links at once, rather than each chunk later.
 fn check_links(folder: &Path) -> Result<(), StoreError> {
     let probe = || {
-        let (one, other) = (Partial::write(folder, b"")?, Partial::in_folder(folder));
+        let (one, other) = (Partial::write(folder, "probe", b"")?, Partial::in_folder(folder, "probe"));
         fs::hard_link(one.path(), other.path())?;
         shelf::same_file(one.path(), other.path())
     };
@@ -117,7 +117,7 @@ impl ChunkStore for FolderChunks {
     fn stage(&self, id: &RecordId, payload: Bytes) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>> {
         let disk = self.disk.clone();
         self.run(id, move |house, id| {
-            let file = Some(Arc::new(Partial::write(&house.shelf(id).0, &payload)?));
+            let file = Some(Arc::new(Partial::write(&house.shelf(id).0, "chunk", &payload)?));
             Ok(Box::new(FolderStaged { disk, shelf: house.shelf(id), file }) as Box<dyn StagedChunk>)
         })
     }
