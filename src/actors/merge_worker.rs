@@ -296,9 +296,8 @@ impl Storing {
     async fn run(self, merged: Merged, chunks: u32) -> Result<MergedVideo, MergeFault> {
         let (id, fence) = (&self.manifest.record_id, self.manifest.fence);
         let _passing = self.gates.pass(id).await;
-        // Whoever was overtaken need not store anything. Should it be overtaken while it does: the name is its own, and
-        // nobody is told of it.
-        if matches!(self.ports.ledger.holds(id.clone(), fence).await, Ok(false)) {
+        // Whoever was overtaken need not store anything.
+        if self.is_overtaken().await {
             return Err(MergeFault::Overtaken);
         }
         let key = VideoKey::new(id, fence, merged.extension);
@@ -309,6 +308,12 @@ impl Storing {
             Some(file) => self.store_poster(VideoKey::new(id, fence, "jpg"), file).await,
             None => None,
         };
+        // Who was overtaken while it stored may be storing what was deleted since: nobody would take it away any more. The names
+        // are its own, and nobody was told of them.
+        if self.is_overtaken().await {
+            self.take_back([&key].into_iter().chain(&poster)).await;
+            return Err(MergeFault::Overtaken);
+        }
         let complete = merged.missing.is_empty() && merged.gaps.is_empty();
         let facts = VideoFacts {
             key,
@@ -322,6 +327,20 @@ impl Storing {
             work: merged.work,
         };
         Ok(MergedVideo { facts, mime_type: merged.mime_type, missing: merged.missing, chunks })
+    }
+
+    /// Whether its claim no longer holds; not that nobody can say so.
+    async fn is_overtaken(&self) -> bool {
+        let Manifest { record_id: id, fence, .. } = &self.manifest;
+        matches!(self.ports.ledger.holds(id.clone(), *fence).await, Ok(false))
+    }
+
+    async fn take_back(&self, keys: impl Iterator<Item = &VideoKey>) {
+        for key in keys {
+            if let Err(error) = self.ports.videos.delete(key).await {
+                warn!(recording = %self.manifest.record_id, key = key.as_str(), %error, "a video of nobody's stays behind");
+            }
+        }
     }
 
     /// A recording without its poster is still a recording.
