@@ -16,7 +16,7 @@ use crate::{
     },
     adapters::{
         crash,
-        ports::{CatalogError, RecordingPorts, StoreError},
+        ports::{CatalogError, LedgerError, RecordingPorts, StoreError},
     },
     domain::recording::{Attached, Manifest, StopRefused, StopTaken},
     protocol::{
@@ -267,7 +267,8 @@ impl Beginning {
         let opened = self.ports.ledger.open(manifest, self.config.owner_recordings_max).await;
         let attached = opened.map_err(|error| error.refusal()).flatten();
         if attached.is_err() {
-            // What this call has made, nobody has been told of.
+            // What this call has made, nobody has been told of; nor of an account that was put back from it meanwhile.
+            let _: Result<_, LedgerError> = self.ports.ledger.close(&id, Some(token.digest())).await;
             let _: Result<(), StoreError> = self.ports.chunks.delete(&id, Some(token.digest())).await;
         }
         crash::point("open.opened");
