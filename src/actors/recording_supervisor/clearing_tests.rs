@@ -130,6 +130,18 @@ async fn who_was_overtaken_closes_nothing_and_leaves_the_later_state() {
     assert_eq!(stores.chunks.manifest(&id()).await.expect("readable"), Some(attached.manifest));
 }
 
+/// Its recorder has taken it up by way of another node, and nothing more has come yet.
+#[tokio::test]
+async fn who_was_overtaken_takes_no_chunks_away() {
+    let stores = Stores::open().await;
+    let mut ready = second_version(Fence(5));
+    (ready.keep_until_ms, ready.merged_chunks) = (Some(1_700_000_100_000), Some(1));
+    let (clearing, claim) = claimed(&stores, &ready, &[HEAD]).await;
+    stores.ledger.attach(token("talk")).await.expect("an answer").expect("taken up");
+    assert!(matches!(clearing.clear(&claim).await, Ok(Cleared::Needed)));
+    assert_eq!(stores.chunks.list(&id()).await.expect("readable").len(), 1, "its chunks are there");
+}
+
 /// Its time to come back was over while the ledger was away, and a chunk was acknowledged before that.
 #[tokio::test]
 async fn one_that_is_to_be_forgotten_goes_on_if_its_video_lacks_something() {
