@@ -1,5 +1,6 @@
 //! A node is killed at each named point of a recording's life (`crash::point`), and another takes over: what was
-//! acknowledged is in the video, there is one ready recording, and nothing is left behind.
+//! acknowledged is in the video, there is one ready recording, and nothing is left behind. Or it stands still there, and wakes when
+//! another has taken over.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 
@@ -10,10 +11,16 @@ mod support;
 #[allow(dead_code, reason = "the tests of the stores use all of it")]
 mod s3;
 
+mod audit;
+mod names;
 mod numbers;
 mod story;
+mod wake;
 
-use self::story::{Framing, Place, die_at, die_at_a_large_one};
+use self::{
+    story::{Framing, Place, die_at, die_at_a_large_one},
+    wake::{Meanwhile, wake_at},
+};
 
 /// A test for each point: `name: "point"`, or `"point:n"` for the n-th time that a node comes to it.
 macro_rules! points {
@@ -32,15 +39,17 @@ mod indexed {
         after_its_folder_was_made: "open.created",
         after_its_account_was_opened: "open.opened",
         before_a_chunk_is_staged: "chunk.placed:3",
-        before_the_bytes_of_a_chunk_are_synced: "file.written:4",
-        after_the_bytes_of_a_chunk_are_synced: "file.synced:4",
+        before_the_bytes_of_a_chunk_are_synced: "chunk.written:2",
+        after_the_bytes_of_a_chunk_are_synced: "chunk.synced:2",
         after_a_chunk_was_staged: "chunk.staged:2",
         after_a_chunk_was_marked: "place.noted:2",
         after_a_chunk_has_its_name: "place.linked:2",
         after_a_chunk_was_committed: "chunk.committed:3",
         after_a_chunk_was_noted: "chunk.noted:3",
         after_a_chunk_was_acknowledged: "chunk.acked:2",
-        after_a_manifest_was_renamed: "file.renamed:2",
+        before_a_manifest_is_synced: "manifest.written:2",
+        after_a_manifest_was_synced: "manifest.synced:2",
+        after_a_manifest_was_renamed: "manifest.renamed",
         after_a_stop_was_taken: "stop.taken",
         after_a_stop_was_saved: "stop.saved",
         after_it_was_claimed: "claim.finalise",
@@ -70,8 +79,8 @@ mod raw {
     use super::{Framing, Place, die_at};
 
     points! { Framing::Raw, Place::Folder;
-        before_a_chunk_is_staged: "file.written:4",
-        after_a_chunk_was_staged: "file.synced:4",
+        before_the_bytes_of_a_chunk_are_synced: "chunk.written:2",
+        after_the_bytes_of_a_chunk_are_synced: "chunk.synced:2",
         after_a_chunk_got_its_number: "chunk.numbered:3",
         after_a_chunk_was_stored: "chunk.number_stored:3",
         after_a_chunk_was_noted: "chunk.number_noted:3",
@@ -122,5 +131,54 @@ mod redis {
         after_a_manifest_was_saved: "redis.saved",
         after_its_manifest_is_gone: "redis.dropped",
         after_its_chunks_are_gone: "redis.unlinked",
+    }
+}
+
+/// As `points!`, of a node that stands still there.
+macro_rules! wakes {
+    ($place:expr, $meanwhile:expr; $( $name:ident: $point:literal, )*) => {
+        $( #[tokio::test]
+        async fn $name() {
+            wake_at($point, $place, $meanwhile).await;
+        } )*
+    };
+}
+
+/// The recording is ready when the node wakes.
+mod woken {
+    use super::{Meanwhile, Place, wake_at};
+
+    wakes! { Place::Folder, Meanwhile::Kept;
+        before_its_merge: "merge.planned",
+        after_its_video_was_proven: "video.proven",
+        after_its_video_was_stored: "put.stored",
+        after_it_was_published: "publish.after",
+        after_its_row_was_written: "row.after",
+        after_its_chunks_are_gone: "delete.after",
+    }
+
+    wakes! { Place::Bucket, Meanwhile::Kept;
+        after_its_video_was_sent: "bucket.put",
+    }
+}
+
+/// It was deleted, and another has its name.
+mod woken_late {
+    use super::{Meanwhile, Place, wake_at};
+
+    wakes! { Place::Folder, Meanwhile::Deleted;
+        before_its_video_has_its_name: "video.proven",
+        after_its_video_was_made: "merge.made",
+        after_its_video_has_its_name: "video.renamed",
+        before_it_is_published: "publish.before",
+        before_its_row_is_written: "row.before",
+        before_its_chunks_are_looked_at: "row.after",
+        before_its_chunks_go: "delete.before",
+        before_its_claim_ends: "settle.before",
+    }
+
+    wakes! { Place::Bucket, Meanwhile::Deleted;
+        before_its_video_is_sent: "bucket.putting",
+        after_its_chunks_are_nobodys: "bucket.deleting",
     }
 }

@@ -1,24 +1,35 @@
 //! A recording from its beginning to the time when it is forgotten, over two nodes of which the first dies.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::{
     s3::S3Server,
-    support::{
-        Cluster, Heard, Postgres, Recorder, Redis, age, assert_recorded, cut, cut_at, get, large, names,
-        ready, soon, video, webm,
-    },
+    support::{Cluster, Heard, Postgres, Recorder, Redis, cut, cut_at, large, soon, webm},
 };
 
 /// Chunks of the recording.
-const CHUNKS: usize = 5;
+pub const CHUNKS: usize = 5;
 /// A recording of which nobody was told, and which has no chunk, is waited for as one over HTTP is: half a minute.
-const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
-/// What nodes are told: leases and graces as short as they can be, and a recording is forgotten soon.
-const FLAGS: [&str; 4] =
-    ["--lease-secs=2", "--recording-grace-secs=3", "--reopen-secs=1", "--housekeeping-secs=1"];
+pub const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
+/// Before a page that was not let in tries again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// What nodes are told: leases and graces as short as they can be, a recording is forgotten soon, and an owner has one at a time.
+const FLAGS: [&str; 5] = [
+    "--lease-secs=2",
+    "--recording-grace-secs=3",
+    "--reopen-secs=1",
+    "--housekeeping-secs=1",
+    "--max-owner-recordings=1",
+];
+
+/// Where it is recorded, and whose it is.
+pub const ROOM: &str = "blue";
+pub const OWNER: &str = "ada";
+/// Points at which a recording has been begun, and nobody is told of it any more.
+const UNTOLD: [&str; 4] = ["open.created", "open.opened", "bucket.begun", "redis.entered"];
 
 /// How its chunks come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,17 +52,20 @@ pub enum Place {
 }
 
 /// A recorder as a page is: it has its chunks until they are acknowledged.
-struct Story {
-    cluster: Cluster,
+pub struct Story {
+    pub cluster: Cluster,
     /// `None`: everything is in folders, or in Redis.
-    bucket: Option<S3Server>,
+    pub bucket: Option<S3Server>,
+    _database: Option<Postgres>,
+    /// Where it happens to the first node.
+    pub point: String,
     framing: Framing,
-    media: &'static [u8],
+    pub media: &'static [u8],
     chunks: Vec<Vec<u8>>,
-    token: Option<String>,
+    pub token: Option<String>,
     acked: BTreeSet<u32>,
     /// `recordingReady`, once it came.
-    told: Option<Value>,
+    pub told: Option<Value>,
 }
 
 /// The first node dies at this point, whenever it comes to it.
@@ -65,50 +79,62 @@ pub async fn die_at_a_large_one(point: &str) {
     die(point, Framing::Indexed, Place::Bucket, (large(), cut_at(large(), &borders))).await;
 }
 
-async fn die(point: &str, framing: Framing, place: Place, (media, chunks): (&'static [u8], Vec<Vec<u8>>)) {
-    if !Redis::is_here() {
-        return;
-    }
-    if place == Place::Bucket && !Postgres::is_here() {
-        return;
-    }
-    let bucket = (place == Place::Bucket).then(S3Server::start);
-    let mut database = None;
-    let mut flags = FLAGS.map(str::to_owned).to_vec();
-    match &bucket {
-        Some(bucket) => {
-            let postgres = Postgres::start().await;
-            postgres.create("greenroom").await;
-            flags.push(format!("--database-url={}", postgres.url("greenroom")));
-            flags.extend(bucket.flags("S3"));
-            database = Some(postgres);
-        }
-        None if place == Place::Redis => flags.push("--chunk-store=REDIS".to_owned()),
-        None => {}
-    }
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let mut cluster = Cluster::start_with(0, &flags).await;
-    cluster.add(&[&format!("--crash-at={point}")]).await;
-    let (acked, token, told) = (BTreeSet::new(), None, None);
-    let mut story = Story { cluster, bucket, framing, media, chunks, token, acked, told };
+async fn die(point: &str, framing: Framing, place: Place, takes: (&'static [u8], Vec<Vec<u8>>)) {
+    let Some(mut story) = Story::begin("crash", point, place).await else { return };
+    (story.framing, (story.media, story.chunks)) = (framing, takes);
     story.record(0).await;
     story.cluster.ended(0).await;
     story.cluster.add(&[]).await;
     if story.told.is_none() {
         story.record(1).await;
     }
-    story.check().await;
-    drop(database);
+    let row = story.check_video().await;
+    // The dead node's next life clears up after it.
+    story.cluster.restart(0).await;
+    story.check_rest(&row).await;
 }
 
 impl Story {
+    /// One node, to which this (`crash`, `stop`) happens at that point. `None`: something that it takes is not installed.
+    pub async fn begin(what: &str, point: &str, place: Place) -> Option<Self> {
+        if !Redis::is_here() || place == Place::Bucket && !Postgres::is_here() {
+            return None;
+        }
+        let bucket = (place == Place::Bucket).then(S3Server::start);
+        let mut database = None;
+        let mut flags = FLAGS.map(str::to_owned).to_vec();
+        match &bucket {
+            Some(bucket) => {
+                let postgres = Postgres::start().await;
+                postgres.create("greenroom").await;
+                flags.push(format!("--database-url={}", postgres.url("greenroom")));
+                flags.extend(bucket.flags("S3"));
+                database = Some(postgres);
+            }
+            None if place == Place::Redis => flags.push("--chunk-store=REDIS".to_owned()),
+            None => {}
+        }
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let mut cluster = Cluster::start_with(0, &flags).await;
+        cluster.add(&[&format!("--{what}-at={point}")]).await;
+        Some(Self {
+            cluster,
+            bucket,
+            _database: database,
+            point: point.to_owned(),
+            framing: Framing::Indexed,
+            media: webm(),
+            chunks: cut(webm(), CHUNKS, 400),
+            token: None,
+            acked: BTreeSet::new(),
+            told: None,
+        })
+    }
+
     /// Records by way of this node until the video is there, or the node is not.
-    async fn record(&mut self, node: usize) {
-        let mut recorder = Recorder::connect(self.cluster.address(node)).await;
-        recorder.ask_to_begin(self.start()).await;
-        let Some(started) = self.hear(&mut recorder, "started").await else { return };
-        self.token = started["uploadToken"].as_str().map(str::to_owned);
-        recorder.started = started;
+    pub async fn record(&mut self, node: usize) {
+        let Some(mut recorder) = self.let_in(self.cluster.address(node)).await else { return };
+        self.token = Some(recorder.token());
         // It may be past taking chunks: then it says what has become of it.
         if recorder.started["state"] == "recording" && self.send(&mut recorder).await.is_none() {
             return;
@@ -116,13 +142,42 @@ impl Story {
         self.told = self.hear(&mut recorder, "recordingReady").await;
     }
 
+    /// Begins, or goes on. A recording of which nobody was told is one of its owner's until it is given up: meanwhile a page tries
+    /// again. `None`: the node is gone.
+    async fn let_in(&self, node: SocketAddr) -> Option<Recorder> {
+        soon(FORGOTTEN_WITHIN, "its owner may record", async || {
+            let mut recorder = Recorder::connect(node).await;
+            recorder.ask_to_begin(self.start()).await;
+            match recorder.hear().await {
+                Heard::Closed(_) => Some(None),
+                Heard::Message(event) if event["type"] == "started" => {
+                    recorder.started = event;
+                    Some(Some(recorder))
+                }
+                Heard::Message(event) => {
+                    assert_eq!(event["code"], "too_many_recordings", "{event}");
+                    assert!(self.is_untold(), "another of its owner's runs, and nobody knows of it");
+                    sleep(AGAIN).await;
+                    None
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether a recording was begun of which nobody was told.
+    pub fn is_untold(&self) -> bool {
+        UNTOLD.contains(&self.point.as_str())
+    }
+
     fn start(&self) -> Value {
         let framing = if self.framing == Framing::Raw { "raw" } else { "indexed" };
+        let new = |id| json!({ "recordId": id, "framing": framing, "roomName": ROOM, "owner": OWNER });
         match &self.token {
             Some(token) => json!({ "uploadToken": token, "framing": framing }),
             // Nobody was told of a recording whose beginning was cut off; its name may be taken.
-            None if self.cluster.len() > 1 => json!({ "recordId": "again", "framing": framing }),
-            None => json!({ "recordId": "talk", "framing": framing }),
+            None if self.cluster.len() > 1 => new("again"),
+            None => new("talk"),
         }
     }
 
@@ -155,64 +210,6 @@ impl Story {
                 Heard::Message(event) => panic!("{kind} is awaited: {event}"),
             }
         }
-    }
-
-    /// Everything, as it is at the end.
-    async fn check(mut self) {
-        let node = self.cluster.address(1);
-        let token = self.token.take().expect("it was begun");
-        let (id, _) = token.split_once('.').expect("a token");
-        let row = ready(node, id).await;
-        assert_eq!((&row["complete"], &row["version"]), (&json!(true), &json!(1)), "{row}");
-        if let Some(told) = &self.told {
-            assert_eq!(told["sha256"], row["sha256"], "what was told is what there is");
-        }
-        let bytes = match &self.bucket {
-            Some(bucket) => {
-                let key = row["key"].as_str().expect("a name");
-                std::fs::read(bucket.file(&format!("recordings/{key}"))).expect("it is in the bucket")
-            }
-            None => video(node, &row).await,
-        };
-        assert_recorded(&row, &bytes, self.media);
-        self.only_left(&row).await;
-        let list = get(node, "/recordings?state=ready").await.json();
-        assert_eq!(list["recordings"].as_array().map(Vec::len), Some(1), "{list}");
-    }
-
-    /// Waits until nothing is left but the video: in no folder, however young it was, and not in Redis.
-    async fn only_left(&mut self, row: &Value) {
-        // The dead node's next life clears up after it.
-        self.cluster.restart(0).await;
-        let storage = self.cluster.storage(1);
-        let name = |url: &Value| url.as_str().expect("a link").rsplit_once('/').expect("a link").1.to_owned();
-        let kept = BTreeSet::from([name(&row["downloadUrl"]), name(&row["posterUrl"])]);
-        soon(FORGOTTEN_WITHIN, "nothing but the video is left", async || {
-            age(&storage);
-            let merges = names(&storage.join("tmp")).into_iter();
-            let merges: usize = merges.map(|node| names(&storage.join("tmp").join(node)).len()).sum();
-            let (chunks, videos) = match &self.bucket {
-                Some(bucket) => {
-                    age(&bucket.file(""));
-                    let keys = bucket.keys().into_iter();
-                    let chunks = keys.filter(|key| key.starts_with("chunks/")).count();
-                    (chunks, names(&bucket.file("recordings")))
-                }
-                None => (names(&storage.join("chunks")).len(), names(&storage.join("recordings"))),
-            };
-            (chunks == 0 && merges == 0 && videos == kept).then_some(())
-        })
-        .await;
-        let redis = self.cluster.redis();
-        soon(FORGOTTEN_WITHIN, "Redis has forgotten it", async || {
-            let left = redis.keys().into_iter().filter(|key| key.starts_with("recording:"));
-            // Bytes of chunks that belong to nothing any more go by themselves.
-            let goes = |key: &String| key.contains(":data:") && redis.run::<i64>(&["PTTL", key]) > 0;
-            let left = left.filter(|key| !goes(key)).count();
-            let due: u64 = redis.run(&["ZCARD", "recordings:active"]);
-            (left == 0 && due == 0).then_some(())
-        })
-        .await;
     }
 }
 

@@ -1,0 +1,123 @@
+//! A node that stands still at a point, and goes on after another has taken over: it changes nothing of what has become of the
+//! recording meanwhile, nor of the next one of its name.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::{
+    story::{CHUNKS, OWNER, Place, ROOM, Story},
+    support::{Cluster, Recorder, cut, eventually, mp4, names, send},
+};
+
+/// Chunks of the next recording that are acknowledged before the node wakes.
+const BEFORE: usize = 3;
+/// Points from which a node that was overtaken has nothing to store any more.
+const BEFORE_STORING: [&str; 2] = ["merge.planned", "merge.made"];
+
+/// What becomes of the recording while the node stands still.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// It is ready.
+    Kept,
+    /// It is deleted, and another has its name.
+    Deleted,
+}
+
+/// The first node stands still at this point, and wakes when the second has taken over.
+pub async fn wake_at(point: &str, place: Place, meanwhile: Meanwhile) {
+    let Some(mut story) = Story::begin("stop", point, place).await else { return };
+    story.record_until_it_stops().await;
+    story.cluster.add(&[]).await;
+    if story.told.is_none() {
+        story.record(1).await;
+    }
+    let before = story.check_video().await;
+    match meanwhile {
+        Meanwhile::Kept => {
+            story.taken_over().await;
+            story.wake().await;
+            assert_eq!(story.check_video().await["key"], before["key"], "it is the same video");
+        }
+        Meanwhile::Deleted => {
+            let gone = send(story.cluster.address(1), "DELETE /recordings/talk", &[], b"").await;
+            assert_eq!(gone.status, 204, "{gone:?}");
+            let mut next = Next::begin(&story).await;
+            story.wake().await;
+            next.end(&mut story).await;
+        }
+    }
+    let row = story.check_video().await;
+    story.check_rest(&row).await;
+}
+
+impl Story {
+    /// Records by way of the first node, as far as it goes. Its sockets say nothing any more, and do not end.
+    async fn record_until_it_stops(&mut self) {
+        let pid = self.cluster.process(0).id();
+        let stops = eventually("the node stands still", async || stands_still(pid).then_some(()));
+        tokio::pin!(stops);
+        tokio::select! {
+            biased;
+            () = self.record(0) => stops.await,
+            () = &mut stops => {}
+        }
+    }
+
+    /// Waits until the second node has done what the first has left.
+    async fn taken_over(&self) {
+        eventually("its account is closed", async || {
+            let kind: String = self.cluster.redis().run(&["TYPE", "recording:{talk}"]);
+            (kind == "none").then_some(())
+        })
+        .await;
+    }
+
+    /// The first node goes on. Waits until it knows that it was overtaken, and is through with what it was about to do.
+    async fn wake(&self) {
+        let videos = self.videos();
+        self.cluster.thaw(0);
+        self.cluster.serves(0).await;
+        eventually("it knows that it was overtaken", async || {
+            self.cluster.process(0).logs().contains("a claim no longer holds").then_some(())
+        })
+        .await;
+        let merges = self.cluster.storage(0).join("tmp").join(Cluster::name(0));
+        eventually("its merge is over", async || names(&merges).is_empty().then_some(())).await;
+        if BEFORE_STORING.contains(&self.point.as_str()) {
+            assert_eq!(self.videos(), videos, "who was overtaken stores nothing");
+        }
+    }
+}
+
+/// Whether a process was stopped by a signal.
+fn stands_still(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    // The name in parentheses may have spaces; the state follows it.
+    stat.rsplit_once(") ").expect("proc(5)").1.starts_with('T')
+}
+
+/// The next recording of the same name.
+struct Next {
+    recorder: Recorder,
+    chunks: Vec<Vec<u8>>,
+}
+
+impl Next {
+    /// Begins it; some of it is acknowledged.
+    async fn begin(story: &Story) -> Self {
+        let start = json!({ "recordId": "talk", "mimeType": "video/mp4", "roomName": ROOM, "owner": OWNER });
+        let mut recorder = Recorder::start(story.cluster.address(1), start).await;
+        let chunks = cut(mp4(), CHUNKS, 400);
+        recorder.store_all(0, &chunks[..BEFORE]).await;
+        Self { recorder, chunks }
+    }
+
+    /// Records the rest. From now on the story is about it.
+    async fn end(&mut self, story: &mut Story) {
+        self.recorder.store_all(BEFORE as u32, &self.chunks[BEFORE..]).await;
+        story.told = Some(self.recorder.stop_and_wait(&self.chunks).await);
+        story.token = Some(self.recorder.token());
+        story.media = mp4();
+    }
+}
