@@ -29,6 +29,9 @@ const ASK: Duration = Duration::from_millis(500);
 /// How often it is looked whether something is to be sent.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Rooms and owners of recordings.
+pub const WHOSE: [(&str, &str); 4] = [("blue", "ada"), ("blue", "ben"), ("green", "cleo"), ("red", "dan")];
+
 /// What may be between two chunks, or two attempts.
 pub fn between((least, most): (u64, u64), chance: &mut Chance) -> Duration {
     Duration::from_millis(least + chance.next() % (most - least))
@@ -58,6 +61,7 @@ struct Page<'a> {
     chance: Chance,
     take: Arc<Take>,
     intent: Intent,
+    whose: &'static (&'static str, &'static str),
     began: Instant,
     pace: Duration,
     /// Name and token, once it was told.
@@ -89,8 +93,9 @@ pub async fn record(books: &Books, mut chance: Chance, habits: Habits) {
         _ => Intent::Stay,
     };
     let pace = between(habits.pace_ms, &mut chance);
+    let whose = chance.pick(&WHOSE);
     let (began, told, acked) = (Instant::now(), None, BTreeSet::new());
-    let mut page = Page { books, chance, take, intent, began, pace, told, acked };
+    let mut page = Page { books, chance, take, intent, whose, began, pace, told, acked };
     while let End::Lost(wait) = page.visit().await {
         books.count("times that a page lost its socket or dropped it");
         sleep(wait + between(AGAIN_MS, &mut page.chance)).await;
@@ -138,6 +143,8 @@ impl Page<'_> {
         if let Some((id, token)) = &self.told {
             hello["uploadToken"] = json!(token);
             hello["recordId"] = json!(id);
+        } else {
+            (hello["roomName"], hello["owner"]) = (json!(self.whose.0), json!(self.whose.1));
         }
         visit.socket.say(&hello).await?;
         loop {

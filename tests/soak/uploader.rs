@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::{
     Habits,
     books::Books,
-    page::{ask_until_ready, between},
+    page::{WHOSE, ask_until_ready, between},
     support::Chance,
     take::Take,
     wire::call,
@@ -44,11 +44,10 @@ pub async fn upload(books: &Books, mut chance: Chance, habits: Habits) {
 
 impl Uploader<'_> {
     async fn begin(&mut self) {
+        let (room, owner) = *self.chance.pick(&WHOSE);
+        let start = json!({ "mimeType": "video/webm", "roomName": room, "owner": owner }).to_string();
         let started = loop {
-            match self
-                .call("POST /recordings", json!({ "mimeType": "video/webm" }).to_string().as_bytes())
-                .await
-            {
+            match self.call("POST /recordings", start.as_bytes()).await {
                 Some((201, started)) => break started,
                 other => self.again(&other).await,
             }
