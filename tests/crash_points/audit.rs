@@ -106,13 +106,14 @@ impl Story {
         rooms.iter().all(|entry| entry == "#version") && owners.count() == 0
     }
 
-    /// Waits until the catalog has the video's row, and beside it only that of a recording which nobody was told of and in which
-    /// nothing ever came.
+    /// Waits until the catalog has the video's row, and beside it at most that of a recording of which nobody was told, and in
+    /// which nothing ever came. That one goes where it was written as its account was closed.
     async fn only_rows_left(&self) {
         let node = self.cluster.address(1);
         soon(FORGOTTEN_WITHIN, "no row says more than there is", async || {
             let list = get(node, "/recordings").await.json();
             let rows = list["recordings"].as_array().expect("rows");
+
             let (own, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row["recordId"] == self.id());
             let is_empty = |row: &&Value| {
                 row["state"] == "failed" && row["error"]["code"] == "empty_recording" && row["chunks"] == 0

@@ -29,7 +29,7 @@ const FLAGS: [&str; 5] = [
 pub const ROOM: &str = "blue";
 pub const OWNER: &str = "ada";
 /// Points at which a recording has been begun, and nobody is told of it any more.
-const UNTOLD: [&str; 4] = ["open.created", "open.opened", "bucket.begun", "redis.entered"];
+const UNTOLD: [&str; 3] = ["open.created", "open.opened", "bucket.begun"];
 
 /// How its chunks come.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Chunks of the next recording that are acknowledged before the node wakes.
-const BEFORE: usize = 3;
+const BEFORE: u32 = 3;
 /// Points from which a node that was overtaken has nothing to store any more.
 const BEFORE_STORING: [&str; 2] = ["merge.planned", "merge.made"];
 
@@ -82,7 +82,8 @@ impl Story {
             self.cluster.process(0).logs().contains("a claim no longer holds").then_some(())
         })
         .await;
-        let merges = self.cluster.storage(0).join("tmp").join(Cluster::name(0));
+        let merges = self.cluster.storage(0).join(format!("tmp/merges-{}", Cluster::name(0)));
+        assert!(merges.is_dir(), "it has made videos there");
         eventually("its merge is over", async || names(&merges).is_empty().then_some(())).await;
         if BEFORE_STORING.contains(&self.point.as_str()) {
             assert_eq!(self.videos(), videos, "who was overtaken stores nothing");
@@ -109,13 +110,13 @@ impl Next {
         let start = json!({ "recordId": "talk", "mimeType": "video/mp4", "roomName": ROOM, "owner": OWNER });
         let mut recorder = Recorder::start(story.cluster.address(1), start).await;
         let chunks = cut(mp4(), CHUNKS, 400);
-        recorder.store_all(0, &chunks[..BEFORE]).await;
+        recorder.store_all(0, &chunks[..BEFORE as usize]).await;
         Self { recorder, chunks }
     }
 
     /// Records the rest. From now on the story is about it.
     async fn end(&mut self, story: &mut Story) {
-        self.recorder.store_all(BEFORE as u32, &self.chunks[BEFORE..]).await;
+        self.recorder.store_all(BEFORE, &self.chunks[BEFORE as usize..]).await;
         story.told = Some(self.recorder.stop_and_wait(&self.chunks).await);
         story.token = Some(self.recorder.token());
         story.media = mp4();
