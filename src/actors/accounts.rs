@@ -184,7 +184,13 @@ impl Accounts {
         }
         let chunks = self.chunks.list(id).await?;
         info!(recording = %id, chunks = StoredChunk::count(&chunks), "an account is made whole from the chunk store");
+        let whose = manifest.token;
         self.ledger.restore(manifest, chunks).await?;
+        if self.chunks.manifest(id).await?.is_none_or(|manifest| manifest.token != whose) {
+            // It was taken away meanwhile: nothing would lead to this account any more, and it would hold the name.
+            self.ledger.close(id, Some(whose)).await?;
+            return Ok(false);
+        }
         Ok(true)
     }
 

@@ -106,6 +106,24 @@ async fn without_the_ledger_or_the_chunk_store_nobody_is_told_that_there_is_no_r
     authorise(&accounts, &token).await.expect("an answer").expect("its own");
 }
 
+/// A beginning that is refused takes away what it had made, and closes the account; this one comes between the two.
+#[tokio::test]
+async fn what_is_taken_away_while_its_account_is_put_back_leaves_none() {
+    let stores = Stores::open().await;
+    stores.stored(&manifest("talk"), &[]).await;
+    let chunks = stores.folder.path().join("chunks/talk");
+    stores.ledger.away_for(move |operation| {
+        if operation == "restore" {
+            std::fs::remove_dir_all(&chunks).expect("it was there");
+        }
+        false
+    });
+    let id = token("talk").record_id().clone();
+    assert!(!stores.accounts().put_back_lost(&id).await.expect("an answer"), "there is none");
+    assert_eq!(stores.ledger.asked("restore"), 1);
+    assert_eq!(shown(&stores, "talk").await, None, "nothing holds the name");
+}
+
 #[tokio::test]
 async fn one_that_cannot_be_read_keeps_no_other_from_being_put_back() {
     let stores = Stores::open().await;

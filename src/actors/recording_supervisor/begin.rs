@@ -267,9 +267,10 @@ impl Beginning {
         let opened = self.ports.ledger.open(manifest, self.config.owner_recordings_max).await;
         let attached = opened.map_err(|error| error.refusal()).flatten();
         if attached.is_err() {
-            // What this call has made, nobody has been told of; nor of an account that was put back from it meanwhile.
-            let _: Result<_, LedgerError> = self.ports.ledger.close(&id, Some(token.digest())).await;
+            // What this call has made, nobody has been told of; nor of an account that was put back from it meanwhile. In this
+            // order: whoever puts one back later sees that there are no chunks.
             let _: Result<(), StoreError> = self.ports.chunks.delete(&id, Some(token.digest())).await;
+            let _: Result<_, LedgerError> = self.ports.ledger.close(&id, Some(token.digest())).await;
         }
         crash::point("open.opened");
         attached.map(|attached| (token, attached))
