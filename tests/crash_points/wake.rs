@@ -75,7 +75,9 @@ impl Story {
 
     /// The first node goes on. Waits until it knows that it was overtaken, and is through with what it was about to do.
     async fn wake(&self) {
-        let videos = self.videos();
+        // The keeper, too, begins a file now and then: to learn what time it is there.
+        let named = || self.videos().into_iter().filter(|name| !name.starts_with(".partial-"));
+        let videos: Vec<_> = named().collect();
         self.cluster.thaw(0);
         self.cluster.serves(0).await;
         eventually("it knows that it was overtaken", async || {
@@ -86,7 +88,7 @@ impl Story {
         assert!(merges.is_dir(), "it has made videos there");
         eventually("its merge is over", async || names(&merges).is_empty().then_some(())).await;
         if BEFORE_STORING.contains(&self.point.as_str()) {
-            assert_eq!(self.videos(), videos, "who was overtaken stores nothing");
+            assert_eq!(named().collect::<Vec<_>>(), videos, "who was overtaken stores nothing");
         }
     }
 }
