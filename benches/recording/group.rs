@@ -1,6 +1,9 @@
 //! Nodes that are measured together: on one folder, one Redis and one PostgreSQL; or a single one that needs neither.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 
@@ -9,6 +12,9 @@ use crate::{
     process::{self, Cpu},
     support::{Postgres, Redis, eventually, get},
 };
+
+/// As in `actors/recording_supervisor/finalise.rs`, at most.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Nodes, and what they stand on.
 pub struct Group {
@@ -63,6 +69,8 @@ impl Group {
             })
             .await;
         }
+        // So long a node that has just begun in a cluster claims nothing: recorders may be there that it has not heard of.
+        tokio::time::sleep(PATIENCE).await;
         Ok(Self { nodes, redis: Some(redis), _postgres: Some(postgres) })
     }
 
