@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use greenroom::domain::{
-    assembly::{Assembled, Assembler, Prover, Rules, Unfit, Write},
+    assembly::{Assembled, Checkpoint, Rules, Unfit, Write},
     merge::{Layout, PlannedChunk},
 };
 use greenroom::protocol::chunk::ChunkIndex;
@@ -18,7 +18,8 @@ pub struct File {
     pub assembled: Assembled,
 }
 
-/// Assembles the chunks that are there, as a layout has them, going on from a checkpoint every few chunks.
+/// Assembles the chunks that are there, as a layout has them, and proves the file as it grows; goes on from a checkpoint
+/// every few chunks.
 pub fn assemble(recording: &Recording) -> Result<File, Unfit> {
     let chunks = recording
         .chunks
@@ -26,8 +27,9 @@ pub fn assemble(recording: &Recording) -> Result<File, Unfit> {
         .map(|(index, chunk)| PlannedChunk { index: ChunkIndex::new(*index).unwrap(), mark: chunk.mark });
     let lost: BTreeSet<_> =
         Layout::of(chunks, recording.made, &BTreeSet::new()).missing().into_iter().collect();
-    let (mut assembler, mut bytes, mut writes) = (Assembler::new(Rules::default()), Vec::new(), Vec::new());
+    let (mut state, mut bytes, mut writes) = (Checkpoint::new(Rules::default()), Vec::new(), Vec::new());
     for index in 0..recording.made {
+        let assembler = &mut state.assembler;
         if lost.contains(&index) {
             assembler.gap(index..index + 1);
         } else {
@@ -35,16 +37,23 @@ pub fn assemble(recording: &Recording) -> Result<File, Unfit> {
             assembler.chunk(index, chunk.mark.begins_segment, &chunk.payload, &mut writes)?;
         }
         writes.drain(..).for_each(|write| apply(write, &mut bytes));
+        read_on(&mut state, &bytes);
         if index % 3 == 1 {
-            assembler = Assembler::restore(&assembler.save()).unwrap();
+            state = Checkpoint::restore(&state.save()).unwrap();
         }
     }
-    let assembled = assembler.finish(&mut writes)?;
+    let assembled = state.assembler.finish(&mut writes)?;
     writes.drain(..).for_each(|write| apply(write, &mut bytes));
-    let mut prover = Prover::new();
-    prover.feed(&bytes).unwrap();
-    prover.finish(&assembled).unwrap();
+    read_on(&mut state, &bytes);
+    let head = usize::try_from(state.assembler.head_bytes()).unwrap();
+    state.prover.finish(&bytes[..head], &state.assembler).unwrap();
     Ok(File { file: file_of(&bytes), assembled })
+}
+
+fn read_on(state: &mut Checkpoint, file: &[u8]) {
+    let at = |position: u64| usize::try_from(position).unwrap();
+    let unread = &file[at(state.prover.read())..at(state.assembler.settled())];
+    state.prover.feed(unread, &state.assembler).unwrap();
 }
 
 fn apply(write: Write, file: &mut Vec<u8>) {

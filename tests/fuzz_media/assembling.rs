@@ -1,6 +1,6 @@
 //! The assembler takes or refuses whatever comes, and makes the same file of it however it is cut.
 
-use greenroom::domain::assembly::{Assembled, Assembler, Prover, Rules, Unfit, Write};
+use greenroom::domain::assembly::{Assembler, Checkpoint, Prover, Rules, Unfit, Write};
 
 use crate::{
     SHORT,
@@ -43,10 +43,10 @@ fn runs(generator: &mut Generator) -> Vec<Run> {
     runs
 }
 
-/// The file, and what is told of it; pieces and checkpoints by chance.
-fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembled), Unfit> {
-    let (mut assembler, mut file, mut writes) = (Assembler::new(RULES), Vec::new(), Vec::new());
-    let mut put = |writes: &mut Vec<Write>| {
+/// The file, and who made it; pieces and checkpoints by chance, and by chance it is read while it grows.
+fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembler), Unfit> {
+    let (mut state, mut file, mut writes) = (Checkpoint::new(RULES), Vec::new(), Vec::new());
+    let put = |writes: &mut Vec<Write>, file: &mut Vec<u8>| {
         for write in writes.drain(..) {
             match write {
                 Write::Append(bytes) => file.extend_from_slice(&bytes),
@@ -59,6 +59,7 @@ fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembled), U
         file.len() as u64
     };
     for run in runs {
+        let assembler = &mut state.assembler;
         let (mut begins, mut bytes) = match run {
             Run::Bytes(begins, bytes) => (*begins, &bytes[..]),
             Run::Missing(count) => {
@@ -68,24 +69,42 @@ fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembled), U
         };
         while begins || !bytes.is_empty() {
             let (piece, rest) = bytes.split_at(bytes.len().min(1 + chance.size()));
+            let assembler = &mut state.assembler;
             let taken = assembler.chunk(assembler.next(), begins, piece, &mut writes);
-            assert_eq!(put(&mut writes), assembler.length());
+            assert_eq!(put(&mut writes, &mut file), assembler.length());
             if let Err(unfit) = taken {
                 assert_eq!(assembler.finish(&mut writes), Err(unfit.clone()), "it stays at this");
                 return Err(unfit);
             }
             assert!(assembler.settled() <= assembler.length());
             (begins, bytes) = (false, rest);
+            if chance.one_in(2) {
+                read_on(&mut state, &file);
+            }
             if chance.one_in(4) {
-                let state = assembler.save();
-                assert!(state.len() < STATE_BYTES, "a state of {} bytes", state.len());
-                assembler = Assembler::restore(&state).unwrap();
+                let saved = state.save();
+                assert!(saved.len() < STATE_BYTES, "a state of {} bytes", saved.len());
+                state = Checkpoint::restore(&saved).unwrap();
             }
         }
     }
-    let assembled = assembler.finish(&mut writes)?;
-    put(&mut writes);
-    Ok((file, assembled))
+    state.assembler.finish(&mut writes)?;
+    put(&mut writes, &mut file);
+    let Checkpoint { assembler, prover } = state;
+    prove(prover, &file, &assembler);
+    Ok((file, assembler))
+}
+
+fn read_on(state: &mut Checkpoint, file: &[u8]) {
+    let at = |position: u64| usize::try_from(position).unwrap();
+    let unread = &file[at(state.prover.read())..at(state.assembler.settled())];
+    state.prover.feed(unread, &state.assembler).unwrap();
+}
+
+/// What is left to be read is what was written, and so is the head.
+fn prove(mut prover: Prover, file: &[u8], assembler: &Assembler) {
+    prover.feed(&file[usize::try_from(prover.read()).unwrap()..], assembler).unwrap();
+    prover.finish(&file[..usize::try_from(assembler.head_bytes()).unwrap()], assembler).unwrap();
 }
 
 #[test]
@@ -99,13 +118,11 @@ fn the_assembler_takes_or_refuses_whatever_comes() {
             let one = assemble(&runs, &mut generator.chance);
             let other = assemble(&runs, &mut generator.chance);
             match (&one, &other) {
-                (Ok((one, told)), Ok((other, _))) => {
+                (Ok((one, assembler)), Ok((other, _))) => {
                     assert!(one == other, "cut otherwise, another file");
                     // A block that stands in a Cluster of its own, and leads to it, takes some 60 bytes more.
                     assert!(one.len() <= 12 * came + 2000, "{} bytes of {came}", one.len());
-                    let mut prover = Prover::new();
-                    prover.feed(one).unwrap();
-                    prover.finish(told).unwrap();
+                    prove(Prover::new(), one, assembler);
                 }
                 (Err(_), Err(_)) => {}
                 _ => panic!("cut otherwise, judged otherwise: {:?} {:?}", one.err(), other.err()),
@@ -133,13 +150,13 @@ fn both_are_thrown_at_the_assembler() {
 fn bytes_that_are_no_checkpoint_are_refused() {
     fuzz("checkpoints", SHORT / 4, |seed| {
         let mut generator = Generator::new(seed);
-        let mut assembler = Assembler::new(RULES);
+        let mut checkpoint = Checkpoint::new(RULES);
         let media = generator.media();
-        let _ = assembler.chunk(0, true, &media, &mut Vec::new());
-        let mut state = assembler.save();
+        let _ = checkpoint.assembler.chunk(0, true, &media, &mut Vec::new());
+        let mut state = checkpoint.save();
         let at = generator.chance.below(state.len());
         state[at] ^= 1 << generator.chance.below(8);
-        assert!(Assembler::restore(&state).is_err());
-        assert!(Assembler::restore(&media).is_err());
+        assert!(Checkpoint::restore(&state).is_err());
+        assert!(Checkpoint::restore(&media).is_err());
     });
 }

@@ -1,15 +1,17 @@
-//! The assembler's state, written down: another node goes on from it as if it had been there from the beginning.
+//! A recording's state, written down: another node goes on from it as if it had been there from the beginning.
 //!
 //! ```text
 //!  0     4          8         12
 //!  "GRAS" version    CRC-32C   state …     (big-endian; the CRC is of the version and the state)
 //! ```
 
-use super::Assembler;
+use serde::{Deserialize, Serialize};
+
+use super::{Assembler, Prover, Rules};
 
 const MAGIC: [u8; 4] = *b"GRAS";
 /// Rises whenever the state, or what is made of the same chunks, changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEAD_BYTES: usize = 12;
 
 /// Why a checkpoint is of no use: the recording is assembled anew.
@@ -23,8 +25,23 @@ pub enum RestoreError {
     Version(u32),
 }
 
-impl Assembler {
-    /// Writes the state down. It goes with a file of [`length`](Self::length) bytes.
+/// A recording on its way: what makes its file, and what reads that file back. One is of no use without the other.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Makes the file.
+    pub assembler: Assembler,
+    /// Has read it so far.
+    pub prover: Prover,
+}
+
+impl Checkpoint {
+    /// Begins with a recording's first chunk.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self { assembler: Assembler::new(rules), prover: Prover::new() }
+    }
+
+    /// Writes the state down. It goes with a file of [`length`](Assembler::length) bytes.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let mut bytes = [MAGIC, VERSION.to_be_bytes(), [0; 4]].concat();

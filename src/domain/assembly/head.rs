@@ -5,6 +5,9 @@
 //!  EBML │ Segment, size unknown │ SeekHead: Info, Tracks, Void │ Info: scale, Void │ Tracks
 //!                  └ its size                            └ Cues               └ Duration      (at the end)
 //! ```
+//! Sums over the file leave these three places out, so it does not matter whether they were read before or after.
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,10 +36,14 @@ pub struct Head {
     pub segment_data: u64,
     seek_cues: u64,
     duration: u64,
+    /// Its own length.
+    pub bytes: u64,
+    /// Over all of it but what is written at the end. CRC-32C.
+    pub sum: u32,
 }
 
 impl Head {
-    /// Writes the head of a file with these tracks, each an entry as it came.
+    /// Writes the head of a file with these tracks, each an entry as it came, to where nothing stands yet.
     pub fn put(family: Family, entries: &[Vec<u8>], out: &mut Vec<u8>) -> Self {
         put(ebml::EBML, &document(family), out);
         put_id(ebml::SEGMENT, out);
@@ -55,7 +62,34 @@ impl Head {
         let duration = out.len() + duration_in_info;
         out.extend_from_slice(&info);
         put(ebml::TRACKS, &entries.concat(), out);
-        Self { segment_data: segment_data as u64, seek_cues: seek_cues as u64, duration: duration as u64 }
+        let mut head = Self {
+            segment_data: segment_data as u64,
+            seek_cues: seek_cues as u64,
+            duration: duration as u64,
+            bytes: out.len() as u64,
+            sum: 0,
+        };
+        head.sum = head.sum_on(0, 0, out);
+        head
+    }
+
+    /// Goes on with a sum over the file by the bytes that stand at `at`. What is written at the end is left out.
+    pub fn sum_on(&self, mut sum: u32, at: u64, bytes: &[u8]) -> u32 {
+        let end = at + bytes.len() as u64;
+        let within = |position: u64| usize::try_from(position.clamp(at, end) - at).unwrap_or(bytes.len());
+        let mut from = 0;
+        for place in self.places() {
+            sum = crc32c::crc32c_append(sum, &bytes[from..within(place.start)]);
+            from = within(place.end);
+        }
+        crc32c::crc32c_append(sum, &bytes[from..])
+    }
+
+    /// What is written at the end, in order.
+    fn places(&self) -> [Range<u64>; 3] {
+        let of = |at: u64, bytes: usize| at..at + bytes as u64;
+        let size = of(self.segment_data - 8, SIZE_UNKNOWN.len());
+        [size, of(self.seek_cues, SEEK_BYTES), of(self.duration, DURATION_BYTES)]
     }
 
     /// What is written into it at the end: positions, with the bytes there.

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Leads to a Cluster: its time in milliseconds, the track, and its position in the Segment.
-type Cue = (u32, u32, u64);
+pub type Cue = (u32, u32, u64);
 
 /// Cues, of which there are never more than a stated number: when they become too many every other one goes, and from
 /// then on so many are left out.
@@ -41,8 +41,9 @@ impl Index {
         }
     }
 
-    pub fn len(&self) -> usize {
-        self.cues.len()
+    /// In the order of their positions.
+    pub fn cues(&self) -> &[Cue] {
+        &self.cues
     }
 
     /// The Cues element.

@@ -1,7 +1,10 @@
 //! What the tests share: streams, the file that writes make, and what a reader finds in it.
 
-use super::{Assembled, Assembler, Prover, Rules, Unfit, Write};
-use crate::domain::media::{Container, Event, Packet, Reader, Summary, test_media as build};
+use super::{Assembled, Checkpoint, Prover, Rules, Unfit, Write};
+use crate::domain::{
+    media::{Container, Event, Packet, Reader, Summary, test_media as build},
+    merge::Difference,
+};
 
 /// The file that writes make.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,22 +33,84 @@ pub enum Step<'a> {
     Gap(u32),
 }
 
-pub fn run(rules: Rules, steps: &[Step<'_>]) -> (Disk, Result<Assembled, Unfit>) {
-    let (mut assembler, mut disk, mut writes) = (Assembler::new(rules), Disk::default(), Vec::new());
-    for step in steps {
-        match step {
-            Step::Chunk(begins, bytes) => {
-                // An error stays, so it is told at the end too.
-                let _ = assembler.chunk(assembler.next(), *begins, bytes, &mut writes);
-            }
-            Step::Gap(count) => assembler.gap(assembler.next()..assembler.next() + count),
-        }
-        disk.write(std::mem::take(&mut writes));
-        assert_eq!(assembler.length(), disk.0.len() as u64);
+/// A recording that is assembled, and proven as its file grows.
+#[derive(Debug, Clone)]
+pub struct Running {
+    pub disk: Disk,
+    pub state: Checkpoint,
+}
+
+impl Running {
+    pub fn new(rules: Rules) -> Self {
+        Self { disk: Disk::default(), state: Checkpoint::new(rules) }
     }
-    let assembled = assembler.finish(&mut writes);
-    disk.write(writes);
-    (disk, assembled)
+
+    pub fn step(&mut self, step: &Step<'_>) -> Result<(), Unfit> {
+        let (assembler, mut writes) = (&mut self.state.assembler, Vec::new());
+        let next = assembler.next();
+        let taken = match step {
+            Step::Chunk(begins, bytes) => assembler.chunk(next, *begins, bytes, &mut writes),
+            Step::Gap(count) => {
+                assembler.gap(next..next + count);
+                Ok(())
+            }
+        };
+        self.disk.write(writes);
+        assert_eq!(self.state.assembler.length(), self.disk.0.len() as u64);
+        taken
+    }
+
+    pub fn finish(&mut self) -> Result<Assembled, Unfit> {
+        let mut writes = Vec::new();
+        let assembled = self.state.assembler.finish(&mut writes);
+        self.disk.write(writes);
+        assembled
+    }
+
+    /// Reads as far as may be read, in pieces of so many bytes.
+    pub fn prove(&mut self, size: usize) -> Result<(), Difference> {
+        let Checkpoint { assembler, prover } = &mut self.state;
+        let at = |position: u64| usize::try_from(position).unwrap();
+        let mut pieces = self.disk.0[at(prover.read())..at(assembler.settled())].chunks(size);
+        pieces.try_for_each(|piece| prover.feed(piece, assembler))
+    }
+
+    /// Reads what is left, and says whether the file is proven.
+    pub fn proven(mut self) -> Result<(), Difference> {
+        self.prove(1000)?;
+        let Checkpoint { assembler, prover } = self.state;
+        prover.finish(&self.disk.0[..usize::try_from(assembler.head_bytes()).unwrap()], &assembler)
+    }
+
+    /// Whether it is proven by who sees these bytes as the file, and only once it is finished.
+    pub fn proves_whole(&self, bytes: &[u8]) -> bool {
+        let mut other = self.clone();
+        other.disk = Disk(bytes.to_vec());
+        other.state.prover = Prover::new();
+        bytes.len() == self.disk.0.len() && other.proven().is_ok()
+    }
+
+    /// Another one goes on from what was written down.
+    pub fn restore(&mut self) {
+        self.state = Checkpoint::restore(&self.state.save()).unwrap();
+    }
+}
+
+/// What can be assembled is proven too: as it grows, and once it is whole.
+pub fn run(rules: Rules, steps: &[Step<'_>]) -> (Disk, Result<Assembled, Unfit>) {
+    let mut running = Running::new(rules);
+    for step in steps {
+        // An error stays, so it is told at the end too.
+        if running.step(step).is_ok() {
+            running.prove(1000).unwrap();
+        }
+    }
+    let assembled = running.finish();
+    if assembled.is_ok() {
+        assert!(running.proves_whole(&running.disk.0));
+        running.clone().proven().unwrap();
+    }
+    (running.disk, assembled)
 }
 
 /// Assembles whole segments.
@@ -54,20 +119,10 @@ pub fn assemble(segments: &[&[u8]]) -> (Disk, Result<Assembled, Unfit>) {
     run(Rules::default(), &steps)
 }
 
-/// Assembles what can be, and has it proven.
+/// Assembles what can be.
 pub fn good(steps: &[Step<'_>]) -> (Disk, Assembled) {
     let (disk, assembled) = run(Rules::default(), steps);
-    let assembled = assembled.unwrap();
-    prove(&disk, &assembled);
-    (disk, assembled)
-}
-
-pub fn prove(disk: &Disk, assembled: &Assembled) {
-    let mut prover = Prover::new();
-    for piece in disk.0.chunks(1000) {
-        prover.feed(piece).unwrap();
-    }
-    prover.finish(assembled).unwrap();
+    (disk, assembled.unwrap())
 }
 
 /// What a reader finds.

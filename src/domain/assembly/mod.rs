@@ -10,12 +10,14 @@
 //! same rules as merging by ffmpeg (`domain::merge`): segments one behind the other, each as long as its last packet
 //! says, gaps as the repair reports them.
 //!
+//! A prover reads the file behind it, so that nothing is left to be read when the last chunk has come.
+//!
 //! Only what is not whole is held, and 16 bytes for each entry of the index. Cluster sizes are patched when they are known,
 //! so a file that is still being written reads as a live one.
 //!
 //! What it is not: it reads no chunk and writes no file. What it cannot do it says ([`Unfit`]), and ffmpeg does all of it.
 //!
-//! Next: `segment` (in), `output` (out), `checkpoint` (what is written down), `prover` (the file read back).
+//! Next: `segment` (in), `output` (out), `prover` (the file read back), `checkpoint` (what is written down).
 
 mod block;
 mod checkpoint;
@@ -25,6 +27,7 @@ mod index;
 mod output;
 mod prover;
 mod segment;
+mod sums;
 mod unfit;
 mod writes;
 
@@ -32,14 +35,19 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{checkpoint::RestoreError, prover::Prover, unfit::Unfit, writes::Write};
+pub use self::{
+    checkpoint::{Checkpoint, RestoreError},
+    prover::Prover,
+    unfit::Unfit,
+    writes::Write,
+};
 use self::{
-    output::{Digests, Output},
+    output::Output,
     segment::{OpenSegment, push_range},
     writes::Appending,
 };
 use super::{
-    media::{Summary, TrackKind},
+    media::TrackKind,
     merge::{Layout, Piece, Segment, Timeline, TimelineSegment, mime_type},
 };
 use crate::protocol::{
@@ -141,23 +149,8 @@ pub struct Assembled {
     pub work: Vec<SegmentWork>,
     /// Blocks of tracks that no header describes, and such as contradict themselves.
     pub left_out: u64,
-    /// Each track's packets, as they were written.
-    written: Written,
-}
-
-/// What a reader must find.
-#[derive(Debug, Clone, PartialEq)]
-struct Written {
-    summary: Summary,
-    digests: Digests,
-}
-
-impl Assembled {
     /// Packets of all tracks.
-    #[must_use]
-    pub fn packets(&self) -> u64 {
-        self.written.summary.packet_count()
-    }
+    pub packets: u64,
 }
 
 impl Assembler {
@@ -195,6 +188,12 @@ impl Assembler {
     #[must_use]
     pub fn settled(&self) -> u64 {
         self.output.as_ref().and_then(Output::open_from).unwrap_or(self.length)
+    }
+
+    /// So many bytes at the file's beginning are patched at its end; 0 while it has none. [`Prover::finish`] wants them.
+    #[must_use]
+    pub fn head_bytes(&self) -> u64 {
+        self.output.as_ref().map_or(0, |output| output.head.bytes)
     }
 
     /// Takes the next chunk. What it makes of it goes to `writes`.
@@ -237,6 +236,9 @@ impl Assembler {
         let mut out = Appending::at(self.length);
         let stepped = step(self, &mut out);
         self.unfit = stepped.as_ref().err().cloned();
+        if let Some(output) = &mut self.output {
+            output.sum_up(&mut out);
+        }
         self.length = out.position();
         out.into_writes(writes);
         stepped
@@ -335,12 +337,12 @@ impl Assembler {
             duration_us: self.end_us,
             bytes: self.length,
             clusters: output.clusters,
-            cues: output.index.len(),
+            cues: output.index.cues().len(),
             missing: self.missing.iter().cloned().flatten().collect(),
             gaps: self.gaps.iter().map(gap).collect(),
             work: self.done.iter().zip(0..).map(|(done, at)| work(done, at, output)).collect(),
             left_out: self.left_out,
-            written: Written { summary: output.written.clone(), digests: output.digests.clone() },
+            packets: output.written.packet_count(),
         })
     }
 }
@@ -376,6 +378,8 @@ mod hostile_tests;
 mod kit;
 #[cfg(test)]
 mod property_tests;
+#[cfg(test)]
+mod prover_tests;
 #[cfg(test)]
 #[path = "assembly_tests.rs"]
 mod tests;

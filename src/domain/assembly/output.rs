@@ -1,7 +1,5 @@
 //! The new file from its first block on: its tracks, its Clusters and its index.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,6 +12,7 @@ use super::{
     element::{SIZE_UNKNOWN, put_id, put_number, size_in_eight},
     head::{self, Head},
     index::Index,
+    sums::{Digests, Sum},
     writes::Appending,
 };
 
@@ -28,13 +27,16 @@ pub struct Output {
     pub family: Family,
     /// Pictures first.
     pub tracks: Vec<Track>,
-    head: Head,
+    pub head: Head,
     cluster: Option<Cluster>,
     pub clusters: u64,
     pub index: Index,
     /// What was written, as a reader will find it.
     pub written: Summary,
     pub digests: Digests,
+    pub sum: Sum,
+    /// Where the index stands, once it does.
+    pub cues_at: Option<u64>,
     /// Of the newest picture. Unit: milliseconds.
     pictures_ms: Option<i64>,
 }
@@ -72,17 +74,20 @@ impl Output {
         let tracks: Vec<_> = plan.tracks.into_iter().map(|target| target.model).collect();
         let entries = head::entries(tracks_element, &tracks)?;
         let head = Head::put(plan.family, &entries, &mut out.bytes);
+        out.fresh();
         let mut written = Summary::default();
         written.fold(&Event::Tracks(tracks.clone()));
         Ok(Self {
             family: plan.family,
             tracks,
+            sum: Sum::behind(head.sum),
             head,
             cluster: None,
             clusters: 0,
             index: Index::new(rules.cues_max),
             written,
             digests: Digests::default(),
+            cues_at: None,
             pictures_ms: None,
         })
     }
@@ -123,9 +128,16 @@ impl Output {
     /// Ends the open Cluster: now its size is known.
     pub fn close(&mut self, out: &mut Appending) {
         if let Some(cluster) = self.cluster.take() {
-            let size = out.position() - cluster.at - 12;
-            out.patch(cluster.at + 4, &size_in_eight(size));
+            let size = size_in_eight(out.position() - cluster.at - 12);
+            self.sum_up(out);
+            self.sum.close(&size);
+            out.patch(cluster.at + 4, &size);
         }
+    }
+
+    /// Takes what was appended since into the sum.
+    pub fn sum_up(&mut self, out: &mut Appending) {
+        self.sum.take(out.fresh());
     }
 
     /// Appends the index and completes the head.
@@ -135,10 +147,11 @@ impl Output {
             let account = self.written.packets.get(&track.number);
             track.kind == TrackKind::Video && account.is_some_and(|account| account.keyframes == 0)
         };
-        if self.tracks.iter().any(|track| blind(&track)) || self.index.len() == 0 {
+        if self.tracks.iter().any(|track| blind(&track)) || self.index.cues().is_empty() {
             return Err(Unfit::NoKeyframe);
         }
         let cues_at = out.position();
+        self.cues_at = Some(cues_at);
         self.index.put(&mut out.bytes);
         for (at, bytes) in self.head.completed(cues_at, duration_us, out.position()) {
             out.patch(at, &bytes);
@@ -185,26 +198,13 @@ impl Output {
             self.index.offer((time, first.track, at - self.head.segment_data));
         }
         put_id(ebml::CLUSTER, &mut out.bytes);
+        self.sum_up(out);
         out.bytes.extend_from_slice(&SIZE_UNKNOWN);
+        out.fresh();
+        self.sum.open();
         put_number(ebml::TIMESTAMP, u64::from(time), &mut out.bytes);
         self.cluster = Some(Cluster { at, time_ms: block.time_ms });
         self.clusters += 1;
         Ok(block.time_ms)
-    }
-}
-
-/// For each track a sum over its packets, in order: when each is presented, how large it is, and whether decoding can begin
-/// there. CRC-32C.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Digests(BTreeMap<u32, u32>);
-
-impl Digests {
-    pub fn take(&mut self, packet: &Packet) {
-        let sum = self.0.entry(packet.track).or_default();
-        let mut bytes = [0; 13];
-        bytes[..8].copy_from_slice(&packet.time_us.to_be_bytes());
-        bytes[8..12].copy_from_slice(&packet.bytes.to_be_bytes());
-        bytes[12] = u8::from(packet.keyframe);
-        *sum = crc32c::crc32c_append(*sum, &bytes);
     }
 }

@@ -1,9 +1,9 @@
-//! However the bytes are cut and whoever goes on from whichever checkpoint, the file is the same.
+//! However the bytes are cut and whoever goes on from whichever checkpoint, the file is the same, and is proven.
 
 use proptest::prelude::*;
 
 use super::{
-    kit::{Disk, live},
+    kit::{Disk, Running, Step, live},
     *,
 };
 use crate::domain::media::test_media as build;
@@ -66,38 +66,54 @@ fn recording() -> impl Strategy<Value = Vec<Run>> {
     })
 }
 
-/// Assembles pieces of `size` or so bytes, and after every `saves`th goes on from a checkpoint on another disk.
-fn assembled(runs: &[Run], sizes: &[usize], saves: usize) -> (Disk, Option<Assembled>) {
-    let (mut assembler, mut disk) = (Assembler::new(Rules::default()), Disk::default());
-    let mut sizes = sizes.iter().copied().cycle();
-    let mut count = 0;
-    for run in runs {
-        let (mut begins, mut bytes) = match run {
-            Run::Begins(bytes) => (true, &bytes[..]),
-            Run::GoesOn(bytes) => (false, &bytes[..]),
-            Run::Missing => {
-                assembler.gap(assembler.next()..assembler.next() + 1);
-                continue;
-            }
-        };
-        while begins || !bytes.is_empty() {
-            let size = sizes.next().unwrap_or(usize::MAX).max(1).min(bytes.len());
-            let mut writes = Vec::new();
-            if assembler.chunk(assembler.next(), begins, &bytes[..size], &mut writes).is_err() {
-                return (Disk::default(), None);
-            }
-            disk.write(writes);
-            (begins, bytes) = (false, &bytes[size..]);
-            count += 1;
-            if saves > 0 && count % saves == 0 {
-                assembler = Assembler::restore(&assembler.save()).unwrap();
+/// How a recording is taken.
+struct Taking<'a> {
+    /// Of its pieces, over and over.
+    sizes: &'a [usize],
+    /// After so many of them another one goes on from a checkpoint; 0 is never.
+    saves: usize,
+    /// After so many the file is read as far as it may be, in pieces of as many bytes; 0 is only at the end.
+    reads: usize,
+}
+
+impl Taking<'_> {
+    const AT_ONCE: Taking<'static> = Taking { sizes: &[usize::MAX], saves: 0, reads: 0 };
+
+    /// The finished file, which is proven; `None` where it cannot be assembled.
+    fn take(&self, runs: &[Run]) -> Option<(Running, Assembled)> {
+        let mut running = Running::new(Rules::default());
+        let mut sizes = self.sizes.iter().copied().cycle();
+        let mut count = 0;
+        for run in runs {
+            let (mut begins, mut bytes) = match run {
+                Run::Begins(bytes) => (true, &bytes[..]),
+                Run::GoesOn(bytes) => (false, &bytes[..]),
+                Run::Missing => {
+                    running.step(&Step::Gap(1)).ok()?;
+                    continue;
+                }
+            };
+            while begins || !bytes.is_empty() {
+                let size = sizes.next().unwrap_or(usize::MAX).max(1).min(bytes.len());
+                running.step(&Step::Chunk(begins, &bytes[..size])).ok()?;
+                (begins, bytes) = (false, &bytes[size..]);
+                count += 1;
+                if self.reads > 0 && count % self.reads == 0 {
+                    running.prove(self.reads).unwrap();
+                }
+                if self.saves > 0 && count % self.saves == 0 {
+                    running.restore();
+                }
             }
         }
+        let assembled = running.finish().ok()?;
+        running.clone().proven().unwrap();
+        Some((running, assembled))
     }
-    let mut writes = Vec::new();
-    let Ok(assembled) = assembler.finish(&mut writes) else { return (Disk::default(), None) };
-    disk.write(writes);
-    (disk, Some(assembled))
+}
+
+fn disk(taken: Option<(Running, Assembled)>) -> Option<Disk> {
+    taken.map(|(running, _)| running.disk)
 }
 
 /// What does not depend on how chunks are numbered.
@@ -109,10 +125,10 @@ struct Told {
     gaps: Vec<(u64, u64)>,
 }
 
-fn told(assembled: Option<Assembled>) -> Option<Told> {
-    let assembled = assembled?;
+fn told(taken: Option<&(Running, Assembled)>) -> Option<Told> {
+    let (_, assembled) = taken?;
     let gaps = assembled.gaps.iter().map(|gap| (gap.from_ms, gap.to_ms)).collect();
-    let (duration_us, packets, cues) = (assembled.duration_us, assembled.packets(), assembled.cues);
+    let Assembled { duration_us, packets, cues, .. } = *assembled;
     Some(Told { duration_us, packets, cues, gaps })
 }
 
@@ -124,15 +140,13 @@ proptest! {
         runs in recording(),
         sizes in prop::collection::vec(prop_oneof![1..8_usize, 1..400_usize, 1..5000_usize], 1..20),
         saves in 0..6_usize,
+        reads in 0..9_usize,
     ) {
-        let (whole, wanted) = assembled(&runs, &[usize::MAX], 0);
+        let wanted = Taking::AT_ONCE.take(&runs);
         prop_assert!(wanted.is_some() || runs.iter().any(|run| matches!(run, Run::Missing)));
-        if let Some(assembled) = &wanted {
-            super::kit::prove(&whole, assembled);
-        }
-        let (disk, found) = assembled(&runs, &sizes, saves);
-        prop_assert_eq!(told(found), told(wanted));
-        prop_assert!(disk == whole, "another file");
+        let found = Taking { sizes: &sizes, saves, reads }.take(&runs);
+        prop_assert_eq!(told(found.as_ref()), told(wanted.as_ref()));
+        prop_assert!(disk(found) == disk(wanted), "another file");
     }
 
     #[test]
@@ -140,29 +154,27 @@ proptest! {
         cut in 1..2000_usize, size in 1..300_usize, lost in 1..12_usize,
     ) {
         let source = live(12);
-        let (wanted, _) = assembled(&[Run::Begins(source.clone())], &[size], 0);
+        let wanted = Taking { sizes: &[size], saves: 0, reads: 0 }.take(&[Run::Begins(source.clone())]);
         let pieces: Vec<_> = source.chunks(size).collect();
         let at = cut % pieces.len();
-        let (mut assembler, mut disk) = (Assembler::new(Rules::default()), Disk::default());
-        let mut writes = Vec::new();
-        for (index, piece) in (0..).zip(&pieces[..at]) {
-            assembler.chunk(index, index == 0, piece, &mut writes).unwrap();
-        }
-        disk.write(std::mem::take(&mut writes));
-        let saved = assembler.save();
+        let put = |running: &mut Running, pieces: &[&[u8]]| {
+            for piece in pieces {
+                running.step(&Step::Chunk(running.state.assembler.next() == 0, piece)).unwrap();
+            }
+        };
+        let mut running = Running::new(Rules::default());
+        put(&mut running, &pieces[..at]);
+        running.prove(size).unwrap();
+        let saved = running.state.save();
         // The first owner goes on for a while; what it wrote behind the checkpoint is cut off, what it patched stays.
-        for piece in pieces[at..].iter().take(lost) {
-            assembler.chunk(assembler.next(), assembler.next() == 0, piece, &mut writes).unwrap();
-        }
-        disk.write(std::mem::take(&mut writes));
-        let mut assembler = Assembler::restore(&saved).unwrap();
-        disk.0.truncate(usize::try_from(assembler.length()).unwrap());
-        for piece in &pieces[at..] {
-            assembler.chunk(assembler.next(), assembler.next() == 0, piece, &mut writes).unwrap();
-        }
-        assembler.finish(&mut writes).unwrap();
-        disk.write(writes);
-        prop_assert!(disk == wanted);
+        put(&mut running, &pieces[at..(at + lost).min(pieces.len())]);
+        running.prove(size).unwrap();
+        running.state = Checkpoint::restore(&saved).unwrap();
+        running.disk.0.truncate(usize::try_from(running.state.assembler.length()).unwrap());
+        put(&mut running, &pieces[at..]);
+        running.finish().unwrap();
+        running.clone().proven().unwrap();
+        prop_assert!(Some(running.disk) == disk(wanted));
     }
 
     #[test]
@@ -176,13 +188,13 @@ proptest! {
             source[at] = byte;
         }
         let runs = [Run::Begins(source.clone())];
-        let (whole, wanted) = assembled(&runs, &[usize::MAX], 0);
-        if let Some(assembled) = &wanted {
-            super::kit::prove(&whole, assembled);
-            prop_assert!(whole.0.len() <= 2 * source.len() + 2000, "{} of {}", whole.0.len(), source.len());
+        let wanted = Taking::AT_ONCE.take(&runs);
+        if let Some((running, _)) = &wanted {
+            let bytes = running.disk.0.len();
+            prop_assert!(bytes <= 2 * source.len() + 2000, "{bytes} of {}", source.len());
         }
-        let (disk, found) = assembled(&runs, &[size], 3);
-        prop_assert_eq!(told(found), told(wanted));
-        prop_assert!(disk == whole);
+        let found = Taking { sizes: &[size], saves: 3, reads: 2 }.take(&runs);
+        prop_assert_eq!(told(found.as_ref()), told(wanted.as_ref()));
+        prop_assert!(disk(found) == disk(wanted));
     }
 }

@@ -1,27 +1,53 @@
-//! The finished file, read back: whether it holds what was put into it, packet for packet.
+//! The file read back while it is being written: whether it holds what was put into it.
+//!
+//! ```text
+//!  bytes up to `settled()` ─► reader ─► packets: counts and digests of each track
+//!              │                  └───► the first packet of each Cluster ─► the index's entry for it
+//!              └─► a sum over all bytes but those of the head that are written at the end
+//!  finish: the head, read again ─► what was written into it
+//! ```
+//! The sum says that the file is, byte for byte, what was written; the reader, that what was written is what came. It keeps
+//! no list, of Clusters or of entries: the index loses entries as it grows, and what is in it at the end was in it when its
+//! Cluster was read.
+//!
+//! What it cannot tell: what becomes of bytes after it has read them, the head's excepted.
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        media::{Container, Event, Packet, ReadError, Reader, Summary, TrackKind, TrackSummary},
+        media::{Container, Event, Packet, Reader, Summary, TrackKind, TrackSummary},
         merge::Difference,
     },
-    Assembled,
-    output::Digests,
+    Assembler,
+    index::Cue,
+    output::Output,
+    sums::Digests,
 };
 
 /// A packet's time and that of its Cluster may be off by so much: both are whole milliseconds.
 const ROUNDED_US: u64 = 1000;
+/// So many bytes are read at once; what is found in them is held until they are.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Takes the file, cut anywhere.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Prover {
     reader: Reader,
-    events: Vec<Event>,
+    /// Of the packets.
     summary: Summary,
     digests: Digests,
-    /// Of each Cluster, where it begins and the packet that it begins with.
-    clusters: Vec<(u64, Option<Packet>)>,
-    bytes: u64,
+    /// Over what was read. CRC-32C.
+    sum: u32,
+    clusters: u64,
+    /// Where the newest Cluster begins, until it has a packet.
+    opened: Option<u64>,
+    /// Where the newest Cluster with a packet begins: entries of the index up to here are proven.
+    begun: Option<u64>,
+    /// Entries of the index that were read.
+    cues: usize,
+    /// What differs. It stays at this.
+    differs: Option<String>,
 }
 
 impl Prover {
@@ -30,102 +56,179 @@ impl Prover {
     pub fn new() -> Self {
         Self {
             reader: Reader::new(Container::Matroska),
-            events: Vec::new(),
             summary: Summary::default(),
             digests: Digests::default(),
-            clusters: Vec::new(),
-            bytes: 0,
+            sum: 0,
+            clusters: 0,
+            opened: None,
+            begun: None,
+            cues: 0,
+            differs: None,
         }
     }
 
-    /// Takes the next bytes.
-    ///
-    /// # Errors
-    /// They cannot be read.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
-        let read = self.reader.feed(bytes, &mut self.events);
-        self.bytes += bytes.len() as u64;
-        self.fold();
-        read
+    /// How many bytes of the file it has read: the next ones are wanted. Unit: bytes.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.reader.position()
     }
 
-    /// Holds what was read against what was written.
+    /// Takes the next bytes of the file, of which only such up to [`settled`](Assembler::settled) are there to be read.
+    ///
+    /// # Errors
+    /// Says what differs, for people. Asked again, it says the same.
+    pub fn feed(&mut self, bytes: &[u8], assembler: &Assembler) -> Result<(), Difference> {
+        let settled = assembler.settled();
+        if bytes.len() as u64 > settled.saturating_sub(self.read()) {
+            return Err(format!("only {settled} bytes of it are there to be read").into());
+        }
+        if self.differs.is_none()
+            && let Some(output) = &assembler.output
+        {
+            self.differs = bytes.chunks(PIECE_BYTES).find_map(|piece| self.piece(piece, output).err());
+        }
+        self.differs.clone().map_or(Ok(()), |words| Err(words.into()))
+    }
+
+    /// Holds what was read against what was written. `head` is the finished file's beginning, as many bytes of it as
+    /// [`head_bytes`](Assembler::head_bytes) says, read once more.
     ///
     /// # Errors
     /// Says what differs, for people.
-    pub fn finish(mut self, assembled: &Assembled) -> Result<(), Difference> {
-        self.reader.finish(&mut self.events);
-        self.fold();
-        let differs = |words: String| Err(Difference::Other(words));
-        if let Some((position, what)) = self.summary.damaged.first() {
-            return differs(format!("at byte {position}: {what}"));
+    pub fn finish(mut self, head: &[u8], assembler: &Assembler) -> Result<(), Difference> {
+        if let Some(words) = self.differs {
+            return Err(words.into());
         }
-        if self.bytes != assembled.bytes || self.clusters.len() as u64 != assembled.clusters {
-            let (bytes, clusters) = (self.bytes, self.clusters.len());
-            return differs(format!("it has {bytes} bytes and {clusters} Clusters"));
+        let Some(output) = &assembler.output else { return Err("there is no file".to_owned().into()) };
+        let mut events = Vec::new();
+        self.reader.finish(&mut events);
+        events.iter().try_for_each(|event| self.event(event, output))?;
+        if self.read() != assembler.length() || self.clusters != output.clusters {
+            let (bytes, clusters) = (self.read(), self.clusters);
+            return Err(format!("it has {bytes} bytes and {clusters} Clusters").into());
         }
-        self.prove_packets(assembled)?;
-        self.prove_index(assembled)?;
-        match self.summary.duration_us {
-            Some(us) if us.abs_diff(assembled.duration_us.unsigned_abs()) <= 1 => Ok(()),
-            says => differs(format!("it says that it plays for {says:?} µs, not {}", assembled.duration_us)),
+        self.prove_packets(output)?;
+        let index = output.index.cues();
+        if index.is_empty() || self.cues != index.len() {
+            return Err(Difference::NoIndex);
+        }
+        self.prove_no_cue_astray(index, output)?;
+        prove_head(head, assembler, output)?;
+        if self.sum == output.sum.whole() {
+            Ok(())
+        } else {
+            Err("its bytes are not those that were written".to_owned().into())
         }
     }
 
-    fn fold(&mut self) {
-        for event in self.events.drain(..) {
-            match &event {
-                Event::Cluster { position, .. } => self.clusters.push((*position, None)),
-                Event::Packet(packet) => {
-                    self.digests.take(packet);
-                    if let Some((_, first @ None)) = self.clusters.last_mut() {
-                        *first = Some(*packet);
-                    }
-                }
-                _ => {}
+    fn piece(&mut self, bytes: &[u8], output: &Output) -> Result<(), String> {
+        self.sum = output.head.sum_on(self.sum, self.read(), bytes);
+        let mut events = Vec::new();
+        self.reader.feed(bytes, &mut events).map_err(|error| error.to_string())?;
+        events.iter().try_for_each(|event| self.event(event, output))
+    }
+
+    fn event(&mut self, event: &Event, output: &Output) -> Result<(), String> {
+        match event {
+            Event::Tracks(_) => self.summary.fold(event),
+            Event::Cluster { position, .. } => {
+                self.clusters += 1;
+                self.opened = Some(*position);
             }
-            self.summary.fold(&event);
+            Event::Packet(packet) => {
+                self.summary.fold(event);
+                self.digests.take(packet);
+                if let Some(cluster) = self.opened.take() {
+                    self.prove_cue(cluster, packet, output)?;
+                    self.begun = Some(cluster);
+                }
+            }
+            Event::Cue { time_us, track, position } => {
+                let wanted = output.index.cues().get(self.cues);
+                let found = (*time_us, *track, *position);
+                let told = |(time, track, position): Cue| {
+                    (i64::from(time) * 1000, track, output.head.segment_data + position)
+                };
+                if wanted.copied().map(told) != Some(found) {
+                    return Err(format!("entry {} of its index is {found:?}, not {wanted:?}", self.cues));
+                }
+                self.cues += 1;
+            }
+            Event::Damaged { position, what } => return Err(format!("at byte {position}: {what}")),
+            Event::Duration { .. } | Event::NeedsSeeking => {}
+        }
+        Ok(())
+    }
+
+    /// The entry that leads to a Cluster, where there is one, is for the very packet that it begins with.
+    fn prove_cue(&self, cluster: u64, first: &Packet, output: &Output) -> Result<(), String> {
+        let data = output.head.segment_data;
+        let index = output.index.cues();
+        let (before, rest) = index.split_at(index.partition_point(|(.., at)| data + at < cluster));
+        self.prove_no_cue_astray(before, output)?;
+        let Some((time, number, _)) = rest.first().filter(|(.., at)| data + at == cluster) else {
+            return Ok(());
+        };
+        let track = output.tracks.iter().find(|track| track.number == *number);
+        let delay_us = track.map_or(0, |track| track.codec_delay_us);
+        let time_us = first.time_us.saturating_add(i64::try_from(delay_us).unwrap_or(i64::MAX));
+        let near = time_us.abs_diff(i64::from(*time) * 1000) <= ROUNDED_US;
+        let begins = first.keyframe || track.is_some_and(|track| track.kind != TrackKind::Video);
+        if first.track == *number && near && begins {
+            Ok(())
+        } else {
+            Err(format!("its index leads to {time} ms, where decoding cannot begin"))
         }
     }
 
-    fn prove_packets(&self, assembled: &Assembled) -> Result<(), Difference> {
-        let written = &assembled.written;
+    /// None of these entries leads behind the newest Cluster: each that leads to it or before is proven.
+    fn prove_no_cue_astray(&self, index: &[Cue], output: &Output) -> Result<(), String> {
+        let last = index.last().map(|(.., at)| output.head.segment_data + at);
+        if last <= self.begun {
+            return Ok(());
+        }
+        Err(format!("its index leads to byte {}, where nothing begins", last.unwrap_or_default()))
+    }
+
+    fn prove_packets(&self, output: &Output) -> Result<(), String> {
         let counts = |summary: &Summary| -> Vec<_> {
             let count = |(number, account): (&u32, &TrackSummary)| {
                 (*number, account.packets, account.keyframes, account.bytes, account.steps_back)
             };
             summary.packets.iter().map(count).collect()
         };
-        let (found, wanted) = (counts(&self.summary), counts(&written.summary));
+        let (found, wanted) = (counts(&self.summary), counts(&output.written));
         if found != wanted {
-            return Err(format!("its packets are {found:?}, not {wanted:?}").into());
+            return Err(format!("its packets are {found:?}, not {wanted:?}"));
         }
-        if self.digests != written.digests {
-            return Err("its packets are of other times or sizes".to_owned().into());
+        if self.digests != output.digests {
+            return Err("its packets are of other times or sizes".to_owned());
         }
         Ok(())
     }
+}
 
-    /// Every entry leads to a Cluster, and to the very packet that it is for.
-    fn prove_index(&self, assembled: &Assembled) -> Result<(), Difference> {
-        if self.summary.cues.is_empty() || self.summary.cues.len() != assembled.cues {
-            return Err(Difference::NoIndex);
-        }
-        for (time_us, number, position) in &self.summary.cues {
-            let at = self.clusters.binary_search_by_key(position, |(position, _)| *position);
-            let first = at.ok().and_then(|at| self.clusters.get(at)).and_then(|(_, first)| *first);
-            let track = self.summary.tracks.iter().find(|track| track.number == *number);
-            let (Some(first), Some(track)) = (first, track) else {
-                return Err(format!("its index leads to byte {position}, where nothing begins").into());
-            };
-            let delay_us = i64::try_from(track.codec_delay_us).unwrap_or(0);
-            let near = first.time_us.saturating_add(delay_us).abs_diff(*time_us) <= ROUNDED_US;
-            let begins = first.keyframe || track.kind != TrackKind::Video;
-            if first.track != *number || !near || !begins {
-                return Err(format!("its index leads to {time_us} µs, where decoding cannot begin").into());
-            }
-        }
+/// The head says what became known at the end, and beside that it is what it was.
+fn prove_head(head: &[u8], assembler: &Assembler, output: &Output) -> Result<(), String> {
+    let Some(cues_at) = output.cues_at else { return Err("it is not finished".to_owned()) };
+    let (mut reader, mut events) = (Reader::new(Container::Matroska), Vec::new());
+    reader.feed(head, &mut events).map_err(|error| error.to_string())?;
+    let mut says = Summary::default();
+    says.extend(&events);
+    let duration_us = assembler.end_us;
+    if says.duration_us.is_none_or(|us| us.abs_diff(duration_us.unsigned_abs()) > 1) {
+        return Err(format!("it says that it plays for {:?} µs, not {duration_us}", says.duration_us));
+    }
+    let stands = |(at, bytes): &(u64, Vec<u8>)| {
+        let from = usize::try_from(*at).ok().and_then(|at| head.get(at..));
+        from.is_some_and(|from| from.starts_with(bytes))
+    };
+    let completed = output.head.completed(cues_at, duration_us, assembler.length());
+    let same = head.len() as u64 == output.head.bytes && output.head.sum_on(0, 0, head) == output.head.sum;
+    if same && completed.iter().all(stands) {
         Ok(())
+    } else {
+        Err("its head is not what was written".to_owned())
     }
 }
 

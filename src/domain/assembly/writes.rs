@@ -21,17 +21,25 @@ pub struct Appending {
     /// Where it begins in the file.
     start: u64,
     pub bytes: Vec<u8>,
+    /// How many of them were summed up.
+    summed: usize,
     patches: Vec<Write>,
 }
 
 impl Appending {
     pub fn at(start: u64) -> Self {
-        Self { start, bytes: Vec::new(), patches: Vec::new() }
+        Self { start, bytes: Vec::new(), summed: 0, patches: Vec::new() }
     }
 
     /// Where the next byte will stand.
     pub fn position(&self) -> u64 {
         self.start + self.bytes.len() as u64
+    }
+
+    /// What was appended since this was asked before.
+    pub fn fresh(&mut self) -> &[u8] {
+        let from = std::mem::replace(&mut self.summed, self.bytes.len());
+        &self.bytes[from..]
     }
 
     pub fn patch(&mut self, at: u64, bytes: &[u8]) {
