@@ -41,6 +41,7 @@ use self::{
 use crate::{
     actors::{
         accounts::Accounts,
+        assembly_worker::AssemblyWorker,
         chunk_gate::ChunkGates,
         intake::{Intake, IntakeLinks},
         messages::{DrainRecordings, DrainRooms},
@@ -130,7 +131,7 @@ impl App {
         let shared = config.cluster.as_ref().zip(cluster);
         let (rooms, bridge) =
             start_rooms(config, &node, (registry, shared), clock, &metrics, &managers).await?;
-        let Recorders { supervisor, worker, keeper } = Recording {
+        let Recorders { supervisor, worker, assembly, keeper } = Recording {
             config,
             ports: &recording,
             recovered,
@@ -141,7 +142,7 @@ impl App {
             metrics: &metrics,
         }
         .start(&recorders)?;
-        let (told, rules) = (intake_links(&supervisor), stores::rules(config));
+        let (told, rules) = (intake_links(config, &supervisor, assembly), stores::rules(config));
         let intake = Intake::new(&recording, (accounts, gates), told, rules, metrics.clone());
         let draining = Arc::new(AtomicBool::new(false));
         let state = HttpState {
@@ -209,8 +210,17 @@ fn rooms_link(rooms: &Addr<RoomManager>) -> RoomsLink {
     }
 }
 
-fn intake_links(supervisor: &Addr<RecordingSupervisor>) -> IntakeLinks {
-    IntakeLinks { went_on: supervisor.clone().recipient(), unnoted: supervisor.clone().recipient() }
+fn intake_links(
+    config: &Config,
+    supervisor: &Addr<RecordingSupervisor>,
+    assembly: Addr<AssemblyWorker>,
+) -> IntakeLinks {
+    IntakeLinks {
+        went_on: supervisor.clone().recipient(),
+        unnoted: supervisor.clone().recipient(),
+        stored: assembly.recipient(),
+        follows_requests: config.cluster.is_none(),
+    }
 }
 
 fn recording_link(supervisor: &Addr<RecordingSupervisor>, intake: Intake) -> RecordingLink {

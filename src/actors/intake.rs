@@ -26,14 +26,14 @@ use super::{
     accounts::Accounts,
     chunk_gate::ChunkGates,
     mailbox::{Mailbox, post},
-    messages::{ChunksUnnoted, RecordingWentOn},
+    messages::{ChunkStored, ChunksUnnoted, RecordingWentOn},
 };
 use crate::{
     adapters::{
         crash,
         ports::{
-            ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, SameStores, StagedChunk,
-            StoreError,
+            ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, RecordingRef, SameStores,
+            StagedChunk, StoreError, StoredChunk,
         },
     },
     domain::recording::{Noted, Number, Placed, RecordingRules, Unplaced},
@@ -70,6 +70,10 @@ pub struct IntakeLinks {
     pub went_on: Recipient<RecordingWentOn>,
     /// Some are stored and the ledger does not know.
     pub unnoted: Recipient<ChunksUnnoted>,
+    /// One is stored.
+    pub stored: Recipient<ChunkStored>,
+    /// Whether that is told of requests too. Where there are other nodes, each request may come to another one.
+    pub follows_requests: bool,
 }
 
 /// By which way a chunk comes.
@@ -186,8 +190,15 @@ impl Intake {
         let (came, name) = (Instant::now(), way.name());
         let bytes = u64::from(chunk.mark.length);
         let count = |result: &str| self.metrics.chunks.with_label_values(&[name, result]).inc();
+        let mark = chunk.mark;
         match self.bounded(token, place, chunk, way).await {
             Ok(Outcome::Stored(index)) => {
+                if way != Way::Http || self.tell.follows_requests {
+                    let recording = RecordingRef { id: token.record_id().clone(), token: token.digest() };
+                    let stored = ChunkStored { recording, chunk: StoredChunk { index, mark } };
+                    // Should there be no room: whoever completes the recording looks at its chunks.
+                    let _ = post(&self.tell.stored, Mailbox::AssemblyWorker, &self.metrics, stored);
+                }
                 count("acked");
                 self.metrics.chunk_bytes.with_label_values(&[name]).inc_by(bytes);
                 self.metrics.chunk_ack.with_label_values(&[name]).observe(came.elapsed().as_secs_f64());

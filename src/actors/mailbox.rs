@@ -23,6 +23,8 @@ pub enum Mailbox {
     Supervisor,
     /// The merge worker.
     MergeWorker,
+    /// The assembly worker.
+    AssemblyWorker,
 }
 
 impl Mailbox {
@@ -36,6 +38,7 @@ impl Mailbox {
             Self::Recorder => "recorder",
             Self::Supervisor => "supervisor",
             Self::MergeWorker => "merge_worker",
+            Self::AssemblyWorker => "assembly_worker",
         }
     }
 }

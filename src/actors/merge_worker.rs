@@ -23,7 +23,7 @@ use super::{
 use crate::{
     adapters::{
         crash,
-        ports::{FileProof, MergeJob, Merged, RecordingPorts, StoreError, StoredChunk},
+        ports::{FileProof, MergeJob, Merged, RecordingPorts, RecordingRef, StoreError, StoredChunk},
         work_folders::WorkFolders,
     },
     domain::recording::{Manifest, VideoFacts},
@@ -212,7 +212,7 @@ impl Making {
         }
         crash::point("merge.planned");
         let job = MergeJob {
-            id: id.clone(),
+            recording: RecordingRef::of(&self.manifest),
             expected: self.expected(&chunks),
             chunks,
             folder: self.folder.path().to_owned(),
@@ -304,6 +304,7 @@ impl Storing {
         let put = self.ports.videos.put(&key, &merged.file, merged.proof).await;
         put.map_err(|error| MergeFault::Store(error.to_string()))?;
         crash::point("put.stored");
+        self.ports.merger.forget(RecordingRef::of(&self.manifest)).await;
         let poster = match &merged.poster {
             Some(file) => self.store_poster(VideoKey::new(id, fence, "jpg"), file).await,
             None => None,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::door::Door;
 use crate::{
-    adapters::ports::{CatalogRow, LedgerView, MergeError, StoreState},
+    adapters::ports::{CatalogRow, LedgerView, MergeError, RecordingRef, StoreState, StoredChunk},
     domain::{
         cluster::{ClusterView, Mode},
         membership::{RoomPicture, Row},
@@ -335,6 +335,16 @@ pub struct MergeRecording {
     pub expected: u32,
     /// How many were stored, as far as its account knows.
     pub noted: u32,
+}
+
+/// To the assembly worker: a chunk is stored.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ChunkStored {
+    /// Of which recording.
+    pub recording: RecordingRef,
+    /// Its place.
+    pub chunk: StoredChunk,
 }
 
 /// To the merge worker: claims before this one no longer hold, their work is for nothing.

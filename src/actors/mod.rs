@@ -10,6 +10,7 @@
 //! bound, and [`mailbox`] says what happens at it.
 
 pub mod accounts;
+pub mod assembly_worker;
 pub mod chunk_gate;
 pub mod cluster_bridge;
 pub mod door;

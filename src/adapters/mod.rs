@@ -3,6 +3,7 @@
 //! [`ports`] are the traits that the actors know; each has one implementation that needs nothing ([`memory`]), which
 //! is what a single node runs on. Implementations on servers stand beside them and are held to the same tests.
 
+pub mod assembly;
 pub mod breaker;
 pub mod catalog;
 mod chance;
@@ -19,4 +20,5 @@ pub mod s3;
 pub mod store_id;
 pub mod video_store;
 pub mod webhook;
+mod whole_chunk;
 pub mod work_folders;

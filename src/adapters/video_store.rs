@@ -253,6 +253,12 @@ pub(super) fn prove(found: FileProof, proof: FileProof) -> Result<(), StoreError
     )))
 }
 
+/// What a file is, read whole. Blocks.
+pub(super) fn measured(file: &Path) -> Result<FileProof, StoreError> {
+    let measured = File::open(file).and_then(measure);
+    measured.map_err(|error| StoreError::io(file.display(), &error))
+}
+
 fn measure(mut file: impl Read) -> io::Result<FileProof> {
     let mut digest = Sha256::new();
     let mut piece = vec![0; READ_BYTES];

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use crate::{
     actors::{
         accounts::Accounts,
+        assembly_worker::AssemblyWorker,
         chunk_gate::ChunkGates,
         keeper::{Keeper, KeeperConfig, KeeperLinks},
         merge_worker::{MergeWorker, MergeWorkerConfig},
@@ -22,6 +23,7 @@ use crate::{
 pub(super) struct Recorders {
     pub(super) supervisor: Addr<RecordingSupervisor>,
     pub(super) worker: Addr<MergeWorker>,
+    pub(super) assembly: Addr<AssemblyWorker>,
     pub(super) keeper: Addr<Keeper>,
 }
 
@@ -58,7 +60,10 @@ impl Recording<'_> {
             let supervisor = RecordingSupervisor::new(ports, rules, links, clock, metrics, recovered);
             Context::with_receiver(inbox).run(supervisor);
         });
-        Ok(Recorders { supervisor, worker, keeper })
+        let (merger, metrics) = (self.ports.merger.clone(), self.metrics.clone());
+        let assembly =
+            AssemblyWorker::start_in_arbiter(&arbiter.handle(), |_| AssemblyWorker::new(merger, metrics));
+        Ok(Recorders { supervisor, worker, assembly, keeper })
     }
 
     fn folders(&self) -> WorkFolders {

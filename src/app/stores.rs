@@ -9,12 +9,13 @@ use super::sharing::{Place, Sharing, Store};
 
 use crate::{
     adapters::{
+        assembly::AssemblingMerger,
         catalog::SqlCatalog,
         chunk_store::FolderChunks,
         clock::Clock,
         ffmpeg::{FfmpegConfig, FfmpegMerger},
         memory_ledger::MemoryLedger,
-        ports::{Breakers, ChunkStore, Ledger, RecordingPorts, SameStores, VideoStore},
+        ports::{Breakers, ChunkStore, Ledger, Merger, RecordingPorts, SameStores, VideoStore},
         redis::{RedisChunks, RedisLedger, RedisStore},
         s3::{Bucket, S3Chunks, S3Videos},
         video_store::FolderVideos,
@@ -61,18 +62,14 @@ pub(super) async fn open(
     if let Some(redis) = redis {
         breakers.push(("redis", redis.clone()));
     }
-    let merger = FfmpegMerger::new(FfmpegConfig {
-        ffmpeg: settings.ffmpeg.clone(),
-        ffprobe: settings.ffprobe.clone(),
-        time_limit: settings.merge_timeout,
-    });
+    let chunks = chunks(settings, bucket.as_ref(), redis).await?;
     let ports = RecordingPorts {
-        chunks: chunks(settings, bucket.as_ref(), redis).await?,
+        merger: merger(settings, &chunks)?,
+        chunks,
         videos: videos(settings, bucket.as_ref())?,
         ledger: ledger(config, redis, clock),
         outbox: catalog.clone(),
         catalog,
-        merger: Arc::new(merger),
         same_stores: if redis.is_some() { SameStores::unknown() } else { SameStores::alone() },
     };
     let sharing = sharing(config, bucket.as_ref(), redis, &ports.same_stores);
@@ -128,6 +125,21 @@ fn videos(settings: &RecordingSettings, bucket: Option<&Arc<Bucket>>) -> anyhow:
         (StorePlace::S3, Some(bucket)) => Arc::new(S3Videos::new(bucket.clone())),
         _ => Arc::new(FolderVideos::open(&settings.folder).with_context(|| folder(settings))?),
     })
+}
+
+fn merger(settings: &RecordingSettings, chunks: &Arc<dyn ChunkStore>) -> anyhow::Result<Arc<dyn Merger>> {
+    let ffmpeg = FfmpegMerger::new(FfmpegConfig {
+        ffmpeg: settings.ffmpeg.clone(),
+        ffprobe: settings.ffprobe.clone(),
+        time_limit: settings.merge_timeout,
+    });
+    if !settings.assemble {
+        return Ok(Arc::new(ffmpeg));
+    }
+    // Where the videos are: then nothing is copied at the end, and where nodes share them, one can go on for another.
+    let place = if settings.videos == StorePlace::Folder { &settings.folder } else { &settings.temp_folder };
+    let merger = AssemblingMerger::open(&place.join("assembly"), chunks.clone(), ffmpeg);
+    Ok(Arc::new(merger.with_context(|| folder(settings))?))
 }
 
 /// What accounts go by.

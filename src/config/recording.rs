@@ -102,6 +102,9 @@ pub struct Recordings {
     /// The secret with which what the application is told is signed (HMAC-SHA256).
     #[arg(long, env, default_value = "", hide_default_value = true, hide_env_values = true)]
     webhook_secret: String,
+    /// Whether WebM and Matroska are put together while they come, without ffmpeg; otherwise ffmpeg does so at their end.
+    #[arg(long, env, default_value_t = true, action = clap::ArgAction::Set)]
+    assemble: bool,
     /// Merges at once. Default: one for each processor.
     #[arg(long, env, value_parser = clap::value_parser!(u16).range(1..=256))]
     merge_jobs: Option<u16>,
@@ -137,6 +140,8 @@ pub struct RecordingSettings {
     pub temp_folder: PathBuf,
     /// Where the catalog is.
     pub database_url: String,
+    /// Whether WebM and Matroska are put together while they come.
+    pub assemble: bool,
     /// How long a merge may take, before its size is counted.
     pub merge_timeout: Duration,
     /// The program that merges.
@@ -183,6 +188,7 @@ impl Recordings {
             chunk_ttl: Duration::from_secs(self.chunk_ttl_secs),
             temp_folder: self.temp_dir.clone().unwrap_or_else(|| folder.join("tmp")),
             database_url: self.database_url(clustered)?,
+            assemble: self.assemble,
             merge_timeout: Duration::from_secs(self.merge_timeout_secs),
             ffmpeg: self.ffmpeg.clone(),
             ffprobe: self.ffprobe.clone(),

@@ -153,6 +153,8 @@ pub const STOP_PATIENCE: Duration = Duration::from_secs(60);
 pub const RECORDING_SUPERVISOR_MAILBOX: usize = 4 * 1024;
 /// Mailbox of the merge worker. Overflow act: what did not fit is due again a little later.
 pub const MERGE_WORKER_MAILBOX: usize = 1024;
+/// Mailbox of the assembly worker. Overflow: the chunk is found when its recording is over.
+pub const ASSEMBLY_WORKER_MAILBOX: usize = 1024;
 /// Events that wait for one recorder's socket. A recorder hears little; one that takes nothing is ended.
 pub const RECORDER_MAILBOX: usize = 256;
 

@@ -187,7 +187,7 @@ impl fmt::Debug for UploadToken {
 }
 
 /// SHA-256 of a token's secret: tells whether a token is the right one, and is of no use to whoever reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {

@@ -14,8 +14,8 @@ use greenroom::{
     adapters::{
         ffmpeg::{FfmpegConfig, FfmpegMerger},
         ports::{
-            ChunkStore, MergeError, MergeJob, Merged, Merger, PortFuture, Remains, StagedChunk, StoreError,
-            StoredChunk, Swept,
+            ChunkStore, MergeError, MergeJob, Merged, Merger, PortFuture, RecordingRef, Remains, StagedChunk,
+            StoreError, StoredChunk, Swept,
         },
     },
     domain::recording::Manifest,
@@ -236,7 +236,7 @@ pub async fn merge_in(
         .iter()
         .map(|(index, chunk)| StoredChunk { index: ChunkIndex::new(*index).unwrap(), mark: chunk.mark });
     let job = MergeJob {
-        id: Recording::id(),
+        recording: RecordingRef { id: Recording::id(), token: TokenDigest::parse(&"0".repeat(64)).unwrap() },
         chunks: chunks.collect(),
         expected: recording.made,
         folder: folder.path().to_owned(),

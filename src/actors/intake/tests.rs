@@ -47,6 +47,12 @@ impl Handler<RecordingWentOn> for Told {
     fn handle(&mut self, _: RecordingWentOn, _: &mut Self::Context) {}
 }
 
+impl Handler<ChunkStored> for Told {
+    type Result = ();
+
+    fn handle(&mut self, _: ChunkStored, _: &mut Self::Context) {}
+}
+
 /// Ends it, as a panic would.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -77,8 +83,12 @@ fn intake_by(rules: RecordingRules, stores: &Stores) -> (Intake, Told, Addr<Told
     let ports = stores.ports();
     let told = Told::default();
     let supervisor = told.clone().start();
-    let tell =
-        IntakeLinks { went_on: supervisor.clone().recipient(), unnoted: supervisor.clone().recipient() };
+    let tell = IntakeLinks {
+        went_on: supervisor.clone().recipient(),
+        unnoted: supervisor.clone().recipient(),
+        stored: supervisor.clone().recipient(),
+        follows_requests: true,
+    };
     let metrics = Metrics::new().expect("valid");
     let intake = Intake::new(&ports, (stores.accounts(), ChunkGates::default()), tell, rules, metrics);
     (intake, told, supervisor)

@@ -197,9 +197,11 @@ impl Sweep {
     }
 
     async fn half_written(&self) -> Result<(), PutOff> {
-        for (store, swept) in
-            [("chunks", self.ports.chunks.sweep().await?), ("videos", self.ports.videos.sweep().await?)]
-        {
+        for (store, swept) in [
+            ("chunks", self.ports.chunks.sweep().await?),
+            ("videos", self.ports.videos.sweep().await?),
+            ("assembly", self.ports.merger.sweep().await?),
+        ] {
             if swept != Swept::default() {
                 info!(store, files = swept.count, bytes = swept.bytes, "half-written files are gone");
                 self.count(Reason::HalfWritten, swept);

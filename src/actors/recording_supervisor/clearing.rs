@@ -13,7 +13,7 @@ use crate::{
     },
     adapters::{
         crash,
-        ports::{CatalogRow, ClaimEnd, RecordingPorts, StoreError, StoredChunk, VideoStore},
+        ports::{CatalogRow, ClaimEnd, RecordingPorts, RecordingRef, StoreError, StoredChunk, VideoStore},
     },
     domain::recording::{FIRST_PAUSE, Manifest},
     protocol::{Fence, RecordId, recorder::RecordingState},
@@ -248,6 +248,7 @@ impl Clearing {
             Ok(())
         };
         let deleted = deleted.await;
+        self.ports.merger.forget(RecordingRef::of(&last)).await;
         Ok(Some((last, deleted)))
     }
 

@@ -27,7 +27,9 @@ use crate::{
         accounts::Accounts,
         messages::{AbortRecording, DeleteRecording},
     },
-    adapters::ports::{CatalogError, CatalogRow, LedgerView, RecordingPorts, Remains, StoreError},
+    adapters::ports::{
+        CatalogError, CatalogRow, LedgerView, RecordingPorts, RecordingRef, Remains, StoreError,
+    },
     domain::recording::Manifest,
     protocol::{
         Code, Fence, RecordId, Refusal, TokenDigest, UploadToken,
@@ -311,9 +313,11 @@ impl RecordingPorts {
     async fn close(&self, id: &RecordId, removal: Removal) -> Result<Closed, Refusal> {
         let Removal { which: Which { token, fence, .. }, until, .. } = removal;
         let (last, remains) = match token {
-            Some(_) => {
+            Some(whose) => {
                 let last = self.ledger.close(id, token).await.map_err(|error| error.refusal())?;
-                (last, self.chunks.begin_delete(id, token).await.map_err(|error| error.refusal())?)
+                let remains = self.chunks.begin_delete(id, token).await.map_err(|error| error.refusal())?;
+                self.merger.forget(RecordingRef { id: id.clone(), token: whose }).await;
+                (last, remains)
             }
             None => (None, Remains::none()),
         };

@@ -24,12 +24,18 @@ mod segment;
 mod source;
 mod tail;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::OnceCell;
 
 use self::program::{Guard, Listen, Task};
-use super::ports::{MergeError, MergeJob, Merged, Merger, PortFuture};
+use super::ports::{
+    MergeError, MergeJob, Merged, Merger, PortFuture, RecordingRef, StoreError, StoredChunk, Swept,
+};
 
 /// How merging is done.
 #[derive(Debug, Clone)]
@@ -62,6 +68,11 @@ impl FfmpegMerger {
         config.ffprobe = program::absolute(&config.ffprobe);
         Self { kit: Arc::new(Kit { config, guard: OnceCell::new() }) }
     }
+
+    /// A picture of a video, in this folder; `None` where none could be made.
+    pub async fn poster(&self, folder: &Path, video: &Path, at_us: i64) -> Option<PathBuf> {
+        self.kit.poster(folder, video.to_str()?, at_us).await
+    }
 }
 
 impl Merger for FfmpegMerger {
@@ -70,9 +81,21 @@ impl Merger for FfmpegMerger {
         Box::pin(async move { kit.version().await })
     }
 
+    fn follow(&self, _: RecordingRef, _: Vec<StoredChunk>) -> PortFuture<Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn merge(&self, job: MergeJob) -> PortFuture<Result<Merged, MergeError>> {
         let kit = Arc::clone(&self.kit);
         Box::pin(async move { job::merge(&kit, &job).await })
+    }
+
+    fn forget(&self, _: RecordingRef) -> PortFuture<()> {
+        Box::pin(async {})
+    }
+
+    fn sweep(&self) -> PortFuture<Result<Swept, StoreError>> {
+        Box::pin(async { Ok(Swept::default()) })
     }
 }
 

@@ -1,10 +1,14 @@
 //! A picture of the video.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
-    commands,
+    Kit, commands,
     job::{Attempt, Made},
+    program::{self, Listen, Task},
 };
 use crate::domain::{
     media::TrackKind,
@@ -21,9 +25,19 @@ impl Attempt<'_> {
     /// Makes it, from a segment that has pictures of its own. Failing is no error.
     pub async fn poster(&self, made: &Made, timeline: &Timeline) -> Option<PathBuf> {
         let at_us = place(made, timeline)?;
-        let path = self.job.folder.join(NAME);
+        self.kit.poster(&self.job.folder, &made.name, at_us).await
+    }
+}
+
+impl Kit {
+    /// Makes a picture of a video, named as from the folder in which it leaves it. Failing is no error.
+    pub async fn poster(&self, folder: &Path, video: &str, at_us: i64) -> Option<PathBuf> {
+        let path = folder.join(NAME);
         for at_us in [at_us, 0] {
-            let made = self.ffmpeg(commands::poster(&made.name, at_us, NAME), LIMIT, &|_| {}).await;
+            let args = commands::poster(video, at_us, NAME);
+            let program = &self.config.ffmpeg;
+            let task = Task { program, args, folder, limit: LIMIT, guard: self.guard().await };
+            let made = program::run(task, Listen::Keep).await;
             let size = tokio::fs::metadata(&path).await.map_or(0, |file| file.len());
             if made.is_ok() && size > 0 {
                 return Some(path);

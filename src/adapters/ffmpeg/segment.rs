@@ -156,7 +156,7 @@ pub fn written<'a>(
 impl Attempt<'_> {
     /// Reads a segment until its header is known. `chosen`: of it, these tracks are wanted.
     pub async fn look_ahead(&self, segment: &Segment, chosen: Option<&Chosen>) -> Result<Ahead, Trouble> {
-        let mut source = Source::new(self.job.store.clone(), self.job.id.clone(), segment);
+        let mut source = Source::new(self.job.store.clone(), self.job.recording.id.clone(), segment);
         let mut pieces = Vec::new();
         while !source.knows_enough() {
             match source.next().await? {

@@ -1,21 +1,20 @@
 //! One segment's bytes on their way from the chunk store: each chunk held against its mark, then repaired and read.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
 use crate::{
-    adapters::ports::{ChunkStore, MergeError, StoreError},
+    adapters::{
+        ports::{ChunkStore, MergeError},
+        whole_chunk::whole_chunk,
+    },
     domain::{
         media::{Container, Event, GapReport, ReadError, Repair, Sniff, sniff},
         merge::{Piece, PlannedChunk, Segment, Tally},
     },
     protocol::RecordId,
 };
-
-/// How often a chunk is read before it is given up, and how long is waited in between.
-const TRIES: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Gives a segment's bytes out, piece by piece.
 pub struct Source {
@@ -156,7 +155,8 @@ impl Source {
     /// Reads a chunk and holds it against its mark. A first one that is of no use takes its segment with it.
     async fn read(&mut self, chunk: PlannedChunk) -> Result<Step, Trouble> {
         self.done_bytes += u64::from(chunk.mark.length);
-        if let Some(bytes) = self.whole(chunk).await? {
+        let witness = self.head.map(|head| head.index);
+        if let Some(bytes) = whole_chunk(&*self.store, &self.id, chunk, witness).await? {
             self.in_hole = false;
             return Ok(Step::Chunk(bytes));
         }
@@ -171,37 +171,6 @@ impl Source {
     /// Something is missing here; holes side by side are one.
     fn hole(&mut self) -> Step {
         if std::mem::replace(&mut self.in_hole, true) { Step::Nothing } else { Step::Hole }
-    }
-
-    /// A chunk's bytes, if they are what was acknowledged.
-    async fn whole(&self, chunk: PlannedChunk) -> Result<Option<Bytes>, Trouble> {
-        for attempt in 1..=TRIES {
-            match self.store.read(&self.id, chunk.index).await {
-                Ok(bytes) => {
-                    let same = bytes.len() as u64 == u64::from(chunk.mark.length)
-                        && crc32c::crc32c(&bytes) == chunk.mark.crc;
-                    return Ok(same.then_some(bytes));
-                }
-                Err(StoreError::Missing(_)) => return Ok(None),
-                Err(error) if attempt == TRIES => return self.unreadable(chunk, &error).await,
-                Err(_) => tokio::time::sleep(PAUSE * attempt).await,
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether it is the chunk that cannot be read, or the store that is away.
-    async fn unreadable(&self, chunk: PlannedChunk, error: &StoreError) -> Result<Option<Bytes>, Trouble> {
-        let away = || {
-            Trouble::Merge(MergeError::Interrupted(format!("chunk {} cannot be read: {error}", chunk.index)))
-        };
-        match self.head {
-            Some(head) if head.index != chunk.index => {
-                self.store.read(&self.id, head.index).await.map_err(|_| away())?;
-                Ok(None)
-            }
-            _ => Err(away()),
-        }
     }
 
     /// Parses where it holds up nobody.

@@ -18,8 +18,8 @@ pub use self::{
     same_stores::SameStores,
     video::{
         Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, Deletion, DueBefore,
-        Elsewhere, FileProof, MergeError, MergeJob, Merged, Merger, StoredVideo, Swept, VideoSource,
-        VideoStore,
+        Elsewhere, FileProof, MergeError, MergeJob, Merged, Merger, RecordingRef, StoredVideo, Swept,
+        VideoSource, VideoStore,
     },
 };
 

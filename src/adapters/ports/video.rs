@@ -11,9 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ChunkStore, OutboxEvent, PortFuture, StoreError, StoredChunk};
 use crate::{
-    domain::recording::VideoFacts,
+    domain::recording::{Manifest, VideoFacts},
     protocol::{
-        Code, Fence, RecordId, Refusal, RoomName, UserId,
+        Code, Fence, RecordId, Refusal, RoomName, TokenDigest, UserId,
         recorder::{Gap, RecordingState, SegmentWork, VideoKey},
     },
 };
@@ -275,15 +275,42 @@ pub trait Merger: Send + Sync + 'static {
     /// Whether it can work at all; its version in words.
     fn check(&self) -> PortFuture<Result<String, MergeError>>;
 
-    /// Makes the video, proves that it holds what was recorded, and leaves it in the job's folder. Deletes nothing.
+    /// Does what can be done of a recording that still comes; these chunks are stored since it was last told. It may be told
+    /// late, twice, or never: the chunk store knows.
+    fn follow(&self, recording: RecordingRef, came: Vec<StoredChunk>) -> PortFuture<Result<(), StoreError>>;
+
+    /// Makes the video, proves that it holds what was recorded, and leaves it in a file. Deletes nothing of the recording.
     /// Dropping the future ends whatever it has started.
     fn merge(&self, job: MergeJob) -> PortFuture<Result<Merged, MergeError>>;
+
+    /// A recording is gone, or its video is stored: what was done for it goes. What cannot go now, a sweep takes.
+    fn forget(&self, recording: RecordingRef) -> PortFuture<()>;
+
+    /// Clears away what nobody goes on with, and says how much that was.
+    fn sweep(&self) -> PortFuture<Result<Swept, StoreError>>;
+}
+
+/// Which recording: names of those that are gone are used again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RecordingRef {
+    /// Its name.
+    pub id: RecordId,
+    /// Whose: no two recordings have the same token.
+    pub token: TokenDigest,
+}
+
+impl RecordingRef {
+    /// The one that this is known of.
+    #[must_use]
+    pub fn of(manifest: &Manifest) -> Self {
+        Self { id: manifest.record_id.clone(), token: manifest.token }
+    }
 }
 
 /// One merge. The job may be done twice, one after the other: each time from the chunks anew.
 pub struct MergeJob {
     /// Which recording.
-    pub id: RecordId,
+    pub recording: RecordingRef,
     /// Every chunk stored, in order of index.
     pub chunks: Vec<StoredChunk>,
     /// How many chunks were expected: what is missing below counts as a gap.
@@ -299,7 +326,7 @@ pub struct MergeJob {
 /// A finished and proven video, not yet in its store.
 #[derive(Debug, Clone)]
 pub struct Merged {
-    /// In the job's folder.
+    /// Somewhere; whoever stores it takes it away from there.
     pub file: PathBuf,
     /// What it is.
     pub proof: FileProof,

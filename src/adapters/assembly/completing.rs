@@ -1,0 +1,213 @@
+//! At a recording's end: the rest of its chunks, its index, its proof.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use tokio::sync::OwnedMutexGuard;
+use tracing::info;
+
+use super::{
+    Shared,
+    following::Following,
+    growing::{Fault, Growing},
+    place::{Place, Purpose},
+};
+use crate::{
+    adapters::{
+        ports::{MergeError, MergeJob, Merged, RecordingRef, StoreError},
+        video_store,
+        whole_chunk::whole_chunk,
+    },
+    domain::{
+        assembly::Assembled,
+        merge::{Layout, PlannedChunk},
+    },
+};
+
+/// How far a recording's assembling is before its proof. Unit: percent.
+const READ_PERCENT: u64 = 90;
+/// Latest time of the poster within its video.
+const POSTER_US_MAX: i64 = 5_000_000;
+
+/// Why a recording is not completed by the assembler.
+enum Stop {
+    /// ffmpeg does it.
+    Unfit(String),
+    /// The first chunk of a segment is of no use: without it the layout is another.
+    Unusable(u32),
+    /// It may go better another time.
+    Merge(MergeError),
+}
+
+impl From<MergeError> for Stop {
+    fn from(error: MergeError) -> Self {
+        Self::Merge(error)
+    }
+}
+
+impl Shared {
+    /// The video of a recording that is over. `None`: ffmpeg must make it.
+    pub async fn complete(&self, job: &MergeJob) -> Result<Option<Merged>, MergeError> {
+        let mut unusable = BTreeSet::new();
+        loop {
+            match self.try_complete(job, &unusable).await {
+                Ok(merged) => return Ok(Some(merged)),
+                Err(Stop::Merge(error)) => return Err(error),
+                Err(Stop::Unusable(index)) if unusable.insert(index) => {}
+                Err(Stop::Unusable(_)) => return Ok(None),
+                Err(Stop::Unfit(why)) => {
+                    info!(recording = %job.recording.id, why, "left to ffmpeg");
+                    self.forget(&job.recording).await;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    async fn try_complete(&self, job: &MergeJob, unusable: &BTreeSet<u32>) -> Result<Merged, Stop> {
+        let chunks = job.chunks.iter().map(|chunk| PlannedChunk { index: chunk.index, mark: chunk.mark });
+        let layout = Layout::of(chunks, job.expected, unusable);
+        let missing: BTreeSet<u32> = layout.missing().into_iter().collect();
+        let firsts = layout.segments.iter().map(|segment| segment.range().0).collect();
+        let held = self.of(&job.recording).lock_owned().await;
+        let first_missing = missing.first().copied();
+        let (folder, recording) = (self.folder.clone(), job.recording.clone());
+        let opened = self.step(held, move |held| held.open_to_complete(&folder, &recording, first_missing));
+        let (held, opened) = opened.await.map_err(away)?;
+        opened.map_err(stop)?;
+        let held = self.feed_rest(held, job, &missing, &firsts).await?;
+        let (_held, finished) = self
+            .step(held, |held| held.growing.take().map(Growing::finish).transpose())
+            .await
+            .map_err(away)?;
+        let Some((file, assembled)) = finished.map_err(stop)? else {
+            return Err(MergeError::Interrupted("its file was taken over".into()).into());
+        };
+        (job.progress)(u8::try_from(READ_PERCENT).unwrap_or(100));
+        self.report(job, file, assembled).await.map_err(Stop::Merge)
+    }
+
+    /// Everything that is not in the file yet, in order.
+    async fn feed_rest(
+        &self,
+        mut held: OwnedMutexGuard<Following>,
+        job: &MergeJob,
+        missing: &BTreeSet<u32>,
+        firsts: &BTreeSet<u32>,
+    ) -> Result<OwnedMutexGuard<Following>, Stop> {
+        let total: u64 = job.chunks.iter().map(|chunk| u64::from(chunk.mark.length)).sum();
+        let witness = job.chunks.first().map(|chunk| chunk.index);
+        let mut done = 0;
+        let mut next = held.growing.as_ref().map_or(0, Growing::next);
+        for chunk in &job.chunks {
+            let index = chunk.index.get();
+            done += u64::from(chunk.mark.length);
+            if index < next {
+                continue;
+            }
+            let planned = PlannedChunk { index: chunk.index, mark: chunk.mark };
+            let bytes = match missing.contains(&index) {
+                true => None,
+                false => whole_chunk(&*job.store, &job.recording.id, planned, witness).await?,
+            };
+            if bytes.is_none() && firsts.contains(&index) {
+                return Err(Stop::Unusable(index));
+            }
+            let lost = next..index;
+            let (taken, fed) = self
+                .step(held, move |held| {
+                    let Some(growing) = &mut held.growing else { return Ok(()) };
+                    lost.for_each(|index| growing.gap(index));
+                    match bytes {
+                        Some(bytes) => growing.chunk(index, planned.mark.begins_segment, &bytes),
+                        None => {
+                            growing.gap(index);
+                            Ok(())
+                        }
+                    }
+                })
+                .await
+                .map_err(away)?;
+            held = taken;
+            fed.map_err(stop)?;
+            next = index + 1;
+            let percent = (done * READ_PERCENT).checked_div(total).unwrap_or(READ_PERCENT);
+            (job.progress)(u8::try_from(percent).unwrap_or(100));
+        }
+        if let Some(growing) = &mut held.growing {
+            (next..job.expected).for_each(|index| growing.gap(index));
+        }
+        Ok(held)
+    }
+
+    async fn report(
+        &self,
+        job: &MergeJob,
+        file: PathBuf,
+        assembled: Assembled,
+    ) -> Result<Merged, MergeError> {
+        let path = file.clone();
+        let measured = self.disk.run(move || video_store::measured(&path));
+        let proof = measured.await.map_err(|error| MergeError::Interrupted(error.to_string()))?;
+        let poster = if assembled.mime_type.starts_with("video/") {
+            let at_us = (assembled.duration_us / 10).min(POSTER_US_MAX);
+            self.ffmpeg.poster(&job.folder, &file, at_us).await
+        } else {
+            None
+        };
+        (job.progress)(100);
+        Ok(Merged {
+            file,
+            proof,
+            extension: assembled.extension,
+            mime_type: assembled.mime_type,
+            codecs: assembled.codecs,
+            duration_ms: u64::try_from((assembled.duration_us + 500) / 1000).unwrap_or(0),
+            poster,
+            missing: assembled.missing,
+            gaps: assembled.gaps,
+            work: assembled.work,
+        })
+    }
+}
+
+impl Following {
+    /// The file, under a name for this. Not one that has gone past what turned out to be missing or of no use.
+    fn open_to_complete(
+        &mut self,
+        folder: &Path,
+        recording: &RecordingRef,
+        first_missing: Option<u32>,
+    ) -> Result<(), Fault> {
+        let is_of_use =
+            |growing: &Growing| first_missing.is_none_or(|first_missing| growing.next() <= first_missing);
+        let own = self.growing.take().map(|growing| growing.renamed(recording, Purpose::Complete));
+        let taken = match own {
+            Some(Ok(growing)) => Some(growing),
+            // Somebody else has taken it over, or has given it up.
+            Some(Err(_)) | None => Growing::take_over(folder, recording, Purpose::Complete)?,
+        };
+        self.growing = Some(match taken {
+            Some(growing) if is_of_use(&growing) => growing,
+            other => {
+                other.map(Growing::clear).transpose()?;
+                Growing::begin(Place::new(folder, recording, Purpose::Complete))?
+            }
+        });
+        Ok(())
+    }
+}
+
+fn stop(fault: Fault) -> Stop {
+    match fault {
+        Fault::Unfit(unfit) => Stop::Unfit(unfit.to_string()),
+        Fault::NotProven(words) => Stop::Unfit(words),
+        Fault::Disk(error) => Stop::Merge(MergeError::Interrupted(error.to_string())),
+    }
+}
+
+fn away(error: StoreError) -> Stop {
+    Stop::Merge(MergeError::Interrupted(error.to_string()))
+}

@@ -1,0 +1,177 @@
+//! While a recording comes: what is there in order goes into its file.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tracing::{debug, warn};
+
+use super::{
+    Shared,
+    growing::{Fault, Growing},
+    place::{Place, Purpose},
+};
+use crate::{
+    adapters::{
+        ports::{RecordingRef, StoreError, StoredChunk},
+        whole_chunk::whole_chunk,
+    },
+    domain::merge::PlannedChunk,
+    protocol::{
+        chunk::{ChunkIndex, ChunkMark},
+        recorder::RecordingState,
+    },
+};
+
+/// Chunks between two checkpoints: what is done again by whoever takes over.
+const UNSAVED_MAX: u32 = 8;
+/// After so long without a chunk a recording is only known by its file.
+const IDLE: Duration = Duration::from_secs(600);
+/// Chunks that are remembered to have come before their turn; the chunk store knows of all of them.
+const KNOWN_MAX: usize = 1024;
+
+/// A recording's file, and what is known of its chunks.
+#[derive(Debug, Default)]
+pub struct Following {
+    /// `None`: nothing was done yet, or something failed, and it is taken up from the checkpoint.
+    pub growing: Option<Growing>,
+    /// Chunks that came and are not in the file.
+    known: BTreeMap<u32, ChunkMark>,
+    /// Whether there is no more to do before its end: it is none of the assembler's, or a chunk cannot be used.
+    pub is_over: bool,
+    /// Chunks may have come that this node has not heard of.
+    unlisted: bool,
+    /// When anything was last heard of it.
+    heard: Option<Instant>,
+}
+
+impl Shared {
+    /// Takes in whatever has come in order; of one recording one after the other.
+    pub async fn follow(&self, recording: RecordingRef, came: Vec<StoredChunk>) -> Result<(), StoreError> {
+        let mut held = self.of(&recording).lock_owned().await;
+        held.heard = Some(Instant::now());
+        if held.is_over {
+            return Ok(());
+        }
+        for chunk in came {
+            held.known.insert(chunk.index.get(), chunk.mark);
+        }
+        while held.known.len() > KNOWN_MAX {
+            held.known.pop_last();
+            held.unlisted = true;
+        }
+        if held.growing.is_none() {
+            if !self.still_comes(&recording).await? {
+                return Ok(());
+            }
+            let (folder, wanted) = (self.folder.clone(), recording.clone());
+            let (taken, begun) = self.step(held, move |held| held.open(&folder, &wanted)).await?;
+            held = taken;
+            held.unlisted = true;
+            if let Err(fault) = begun {
+                return self.ended(&mut held, &recording, &fault);
+            }
+        }
+        loop {
+            let Some((index, mark)) = self.next_of(&mut held, &recording).await? else { return Ok(()) };
+            let chunk = PlannedChunk { index, mark };
+            let Ok(Some(bytes)) = whole_chunk(&*self.store, &recording.id, chunk, None).await else {
+                // At its end everybody is asked once more.
+                held.is_over = true;
+                return Ok(());
+            };
+            let (taken, fed) = self.step(held, move |held| held.feed(chunk, &bytes)).await?;
+            held = taken;
+            if let Err(fault) = fed {
+                return self.ended(&mut held, &recording, &fault);
+            }
+        }
+    }
+
+    /// Whether it is there and not over: of one that was deleted, or is being completed, no file is begun.
+    async fn still_comes(&self, recording: &RecordingRef) -> Result<bool, StoreError> {
+        let manifest = self.store.manifest(&recording.id).await?;
+        Ok(manifest.is_some_and(|manifest| {
+            manifest.token == recording.token && manifest.state == RecordingState::Recording
+        }))
+    }
+
+    /// The next chunk, if it is there.
+    async fn next_of(
+        &self,
+        held: &mut Following,
+        recording: &RecordingRef,
+    ) -> Result<Option<(ChunkIndex, ChunkMark)>, StoreError> {
+        let Some(next) = held.growing.as_ref().map(Growing::next) else { return Ok(None) };
+        held.known = held.known.split_off(&next);
+        if held.known.contains_key(&next) {
+            held.unlisted |= held.known.is_empty();
+        } else if !held.known.is_empty() || std::mem::take(&mut held.unlisted) {
+            // One came by way of another node, before this one was at it, or is really missing.
+            let stored = self.store.list(&recording.id).await?;
+            let later = stored.into_iter().filter(|chunk| chunk.index.get() >= next).take(KNOWN_MAX);
+            held.known = later.map(|chunk| (chunk.index.get(), chunk.mark)).collect();
+        }
+        let mark = held.known.remove(&next);
+        Ok(mark.and_then(|mark| Some((ChunkIndex::new(next).ok()?, mark))))
+    }
+
+    fn ended(&self, held: &mut Following, recording: &RecordingRef, fault: &Fault) -> Result<(), StoreError> {
+        match fault {
+            Fault::Unfit(unfit) => {
+                debug!(recording = %recording.id, %unfit, "left to ffmpeg");
+                held.is_over = true;
+                Ok(())
+            }
+            Fault::NotProven(_) => {
+                warn!(recording = %recording.id, %fault, "assembled anew when it is over");
+                held.is_over = true;
+                Ok(())
+            }
+            Fault::Disk(error) => Err(StoreError::io(self.folder.display(), error)),
+        }
+    }
+}
+
+impl Following {
+    /// Of a recording that is gone.
+    pub fn over() -> Self {
+        Self { is_over: true, ..Self::default() }
+    }
+
+    /// Nothing was heard of it for long.
+    pub fn is_idle(&self) -> bool {
+        self.heard.is_none_or(|heard| heard.elapsed() > IDLE)
+    }
+
+    /// It may have come apart from its file.
+    pub fn drop_file(&mut self) {
+        self.growing = None;
+    }
+
+    /// Takes the file up from whoever had it, or begins it.
+    fn open(&mut self, folder: &Path, recording: &RecordingRef) -> Result<(), Fault> {
+        let taken = Growing::take_over(folder, recording, Purpose::Follow)?;
+        self.growing = Some(match taken {
+            Some(growing) => growing,
+            None => Growing::begin(Place::new(folder, recording, Purpose::Follow))?,
+        });
+        Ok(())
+    }
+
+    fn feed(&mut self, chunk: PlannedChunk, bytes: &[u8]) -> Result<(), Fault> {
+        let Some(growing) = &mut self.growing else { return Ok(()) };
+        if let Err(fault) = growing.chunk(chunk.index.get(), chunk.mark.begins_segment, bytes) {
+            if let (Fault::Unfit(_), Some(growing)) = (&fault, self.growing.take()) {
+                growing.clear()?;
+            }
+            return Err(fault);
+        }
+        if growing.unsaved() >= UNSAVED_MAX {
+            growing.checkpoint()?;
+        }
+        Ok(())
+    }
+}

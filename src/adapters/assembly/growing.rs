@@ -1,0 +1,188 @@
+//! One file that grows with its recording. Everything here blocks.
+//!
+//! ```text
+//!  chunk ─► Assembler ─► written at once ·· checkpoint: made durable ─► what is settled read back and proven ─► state saved
+//! ```
+//! In this order: a checkpoint that is there belongs to bytes that are there. Whatever fails, the file and what is held of
+//! it may have come apart: it is dropped, and taken up again from its checkpoint.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::place::{Place, Purpose};
+use crate::{
+    adapters::{crash, disk::Partial, ports::RecordingRef},
+    domain::assembly::{Assembled, Checkpoint, Rules, Unfit, Write},
+};
+
+/// Read back at once. Unit: bytes.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Why it does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// It is none of the assembler's: ffmpeg does all of it.
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
+    /// What is in the file is not what was written there.
+    #[error("the file is not what was written: {0}")]
+    NotProven(String),
+    /// Its disk.
+    #[error("its file: {0}")]
+    Disk(#[from] io::Error),
+}
+
+/// A file, and what it is made by.
+#[derive(Debug)]
+pub struct Growing {
+    place: Place,
+    state: Checkpoint,
+    writes: Vec<Write>,
+    /// What the file has. Unit: bytes.
+    length: u64,
+    /// Chunks since the last checkpoint.
+    unsaved: u32,
+}
+
+impl Growing {
+    /// Begins a recording's.
+    pub fn begin(place: Place) -> Result<Self, Fault> {
+        File::create_new(place.part())?;
+        let state = Checkpoint::new(Rules::default());
+        Ok(Self { place, state, writes: Vec::new(), length: 0, unsaved: 0 })
+    }
+
+    /// Goes on with whatever is furthest of what anybody has of it; `None` where there is nothing of use.
+    pub fn take_over(
+        folder: &Path,
+        recording: &RecordingRef,
+        purpose: Purpose,
+    ) -> Result<Option<Self>, Fault> {
+        let mut found = Vec::new();
+        for place in Place::all(folder, recording)? {
+            let Ok(bytes) = fs::read(place.state()) else { continue };
+            let Ok(state) = Checkpoint::restore(&bytes) else { continue };
+            let is_there =
+                fs::metadata(place.part()).is_ok_and(|file| file.len() >= state.assembler.length());
+            if is_there {
+                found.push((place, state));
+            }
+        }
+        found.sort_by_key(|(_, state)| std::cmp::Reverse(state.assembler.next()));
+        for (from, state) in found {
+            let (place, length) = (Place::new(folder, recording, purpose), state.assembler.length());
+            if place.take_over(&from, length)? {
+                return Ok(Some(Self { place, state, writes: Vec::new(), length, unsaved: 0 }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same for another purpose, under another name.
+    pub fn renamed(mut self, recording: &RecordingRef, purpose: Purpose) -> Result<Self, Fault> {
+        let place = Place::new(self.place.folder(), recording, purpose);
+        fs::rename(self.place.part(), place.part())?;
+        match fs::rename(self.place.state(), place.state()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        self.place = place;
+        Ok(self)
+    }
+
+    /// The chunk that is to come next.
+    pub fn next(&self) -> u32 {
+        self.state.assembler.next()
+    }
+
+    /// Chunks since the last checkpoint.
+    pub fn unsaved(&self) -> u32 {
+        self.unsaved
+    }
+
+    /// Takes the next chunk.
+    pub fn chunk(&mut self, index: u32, begins_segment: bool, bytes: &[u8]) -> Result<(), Fault> {
+        self.state.assembler.chunk(index, begins_segment, bytes, &mut self.writes)?;
+        self.unsaved += 1;
+        self.write()
+    }
+
+    /// This one is missing.
+    pub fn gap(&mut self, index: u32) {
+        self.state.assembler.gap(index..index + 1);
+    }
+
+    /// From here on another owner can go on.
+    pub fn checkpoint(&mut self) -> Result<(), Fault> {
+        self.open()?.sync_data()?;
+        crash::point("assembly.synced");
+        self.prove(self.state.assembler.settled())?;
+        let partial = Partial::write(self.place.folder(), "assembly", &self.state.save())?;
+        let name = self.place.state();
+        partial.replace(name.file_name().unwrap_or_default())?;
+        crash::point("assembly.saved");
+        self.unsaved = 0;
+        Ok(())
+    }
+
+    /// Completes the file, makes it durable, and proves it.
+    pub fn finish(mut self) -> Result<(PathBuf, Assembled), Fault> {
+        let assembled = self.state.assembler.finish(&mut self.writes)?;
+        self.write()?;
+        crash::point("assembly.completed");
+        self.open()?.sync_data()?;
+        self.prove(assembled.bytes)?;
+        let Checkpoint { assembler, prover } = self.state;
+        let mut head = vec![0; usize::try_from(assembler.head_bytes()).unwrap_or(0)];
+        File::open(self.place.part())?.read_exact_at(&mut head, 0)?;
+        let proven = prover.finish(&head, &assembler);
+        proven.map_err(|difference| Fault::NotProven(difference.to_string()))?;
+        crash::point("assembly.proven");
+        Ok((self.place.part(), assembled))
+    }
+
+    /// Takes it away.
+    pub fn clear(self) -> io::Result<()> {
+        self.place.clear()
+    }
+
+    /// By its name, every time: whoever has taken it over has it under another.
+    fn open(&self) -> io::Result<File> {
+        OpenOptions::new().write(true).open(self.place.part())
+    }
+
+    fn write(&mut self) -> Result<(), Fault> {
+        if self.writes.is_empty() {
+            return Ok(());
+        }
+        let file = self.open()?;
+        for write in self.writes.drain(..) {
+            match write {
+                Write::Append(bytes) => {
+                    file.write_all_at(&bytes, self.length)?;
+                    self.length += bytes.len() as u64;
+                }
+                Write::Patch { at, bytes } => file.write_all_at(&bytes, at)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is new up to there.
+    fn prove(&mut self, end: u64) -> Result<(), Fault> {
+        let file = File::open(self.place.part())?;
+        let mut piece = vec![0; READ_BYTES];
+        while self.state.prover.read() < end {
+            let at = self.state.prover.read();
+            let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(READ_BYTES);
+            file.read_exact_at(&mut piece[..wanted], at)?;
+            let fed = self.state.prover.feed(&piece[..wanted], &self.state.assembler);
+            fed.map_err(|difference| Fault::NotProven(difference.to_string()))?;
+        }
+        Ok(())
+    }
+}

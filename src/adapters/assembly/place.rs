@@ -1,0 +1,140 @@
+//! Names of files that grow: `assembly/<recordId>.<token>.<owner>.part`, and beside each its checkpoint, `.state`.
+//!
+//! Every owner writes under a name of its own, drawn at random, and opens its file by that name for each step. So whoever takes
+//! one over by renaming it is left alone from then on; and what a former owner still writes that had opened it before are the
+//! very bytes that the new one writes there, because they follow from the chunks alone. What follows from which chunks were
+//! *missing* (a merge, marked `m`) may differ from one owner to the next: of that one a copy is taken.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+use crate::adapters::{
+    disk,
+    ports::{RecordingRef, Swept},
+};
+
+/// What nobody has touched for so long nobody is at work on.
+const LEFT_ALONE: Duration = Duration::from_secs(86_400);
+/// Of a token in a name.
+const TOKEN_DIGITS: usize = 16;
+const PART: &str = "part";
+const STATE: &str = "state";
+/// In the name of a file that a merge completes.
+const MERGE: &str = "m";
+
+/// What an owner's file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It follows the chunks, up to the first that has not come.
+    Follow,
+    /// It is being completed, with what is missing left out.
+    Complete,
+}
+
+/// Where one owner has its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    folder: PathBuf,
+    stem: String,
+}
+
+impl Place {
+    /// One that nobody else has.
+    pub fn new(folder: &Path, recording: &RecordingRef, purpose: Purpose) -> Self {
+        let mark = if purpose == Purpose::Complete { "m." } else { "" };
+        let stem = format!("{}{mark}{}", prefix(recording), Uuid::new_v4().simple());
+        Self { folder: folder.to_owned(), stem }
+    }
+
+    /// The file.
+    pub fn part(&self) -> PathBuf {
+        self.folder.join(format!("{}.{PART}", self.stem))
+    }
+
+    /// Its checkpoint.
+    pub fn state(&self) -> PathBuf {
+        self.folder.join(format!("{}.{STATE}", self.stem))
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn is_being_completed(&self) -> bool {
+        self.stem.split('.').nth(2) == Some(MERGE)
+    }
+
+    /// Everybody's places of this recording that have a checkpoint.
+    pub fn all(folder: &Path, recording: &RecordingRef) -> io::Result<Vec<Self>> {
+        let stems = names(folder, &prefix(recording))?.into_iter().filter_map(|name| {
+            let (stem, ending) = name.rsplit_once('.')?;
+            (ending == STATE).then(|| stem.to_owned())
+        });
+        Ok(stems.map(|stem| Self { folder: folder.to_owned(), stem }).collect())
+    }
+
+    /// Makes somebody's file, as it was at its checkpoint, one's own. `false`: somebody else was faster.
+    pub fn take_over(&self, from: &Self, length: u64) -> io::Result<bool> {
+        let taken = if from.is_being_completed() {
+            copy(&from.part(), &self.part(), length)
+        } else {
+            fs::rename(from.part(), self.part())
+        };
+        match taken {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            taken => taken?,
+        }
+        fs::File::options().write(true).open(self.part())?.set_len(length)?;
+        fs::copy(from.state(), self.state())?;
+        from.clear()?;
+        Ok(true)
+    }
+
+    /// Takes the file and its checkpoint away.
+    pub fn clear(&self) -> io::Result<()> {
+        disk::remove_if_there(&self.state())?;
+        disk::remove_if_there(&self.part())
+    }
+}
+
+/// Takes away what nobody has touched for long: whoever comes back to it begins anew.
+pub fn sweep(folder: &Path) -> io::Result<Swept> {
+    let now = disk::now(folder)?;
+    let mut swept = Swept::default();
+    for entry in disk::entries(folder)? {
+        let path = entry.path();
+        if disk::age(&path, now)?.is_some_and(|age| age > LEFT_ALONE) {
+            swept += disk::clear_away(&path)?;
+        }
+    }
+    Ok(swept)
+}
+
+/// Takes away everything of a recording, whoever's.
+pub fn clear_all(folder: &Path, recording: &RecordingRef) -> io::Result<()> {
+    names(folder, &prefix(recording))?.iter().try_for_each(|name| disk::remove_if_there(&folder.join(name)))
+}
+
+/// What the names of a recording's files begin with. No two tokens are alike in so many digits.
+fn prefix(recording: &RecordingRef) -> String {
+    let token = recording.token.to_hex();
+    format!("{}.{}.", recording.id, token.get(..TOKEN_DIGITS).unwrap_or(&token))
+}
+
+fn names(folder: &Path, prefix: &str) -> io::Result<Vec<String>> {
+    let names = disk::entries(folder)?.filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter(|name| name.starts_with(prefix)).collect())
+}
+
+fn copy(from: &Path, to: &Path, length: u64) -> io::Result<()> {
+    let mut from = fs::File::open(from)?.take(length);
+    let mut to = fs::File::create_new(to)?;
+    io::copy(&mut from, &mut to)?;
+    to.sync_data()
+}
