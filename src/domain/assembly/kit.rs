@@ -69,10 +69,18 @@ impl Running {
 
     /// Reads as far as may be read, in pieces of so many bytes.
     pub fn prove(&mut self, size: usize) -> Result<(), Difference> {
+        while self.state.prover.read() < self.state.assembler.settled() {
+            self.prove_piece(size)?;
+        }
+        Ok(())
+    }
+
+    /// Reads so many bytes, or as many as may be read.
+    pub fn prove_piece(&mut self, size: usize) -> Result<(), Difference> {
         let Checkpoint { assembler, prover } = &mut self.state;
         let at = |position: u64| usize::try_from(position).unwrap();
-        let mut pieces = self.disk.0[at(prover.read())..at(assembler.settled())].chunks(size);
-        pieces.try_for_each(|piece| prover.feed(piece, assembler))
+        let unread = &self.disk.0[at(prover.read())..at(assembler.settled())];
+        prover.feed(&unread[..unread.len().min(size)], assembler)
     }
 
     /// Reads what is left, and says whether the file is proven.
