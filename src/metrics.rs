@@ -110,7 +110,7 @@ metrics! {
     relay_recipients: Counter ["kind"] "greenroom_relay_recipients_total", "Recipients of relayed signals and messages, by kind; with a broadcast, one for each.";
     refusals: Counter ["code"] "greenroom_refusals_total", "Commands refused, by code (`docs/PROTOCOL.md` has the table).";
     slow_consumers: Counter [] "greenroom_slow_consumers_ended_total", "Connections ended because they did not keep up with what they were sent.";
-    mailbox_overflows: Counter ["mailbox"] "greenroom_mailbox_overflows_total", "Messages that found a mailbox full, by mailbox: `peer`, `room_manager`, `cluster_bridge`, `recorder`, `supervisor`, `merge_worker`. The connection concerned is ended; what is for a merge comes again; other nodes are held back, or told.";
+    mailbox_overflows: Counter ["mailbox"] "greenroom_mailbox_overflows_total", "Messages that found a mailbox full, by mailbox: `peer`, `room_manager`, `cluster_bridge`, `recorder`, `supervisor`, `merge_worker`, `assembly_worker`. The connection concerned is ended; what is for a merge comes again; what would have been assembled at once is at the end; other nodes are held back, or told.";
     mailbox_delay: Histogram ["mailbox"] "greenroom_mailbox_delay_seconds", "Time that messages waited in a manager's mailbox. Rising: the node is near its limit.";
     registry_errors: Counter ["operation"] "greenroom_registry_errors_total", "Operations of the rooms' registry that failed: `admit`, `mirror`, `sync`, `find`, `take_over`, `show`; in a cluster also `beat`, `claim`, `index`, `unindex`, `reap`, `remove`.";
     chunks: Counter ["way", "result"] "greenroom_chunks_total", "Chunks by way (`socket`, `http`) and result: `acked`, `duplicate` (acknowledged again), or the code of the refusal.";
@@ -133,7 +133,7 @@ metrics! {
     unmerged_bytes: Gauge [] "greenroom_unmerged_bytes", "Bytes of chunks that are kept and in no video, of failed and incomplete recordings. Above 0: look at the library.";
     free_bytes: Gauge [] "greenroom_storage_free_bytes", "Space left where recordings are stored.";
     catalog_waiting: Gauge [] "greenroom_catalog_waiting_rows", "Rows that the catalog has still to be told, because it was away or is slow.";
-    storage_errors: Counter ["store", "operation"] "greenroom_storage_errors_total", "Operations of stores that failed, by store (`chunks`, `videos`, `catalog`, `ledger`) and operation.";
+    storage_errors: Counter ["store", "operation"] "greenroom_storage_errors_total", "Operations of stores that failed, by store (`chunks`, `videos`, `catalog`, `ledger`, `assembly`) and operation.";
     sweeps: Counter ["outcome"] "greenroom_housekeeping_sweeps_total", "Looks for what may go, by outcome: `done`, or `put_off` (the catalog, the ledger or a store did not answer; nothing goes because of it). In a cluster one node does it.";
     swept: Counter ["reason"] "greenroom_housekeeping_deleted_total", "What housekeeping has taken away, by reason: `retention` and `partial` (recordings, or the chunks of one, kept for as long as is set), `orphaned_chunks` (of recordings), `orphaned_video` (videos and posters), `half_written` (files).";
     swept_bytes: Counter ["reason"] "greenroom_housekeeping_deleted_bytes_total", "Bytes of what housekeeping has taken away, by reason.";

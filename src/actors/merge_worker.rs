@@ -304,7 +304,6 @@ impl Storing {
         let put = self.ports.videos.put(&key, &merged.file, merged.proof).await;
         put.map_err(|error| MergeFault::Store(error.to_string()))?;
         crash::point("put.stored");
-        self.ports.merger.forget(RecordingRef::of(&self.manifest)).await;
         let poster = match &merged.poster {
             Some(file) => self.store_poster(VideoKey::new(id, fence, "jpg"), file).await,
             None => None,
@@ -315,13 +314,14 @@ impl Storing {
             self.take_back([&key].into_iter().chain(&poster)).await;
             return Err(MergeFault::Overtaken);
         }
+        self.ports.merger.forget(RecordingRef::of(&self.manifest)).await;
         let complete = merged.missing.is_empty() && merged.gaps.is_empty();
         let facts = VideoFacts {
             key,
             poster,
             duration_ms: merged.duration_ms,
             size_bytes: merged.proof.size_bytes,
-            sha256: tokens::hex(&merged.proof.sha256),
+            sha256: merged.sha256.map(|digest| tokens::hex(&digest)),
             codecs: merged.codecs,
             complete,
             gaps: merged.gaps,

@@ -21,7 +21,7 @@ fn row(state: RecordingState, version: u32, later_ms: u64) -> CatalogRow {
         poster: Some(key("jpg")),
         duration_ms: 3000,
         size_bytes: 70_000,
-        sha256: "ab".into(),
+        sha256: Some("ab".into()),
         codecs: vec!["vp8".into()],
         complete: false,
         gaps: vec![Gap { from_ms: 1000, to_ms: 2000, chunks: vec![4] }],

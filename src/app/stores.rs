@@ -138,7 +138,8 @@ fn merger(settings: &RecordingSettings, chunks: &Arc<dyn ChunkStore>) -> anyhow:
     }
     // Where the videos are: then nothing is copied at the end, and where nodes share them, one can go on for another.
     let place = if settings.videos == StorePlace::Folder { &settings.folder } else { &settings.temp_folder };
-    let merger = AssemblingMerger::open(&place.join("assembly"), chunks.clone(), ffmpeg);
+    let merger =
+        AssemblingMerger::open(&place.join("assembly"), chunks.clone(), ffmpeg, settings.hashed_at_once);
     Ok(Arc::new(merger.with_context(|| folder(settings))?))
 }
 

@@ -105,6 +105,9 @@ pub struct Recordings {
     /// Whether WebM and Matroska are put together while they come, without ffmpeg; otherwise ffmpeg does so at their end.
     #[arg(long, env, default_value_t = true, action = clap::ArgAction::Set)]
     assemble: bool,
+    /// The SHA-256 of a video up to this size is told as soon as it is ready; that of a larger one follows in its status. Unit: bytes.
+    #[arg(long, env, default_value_t = 67_108_864)]
+    hashed_at_once_bytes: u64,
     /// Merges at once. Default: one for each processor.
     #[arg(long, env, value_parser = clap::value_parser!(u16).range(1..=256))]
     merge_jobs: Option<u16>,
@@ -142,6 +145,8 @@ pub struct RecordingSettings {
     pub database_url: String,
     /// Whether WebM and Matroska are put together while they come.
     pub assemble: bool,
+    /// Up to so many bytes a video's digest is told as soon as it is ready.
+    pub hashed_at_once: u64,
     /// How long a merge may take, before its size is counted.
     pub merge_timeout: Duration,
     /// The program that merges.
@@ -189,6 +194,7 @@ impl Recordings {
             temp_folder: self.temp_dir.clone().unwrap_or_else(|| folder.join("tmp")),
             database_url: self.database_url(clustered)?,
             assemble: self.assemble,
+            hashed_at_once: self.hashed_at_once_bytes,
             merge_timeout: Duration::from_secs(self.merge_timeout_secs),
             ffmpeg: self.ffmpeg.clone(),
             ffprobe: self.ffprobe.clone(),

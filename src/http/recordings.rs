@@ -178,7 +178,7 @@ impl View {
             key: video.map(|video| video.key.clone()),
             download_url: video.map(|video| link(&video.key)),
             poster_url: video.and_then(|video| video.poster.as_ref()).map(link),
-            sha256: video.map(|video| video.sha256.clone()),
+            sha256: video.and_then(|video| video.sha256.clone()),
             version: row.version,
             percent: None,
             next_index: None,

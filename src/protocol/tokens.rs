@@ -128,7 +128,8 @@ impl fmt::Debug for ResumeTicket {
 }
 
 /// Reads 32 bytes written as 64 hexadecimal digits.
-fn unhex(text: &str) -> Option<[u8; 32]> {
+#[must_use]
+pub fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     (text.len() == 64 && text.is_ascii()).then_some(())?;
     for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {

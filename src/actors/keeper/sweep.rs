@@ -181,33 +181,29 @@ impl Sweep {
         Ok(true)
     }
 
+    /// What this node's disk has of work that nobody goes on with. On every node: others may not see it.
     async fn work_folders(&self) {
         match self.folders.sweep().await {
-            Ok(swept) if swept == Swept::default() => {}
-            Ok(swept) => {
-                info!(
-                    files = swept.count,
-                    bytes = swept.bytes,
-                    "what merges of other nodes have left is gone"
-                );
-                self.count(Reason::HalfWritten, swept);
-            }
+            Ok(swept) => self.left_behind("merges", swept),
             Err(error) => warn!(%error, "what merges have left cannot be looked for"),
+        }
+        match self.ports.merger.sweep().await {
+            Ok(swept) => self.left_behind("assembly", swept),
+            Err(error) => warn!(%error, "what was being assembled cannot be looked for"),
         }
     }
 
     async fn half_written(&self) -> Result<(), PutOff> {
-        for (store, swept) in [
-            ("chunks", self.ports.chunks.sweep().await?),
-            ("videos", self.ports.videos.sweep().await?),
-            ("assembly", self.ports.merger.sweep().await?),
-        ] {
-            if swept != Swept::default() {
-                info!(store, files = swept.count, bytes = swept.bytes, "half-written files are gone");
-                self.count(Reason::HalfWritten, swept);
-            }
-        }
+        self.left_behind("chunks", self.ports.chunks.sweep().await?);
+        self.left_behind("videos", self.ports.videos.sweep().await?);
         Ok(())
+    }
+
+    fn left_behind(&self, of: &str, swept: Swept) {
+        if swept != Swept::default() {
+            info!(of, files = swept.count, bytes = swept.bytes, "what was left half done is gone");
+            self.count(Reason::HalfWritten, swept);
+        }
     }
 
     /// Logs and counts something of a recording that is gone.

@@ -20,7 +20,7 @@ fn second_version(fence: Fence) -> Manifest {
         poster: Some(key("jpg")),
         duration_ms: 1,
         size_bytes: 1,
-        sha256: String::new(),
+        sha256: Some(String::new()),
         codecs: vec![],
         complete: true,
         gaps: vec![],

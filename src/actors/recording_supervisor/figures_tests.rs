@@ -28,7 +28,7 @@ fn ready(number: usize, complete: bool) -> Manifest {
         poster: None,
         duration_ms: 1,
         size_bytes: 1,
-        sha256: String::new(),
+        sha256: Some(String::new()),
         codecs: vec![],
         complete,
         gaps: vec![],

@@ -344,16 +344,22 @@ impl RecordingSupervisor {
         let unsigned = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         self.metrics.chunks_missing.with_label_values::<&str>(&[]).inc_by(unsigned(video.missing.len()));
         self.metrics.gaps.with_label_values::<&str>(&[]).inc_by(unsigned(facts.gaps.len()));
-        if let Some(held) = self.claims.get_mut(id).filter(|held| held.fence() == manifest.fence) {
-            held.manifest = manifest.clone();
-            held.merging = false;
-        }
+        self.is_published(manifest);
         if !self.will_clear(manifest) || self.catalog_is_away() {
             // Otherwise its folder goes in a moment; whoever comes before that finds the row.
             self.save_manifest(manifest.clone(), ctx);
         }
         self.account_changed(manifest, video.chunks);
         self.write_ready(manifest, video.chunks, ctx);
+    }
+
+    /// The claim's video is there, and this is how its recording stands now.
+    pub(super) fn is_published(&mut self, manifest: &Manifest) {
+        let held = self.claims.get_mut(&manifest.record_id);
+        if let Some(held) = held.filter(|held| held.fence() == manifest.fence) {
+            held.manifest = manifest.clone();
+            held.merging = false;
+        }
     }
 
     /// Ends a claim. It stands until the ledger has heard of it.

@@ -106,7 +106,7 @@ pub fn facts(id: &RecordId, fence: Fence) -> VideoFacts {
         poster: None,
         duration_ms: 1000,
         size_bytes: 2000,
-        sha256: "07".repeat(32),
+        sha256: Some("07".repeat(32)),
         codecs: vec!["vp9".to_owned()],
         complete: true,
         gaps: Vec::new(),

@@ -153,6 +153,10 @@ impl RecordingSupervisor {
             return;
         };
         let Some(kept) = kept else {
+            if self.is_closing(id) {
+                // By this one, which tells what is to be told when it is through.
+                return;
+            }
             // It was deleted by way of another node.
             self.tell_refused(id, &Code::RecordingUnknown.into());
             self.attached.remove(id);

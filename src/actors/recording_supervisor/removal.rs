@@ -128,13 +128,21 @@ impl RecordingSupervisor {
 
     /// Of what is not there any more, this node may be taking the rest away.
     fn closed_before(&mut self, id: &RecordId, refusal: Refusal) -> Answer<DeleteRecording> {
-        let of_name = (id.clone(), 0)..=(id.clone(), u64::MAX);
-        let last = self.closing.range(of_name).next_back().map(|(closing, _)| closing.clone());
-        match last {
+        match self.last_closing(id).cloned() {
             Some(closing) => self.join(&closing),
             None if refusal.code == Code::RecordingUnknown && self.leaving.has(id) => at_once(Ok(())),
             None => at_once(Err(refusal)),
         }
+    }
+
+    /// Whether a recording of this name is being taken away by this node.
+    pub(super) fn is_closing(&self, id: &RecordId) -> bool {
+        self.last_closing(id).is_some()
+    }
+
+    fn last_closing(&self, id: &RecordId) -> Option<&Named> {
+        let of_name = (id.clone(), 0)..=(id.clone(), u64::MAX);
+        self.closing.range(of_name).next_back().map(|(closing, _)| closing)
     }
 
     fn join(&mut self, closing: &Named) -> Answer<DeleteRecording> {

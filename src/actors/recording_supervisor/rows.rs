@@ -16,10 +16,11 @@ use crate::{
         crash,
         ports::{CatalogError, CatalogRow, ClaimEnd, Deletion, PortFuture},
     },
-    domain::recording::{FIRST_PAUSE, LONGEST_PAUSE, Manifest},
+    domain::recording::{FIRST_PAUSE, Finished, LONGEST_PAUSE, Manifest},
     protocol::{
         Code, Fence, RecordId,
         recorder::{Ready, RecordingState},
+        tokens::hex,
     },
 };
 
@@ -216,11 +217,47 @@ impl RecordingSupervisor {
     /// Writes the row of a finished recording, under the claim that ends when it is there. While the catalog is away it is not
     /// kept here: there may be any number of them, and the ledger has them all.
     pub(super) fn write_ready(&mut self, manifest: &Manifest, chunks: u32, ctx: &mut Context<Self>) {
+        match manifest.finished.as_deref().filter(|finished| finished.video.sha256.is_none()) {
+            Some(finished) => self.hash_first(manifest, finished.clone(), ctx),
+            None => self.write_hashed(manifest, chunks, ctx),
+        }
+    }
+
+    fn write_hashed(&mut self, manifest: &Manifest, chunks: u32, ctx: &mut Context<Self>) {
         if self.catalog_is_away() {
             return self.put_off(manifest, ctx);
         }
         self.row_changed(manifest, chunks);
         self.write_rows(ctx);
+    }
+
+    /// Everybody knows of a video that is too long to be hashed at once; its row, and what an application is told with it, tell
+    /// the digest too.
+    fn hash_first(&self, manifest: &Manifest, mut finished: Finished, ctx: &mut Context<Self>) {
+        let (ports, id, fence) = (self.ports.clone(), manifest.record_id.clone(), manifest.fence);
+        let chunks = finished.chunks;
+        let hashed = async move {
+            let digest = ports.videos.sha256(&finished.video.key).await.map_err(|error| error.to_string())?;
+            finished.video.sha256 = digest.map(|digest| hex(&digest));
+            ports.ledger.publish(id, fence, finished).await.map_err(|error| error.to_string())
+        };
+        let id = manifest.record_id.clone();
+        ctx.spawn(hashed.into_actor(self).map(move |hashed, supervisor, ctx| match hashed {
+            Ok(Some(manifest)) => {
+                supervisor.is_published(&manifest);
+                // Without a video there is no digest; that is found out by whoever looks for it.
+                supervisor.write_hashed(&manifest, chunks, ctx);
+            }
+            // Another has the claim.
+            Ok(None) => {}
+            Err(failure) => {
+                warn!(recording = %id, %failure, "a video's digest follows later");
+                if let Some(manifest) = supervisor.published_under(&id, fence) {
+                    let end = ClaimEnd::TryAgain { pause: FIRST_PAUSE, fault: None };
+                    supervisor.settle(&manifest, end, ctx);
+                }
+            }
+        }));
     }
 
     /// The row of a finished recording is written later, by whoever claims it then: after as long as the catalog has been

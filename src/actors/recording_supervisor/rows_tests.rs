@@ -275,7 +275,7 @@ fn a_row_says_what_is_known_of_the_recording() {
         poster: None,
         duration_ms: 1000,
         size_bytes: 2000,
-        sha256: "07".repeat(32),
+        sha256: Some("07".repeat(32)),
         codecs: vec!["vp9".to_owned()],
         complete: false,
         gaps: Vec::new(),

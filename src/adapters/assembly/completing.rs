@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     adapters::{
-        ports::{MergeError, MergeJob, Merged, RecordingRef, StoreError},
+        ports::{FileProof, MergeError, MergeJob, Merged, RecordingRef, StoreError},
         video_store,
         whole_chunk::whole_chunk,
     },
@@ -75,13 +75,13 @@ impl Shared {
         let first_missing = missing.first().copied();
         let (folder, recording) = (self.folder.clone(), job.recording.clone());
         let opened = self.step(held, move |held| held.open_to_complete(&folder, &recording, first_missing));
-        let (held, opened) = opened.await.map_err(away)?;
+        let (held, opened) = opened.await.map_err(|error| away(&error))?;
         opened.map_err(stop)?;
         let held = self.feed_rest(held, job, &missing, &firsts).await?;
         let (_held, finished) = self
             .step(held, |held| held.growing.take().map(Growing::finish).transpose())
             .await
-            .map_err(away)?;
+            .map_err(|error| away(&error))?;
         let Some((file, assembled)) = finished.map_err(stop)? else {
             return Err(MergeError::Interrupted("its file was taken over".into()).into());
         };
@@ -129,7 +129,7 @@ impl Shared {
                     }
                 })
                 .await
-                .map_err(away)?;
+                .map_err(|error| away(&error))?;
             held = taken;
             fed.map_err(stop)?;
             next = index + 1;
@@ -148,19 +148,20 @@ impl Shared {
         file: PathBuf,
         assembled: Assembled,
     ) -> Result<Merged, MergeError> {
+        let proof = FileProof { size_bytes: assembled.bytes, sha256: None };
         let path = file.clone();
-        let measured = self.disk.run(move || video_store::measured(&path));
-        let proof = measured.await.map_err(|error| MergeError::Interrupted(error.to_string()))?;
-        let poster = if assembled.mime_type.starts_with("video/") {
-            let at_us = (assembled.duration_us / 10).min(POSTER_US_MAX);
-            self.ffmpeg.poster(&job.folder, &file, at_us).await
+        let sha256 = if assembled.bytes <= self.hashed_at_once {
+            let measured = self.disk.run(move || video_store::measured(&path));
+            measured.await.map_err(|error| MergeError::Interrupted(error.to_string()))?.sha256
         } else {
             None
         };
+        let poster = self.picture(&file, &assembled).await;
         (job.progress)(100);
         Ok(Merged {
             file,
             proof,
+            sha256,
             extension: assembled.extension,
             mime_type: assembled.mime_type,
             codecs: assembled.codecs,
@@ -170,6 +171,20 @@ impl Shared {
             gaps: assembled.gaps,
             work: assembled.work,
         })
+    }
+}
+
+impl Shared {
+    /// That which was made while it came, or one that is made now.
+    async fn picture(&self, file: &Path, assembled: &Assembled) -> Option<PathBuf> {
+        if !assembled.has_pictures {
+            return None;
+        }
+        let made = file.with_extension("jpg");
+        if tokio::fs::metadata(&made).await.is_ok_and(|made| made.len() > 0) {
+            return Some(made);
+        }
+        self.ffmpeg.poster(file, (assembled.duration_us / 10).min(POSTER_US_MAX)).await
     }
 }
 
@@ -208,6 +223,6 @@ fn stop(fault: Fault) -> Stop {
     }
 }
 
-fn away(error: StoreError) -> Stop {
+fn away(error: &StoreError) -> Stop {
     Stop::Merge(MergeError::Interrupted(error.to_string()))
 }

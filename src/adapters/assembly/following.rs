@@ -27,6 +27,8 @@ use crate::{
 
 /// Chunks between two checkpoints: what is done again by whoever takes over.
 const UNSAVED_MAX: u32 = 8;
+/// Where in it its picture is taken. Unit: microseconds.
+const PICTURE_US: i64 = 2_000_000;
 /// After so long without a chunk a recording is only known by its file.
 const IDLE: Duration = Duration::from_secs(600);
 /// Chunks that are remembered to have come before their turn; the chunk store knows of all of them.
@@ -41,6 +43,8 @@ pub struct Following {
     known: BTreeMap<u32, ChunkMark>,
     /// Whether there is no more to do before its end: it is none of the assembler's, or a chunk cannot be used.
     pub is_over: bool,
+    /// Whether a picture of it was made, or could not be.
+    has_picture: bool,
     /// Chunks may have come that this node has not heard of.
     unlisted: bool,
     /// When anything was last heard of it.
@@ -87,6 +91,15 @@ impl Shared {
             if let Err(fault) = fed {
                 return self.ended(&mut held, &recording, &fault);
             }
+            self.make_picture(&mut held).await;
+        }
+    }
+
+    /// Once so much is there that it will show something: at the end nobody need wait for it.
+    async fn make_picture(&self, held: &mut Following) {
+        let Some(growing) = held.growing.as_ref().filter(|growing| growing.is_saved()) else { return };
+        if !std::mem::replace(&mut held.has_picture, true) {
+            self.ffmpeg.poster(&growing.path(), PICTURE_US).await;
         }
     }
 
@@ -106,13 +119,13 @@ impl Shared {
     ) -> Result<Option<(ChunkIndex, ChunkMark)>, StoreError> {
         let Some(next) = held.growing.as_ref().map(Growing::next) else { return Ok(None) };
         held.known = held.known.split_off(&next);
-        if held.known.contains_key(&next) {
-            held.unlisted |= held.known.is_empty();
-        } else if !held.known.is_empty() || std::mem::take(&mut held.unlisted) {
-            // One came by way of another node, before this one was at it, or is really missing.
+        // One came by way of another node, before this one was at it, or is really missing.
+        let lacks = !held.known.contains_key(&next);
+        if lacks && (!held.known.is_empty() || std::mem::take(&mut held.unlisted)) {
             let stored = self.store.list(&recording.id).await?;
             let later = stored.into_iter().filter(|chunk| chunk.index.get() >= next).take(KNOWN_MAX);
             held.known = later.map(|chunk| (chunk.index.get(), chunk.mark)).collect();
+            held.unlisted = held.known.len() >= KNOWN_MAX;
         }
         let mark = held.known.remove(&next);
         Ok(mark.and_then(|mark| Some((ChunkIndex::new(next).ok()?, mark))))

@@ -46,6 +46,8 @@ pub struct Growing {
     length: u64,
     /// Chunks since the last checkpoint.
     unsaved: u32,
+    /// Whether there is a checkpoint.
+    is_saved: bool,
 }
 
 impl Growing {
@@ -53,7 +55,7 @@ impl Growing {
     pub fn begin(place: Place) -> Result<Self, Fault> {
         File::create_new(place.part())?;
         let state = Checkpoint::new(Rules::default());
-        Ok(Self { place, state, writes: Vec::new(), length: 0, unsaved: 0 })
+        Ok(Self { place, state, writes: Vec::new(), length: 0, unsaved: 0, is_saved: false })
     }
 
     /// Goes on with whatever is furthest of what anybody has of it; `None` where there is nothing of use.
@@ -76,7 +78,14 @@ impl Growing {
         for (from, state) in found {
             let (place, length) = (Place::new(folder, recording, purpose), state.assembler.length());
             if place.take_over(&from, length)? {
-                return Ok(Some(Self { place, state, writes: Vec::new(), length, unsaved: 0 }));
+                return Ok(Some(Self {
+                    place,
+                    state,
+                    writes: Vec::new(),
+                    length,
+                    unsaved: 0,
+                    is_saved: true,
+                }));
             }
         }
         Ok(None)
@@ -85,11 +94,7 @@ impl Growing {
     /// The same for another purpose, under another name.
     pub fn renamed(mut self, recording: &RecordingRef, purpose: Purpose) -> Result<Self, Fault> {
         let place = Place::new(self.place.folder(), recording, purpose);
-        fs::rename(self.place.part(), place.part())?;
-        match fs::rename(self.place.state(), place.state()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        self.place.rename(&place)?;
         self.place = place;
         Ok(self)
     }
@@ -102,6 +107,16 @@ impl Growing {
     /// Chunks since the last checkpoint.
     pub fn unsaved(&self) -> u32 {
         self.unsaved
+    }
+
+    /// Whether another owner could go on with it.
+    pub fn is_saved(&self) -> bool {
+        self.is_saved
+    }
+
+    /// The file, of which somebody may make a picture.
+    pub fn path(&self) -> PathBuf {
+        self.place.part()
     }
 
     /// Takes the next chunk.
@@ -119,13 +134,12 @@ impl Growing {
     /// From here on another owner can go on.
     pub fn checkpoint(&mut self) -> Result<(), Fault> {
         self.open()?.sync_data()?;
-        crash::point("assembly.synced");
+        crash::point("assembly.durable");
         self.prove(self.state.assembler.settled())?;
         let partial = Partial::write(self.place.folder(), "assembly", &self.state.save())?;
         let name = self.place.state();
         partial.replace(name.file_name().unwrap_or_default())?;
-        crash::point("assembly.saved");
-        self.unsaved = 0;
+        (self.unsaved, self.is_saved) = (0, true);
         Ok(())
     }
 

@@ -44,6 +44,8 @@ struct Shared {
     store: Arc<dyn ChunkStore>,
     disk: Disk,
     folder: PathBuf,
+    /// Up to so many bytes a video's digest is told at once; of larger ones it follows.
+    hashed_at_once: u64,
     /// One for each recording that anything was done for lately.
     following: Mutex<HashMap<RecordingRef, Arc<tokio::sync::Mutex<Following>>>>,
 }
@@ -54,13 +56,18 @@ impl AssemblingMerger {
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub fn open(folder: &Path, store: Arc<dyn ChunkStore>, ffmpeg: FfmpegMerger) -> Result<Self, StoreError> {
+    pub fn open(
+        folder: &Path,
+        store: Arc<dyn ChunkStore>,
+        ffmpeg: FfmpegMerger,
+        hashed_at_once: u64,
+    ) -> Result<Self, StoreError> {
         let opened = disk::make_folders(folder);
         let opened =
             opened.or_else(|error| if disk::cannot_be_written(&error) { Ok(()) } else { Err(error) });
         opened.map_err(|error| StoreError::io(folder.display(), &error))?;
         let (disk, following) = (Disk::new(), Mutex::default());
-        let shared = Shared { ffmpeg, store, disk, folder: folder.to_owned(), following };
+        let shared = Shared { ffmpeg, store, disk, folder: folder.to_owned(), hashed_at_once, following };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -87,7 +94,10 @@ impl Merger for AssemblingMerger {
 
     fn forget(&self, recording: RecordingRef) -> PortFuture<()> {
         let shared = self.shared.clone();
-        Box::pin(async move { shared.forget(&recording).await })
+        Box::pin(async move {
+            // Nobody has to wait for whoever is at it, such as for a store that is slow.
+            tokio::spawn(async move { shared.forget(&recording).await });
+        })
     }
 
     fn sweep(&self) -> PortFuture<Result<Swept, StoreError>> {
@@ -126,8 +136,7 @@ impl Shared {
     async fn forget(&self, recording: &RecordingRef) {
         let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).remove(recording);
         if let Some(following) = following {
-            let mut held = following.lock_owned().await;
-            *held = Following::over();
+            *following.lock_owned().await = Following::over();
         }
         let (folder, gone) = (self.folder.clone(), recording.clone());
         let cleared = self.disk.run(move || {

@@ -1,4 +1,5 @@
-//! Names of files that grow: `assembly/<recordId>.<token>.<owner>.part`, and beside each its checkpoint, `.state`.
+//! Names of files that grow: `assembly/<recordId>.<token>.<owner>.part`, and beside each its checkpoint, `.state`, and a picture of
+//! it, `.jpg`.
 //!
 //! Every owner writes under a name of its own, drawn at random, and opens its file by that name for each step. So whoever takes
 //! one over by renaming it is left alone from then on; and what a former owner still writes that had opened it before are the
@@ -25,6 +26,7 @@ const LEFT_ALONE: Duration = Duration::from_secs(86_400);
 const TOKEN_DIGITS: usize = 16;
 const PART: &str = "part";
 const STATE: &str = "state";
+const PICTURE: &str = "jpg";
 /// In the name of a file that a merge completes.
 const MERGE: &str = "m";
 
@@ -62,6 +64,11 @@ impl Place {
         self.folder.join(format!("{}.{STATE}", self.stem))
     }
 
+    /// Its picture.
+    pub fn picture(&self) -> PathBuf {
+        self.folder.join(format!("{}.{PICTURE}", self.stem))
+    }
+
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -92,13 +99,26 @@ impl Place {
         }
         fs::File::options().write(true).open(self.part())?.set_len(length)?;
         fs::copy(from.state(), self.state())?;
+        self.take_picture(from)?;
         from.clear()?;
         Ok(true)
+    }
+
+    /// Gives one's own file, and what is beside it, this name.
+    pub fn rename(&self, to: &Self) -> io::Result<()> {
+        fs::rename(self.part(), to.part())?;
+        if_there(fs::rename(self.state(), to.state()))?;
+        to.take_picture(self)
+    }
+
+    fn take_picture(&self, from: &Self) -> io::Result<()> {
+        if_there(fs::rename(from.picture(), self.picture()))
     }
 
     /// Takes the file and its checkpoint away.
     pub fn clear(&self) -> io::Result<()> {
         disk::remove_if_there(&self.state())?;
+        disk::remove_if_there(&self.picture())?;
         disk::remove_if_there(&self.part())
     }
 }
@@ -125,6 +145,14 @@ pub fn clear_all(folder: &Path, recording: &RecordingRef) -> io::Result<()> {
 fn prefix(recording: &RecordingRef) -> String {
     let token = recording.token.to_hex();
     format!("{}.{}.", recording.id, token.get(..TOKEN_DIGITS).unwrap_or(&token))
+}
+
+/// What there was nothing to be done to is done.
+fn if_there(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 fn names(folder: &Path, prefix: &str) -> io::Result<Vec<String>> {

@@ -51,7 +51,7 @@ fn bind_video(statement: Statement, video: Option<&VideoFacts>) -> Statement {
         .bind(video.and_then(|video| video.poster.as_ref()).map(|poster| poster.as_str().to_owned()))
         .bind(video.map(|video| number(video.duration_ms)))
         .bind(video.map(|video| number(video.size_bytes)))
-        .bind(video.map(|video| video.sha256.clone()))
+        .bind(video.and_then(|video| video.sha256.clone()))
         .bind(video.map(|video| json(&video.codecs)))
         .bind(video.map(|video| i64::from(video.complete)))
         .bind(video.map(|video| json(&video.gaps)))

@@ -90,7 +90,7 @@ fn scan(path: &Path, container: Container) -> Result<Found, MergeError> {
     reader.finish(&mut events);
     events.drain(..).for_each(|event| tally.fold(&event));
     file.sync_all().map_err(|error| disk(WHAT, &error))?;
-    Ok(Found { tally, proof: FileProof { size_bytes, sha256: digest.finalize().into() } })
+    Ok(Found { tally, proof: FileProof { size_bytes, sha256: Some(digest.finalize().into()) } })
 }
 
 /// What ffprobe says of a file.

@@ -15,7 +15,7 @@ use crate::domain::{
     merge::{Timeline, TrackPlan},
 };
 
-const NAME: &str = "poster.jpg";
+const NAME: &str = "./poster.jpg";
 /// What a picture may take to make; without one the video is as good.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Latest time of the picture within its segment.
@@ -25,16 +25,16 @@ impl Attempt<'_> {
     /// Makes it, from a segment that has pictures of its own. Failing is no error.
     pub async fn poster(&self, made: &Made, timeline: &Timeline) -> Option<PathBuf> {
         let at_us = place(made, timeline)?;
-        self.kit.poster(&self.job.folder, &made.name, at_us).await
+        self.kit.poster(&self.job.folder, &made.name, at_us, NAME).await
     }
 }
 
 impl Kit {
-    /// Makes a picture of a video, named as from the folder in which it leaves it. Failing is no error.
-    pub async fn poster(&self, folder: &Path, video: &str, at_us: i64) -> Option<PathBuf> {
-        let path = folder.join(NAME);
+    /// Makes a picture of a video, both named as from this folder. Failing is no error.
+    pub async fn poster(&self, folder: &Path, video: &str, at_us: i64, name: &str) -> Option<PathBuf> {
+        let path = folder.join(name);
         for at_us in [at_us, 0] {
-            let args = commands::poster(video, at_us, NAME);
+            let args = commands::poster(video, at_us, name);
             let program = &self.config.ffmpeg;
             let task = Task { program, args, folder, limit: LIMIT, guard: self.guard().await };
             let made = program::run(task, Listen::Keep).await;

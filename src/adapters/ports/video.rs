@@ -27,6 +27,10 @@ pub trait VideoStore: Send + Sync + 'static {
     /// Where a video can be read; `None` where there is none.
     fn find(&self, key: &VideoKey) -> PortFuture<Result<Option<VideoSource>, StoreError>>;
 
+    /// The SHA-256 of a video's bytes; `None` where there is no video. Takes as long as there are bytes, where the store does not
+    /// keep it.
+    fn sha256(&self, key: &VideoKey) -> PortFuture<Result<Option<[u8; 32]>, StoreError>>;
+
     /// A way to a video that its store serves itself, good for a while and for `GET` alone; whoever goes it is told this
     /// `Content-Disposition`. `None`: the store serves nobody.
     fn link(&self, key: &VideoKey, disposition: String) -> PortFuture<Result<Option<String>, StoreError>>;
@@ -100,8 +104,8 @@ impl std::ops::AddAssign for Swept {
 pub struct FileProof {
     /// Unit: bytes.
     pub size_bytes: u64,
-    /// Of its bytes.
-    pub sha256: [u8; 32],
+    /// Of its bytes. `None`: they were proven where they are, as they were written.
+    pub sha256: Option<[u8; 32]>,
 }
 
 impl FileProof {
@@ -112,7 +116,7 @@ impl FileProof {
     pub async fn of(file: &Path) -> Result<Self, StoreError> {
         let bytes = tokio::fs::read(file).await.map_err(|error| StoreError::io(file.display(), &error))?;
         let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        Ok(Self { size_bytes, sha256: Sha256::digest(&bytes).into() })
+        Ok(Self { size_bytes, sha256: Some(Sha256::digest(&bytes).into()) })
     }
 }
 
@@ -330,6 +334,8 @@ pub struct Merged {
     pub file: PathBuf,
     /// What it is.
     pub proof: FileProof,
+    /// Of its bytes. `None`: there are so many that it takes a while; whoever has stored them says ([`VideoStore::sha256`]).
+    pub sha256: Option<[u8; 32]>,
     /// `webm`, `mkv` or `mp4`.
     pub extension: &'static str,
     /// With `codecs` (RFC 6381).

@@ -20,7 +20,10 @@ use crate::{
         ports::{FileProof, StoreError},
         video_store::{media_type, prove},
     },
-    protocol::{recorder::VideoKey, tokens::hex},
+    protocol::{
+        recorder::VideoKey,
+        tokens::{hex, unhex},
+    },
 };
 
 /// Metadata: SHA-256 of the whole, hexadecimal.
@@ -32,11 +35,18 @@ const PARTS_MAX: u64 = 10_000;
 /// Parts on their way at one time; one more is being read.
 const PARTS_AT_ONCE: usize = 3;
 
+/// The digest that an object was stored with.
+pub(super) fn digest(stands: &GetResult) -> Option<[u8; 32]> {
+    unhex(stands.attributes.get(&Attribute::Metadata(DIGEST.into()))?.as_ref())
+}
+
 /// One file's way.
 pub(super) struct Upload {
     bucket: Arc<Bucket>,
     name: String,
     proof: FileProof,
+    /// As it goes with the object; without one nothing counts as stored.
+    digest: Option<String>,
     about: Attributes,
 }
 
@@ -45,12 +55,13 @@ impl Upload {
         let stem = key.record_id().map_or_else(|| "recording".to_owned(), |id| id.to_string());
         let kind = if key.extension() == "jpg" { "inline" } else { "attachment" };
         let disposition = format!("{kind}; filename=\"{stem}.{}\"", key.extension());
+        let digest = proof.sha256.map(|digest| hex(&digest));
         let about = Attributes::from_iter([
             (Attribute::ContentType, media_type(key).to_owned()),
             (Attribute::ContentDisposition, disposition),
-            (Attribute::Metadata(DIGEST.into()), hex(&proof.sha256)),
+            (Attribute::Metadata(DIGEST.into()), digest.clone().unwrap_or_default()),
         ]);
-        Self { bucket, name, proof, about }
+        Self { bucket, name, proof, digest, about }
     }
 
     /// Sends it, and sees that it is there as it was meant.
@@ -79,7 +90,7 @@ impl Upload {
     /// Whether what stands there is what was meant, by its length and the digest that went with it.
     pub(super) fn is_stored(&self, stands: &GetResult) -> bool {
         let digest = stands.attributes.get(&Attribute::Metadata(DIGEST.into()));
-        let same = digest.map(AttributeValue::as_ref) == Some(hex(&self.proof.sha256).as_str());
+        let same = self.digest.is_some() && digest.map(AttributeValue::as_ref) == self.digest.as_deref();
         same && stands.meta.size == self.proof.size_bytes
     }
 
@@ -190,7 +201,7 @@ impl Parts {
     /// What was read so far.
     fn read(&self) -> FileProof {
         let reader = lock(&self.reader);
-        FileProof { size_bytes: reader.size_bytes, sha256: reader.digest.clone().finalize().into() }
+        FileProof { size_bytes: reader.size_bytes, sha256: Some(reader.digest.clone().finalize().into()) }
     }
 }
 

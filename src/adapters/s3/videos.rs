@@ -7,11 +7,12 @@ use object_store::ObjectMeta;
 use super::{
     bucket::{self, Bucket},
     trouble::Trouble,
-    upload::Upload,
+    upload::{self, Upload},
 };
 use crate::{
-    adapters::ports::{
-        Elsewhere, FileProof, PortFuture, StoreError, StoredVideo, Swept, VideoSource, VideoStore,
+    adapters::{
+        ports::{Elsewhere, FileProof, PortFuture, StoreError, StoredVideo, Swept, VideoSource, VideoStore},
+        video_store,
     },
     protocol::{RecordId, recorder::VideoKey},
 };
@@ -56,6 +57,7 @@ fn key_of(object: &ObjectMeta) -> Option<VideoKey> {
 /// Sends a file, unless that was done already, by a node that died before it could say so.
 async fn put(bucket: Arc<Bucket>, key: &VideoKey, path: &Path, proof: FileProof) -> Result<(), StoreError> {
     let name = name(key);
+    let proof = measured(path, proof).await?;
     let upload = Upload::new(bucket.clone(), key, name.clone(), proof);
     match tokio::fs::File::open(path).await {
         Ok(file) => upload.send(file.into_std().await).await?,
@@ -75,6 +77,18 @@ async fn put(bucket: Arc<Bucket>, key: &VideoKey, path: &Path, proof: FileProof)
     Ok(())
 }
 
+/// What goes into a bucket is proven by its digest there.
+async fn measured(path: &Path, proof: FileProof) -> Result<FileProof, StoreError> {
+    if proof.sha256.is_some() {
+        return Ok(proof);
+    }
+    let path = path.to_owned();
+    let measured = tokio::task::spawn_blocking(move || video_store::measured(&path)).await;
+    let measured = measured.map_err(|_| StoreError::Failed("the work was interrupted".to_owned()))??;
+    video_store::prove(FileProof { sha256: None, ..measured }, proof)?;
+    Ok(measured)
+}
+
 impl VideoStore for S3Videos {
     fn put(&self, key: &VideoKey, file: &Path, proof: FileProof) -> PortFuture<Result<(), StoreError>> {
         let (key, file) = (key.clone(), file.to_owned());
@@ -90,6 +104,17 @@ impl VideoStore for S3Videos {
                     tag: stands.meta.e_tag,
                     modified: stands.meta.last_modified.into(),
                 }))),
+                Err(Trouble::Missing(_)) => Ok(None),
+                Err(other) => Err(other),
+            }
+        })
+    }
+
+    fn sha256(&self, key: &VideoKey) -> PortFuture<Result<Option<[u8; 32]>, StoreError>> {
+        let name = name(key);
+        self.run(|bucket| async move {
+            match bucket.look(&name).await {
+                Ok(stands) => Ok(upload::digest(&stands)),
                 Err(Trouble::Missing(_)) => Ok(None),
                 Err(other) => Err(other),
             }

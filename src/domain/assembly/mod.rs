@@ -151,6 +151,8 @@ pub struct Assembled {
     pub left_out: u64,
     /// Packets of all tracks.
     pub packets: u64,
+    /// Whether there is anything to see.
+    pub has_pictures: bool,
 }
 
 impl Assembler {
@@ -342,6 +344,7 @@ impl Assembler {
             gaps: self.gaps.iter().map(gap).collect(),
             work: self.done.iter().zip(0..).map(|(done, at)| work(done, at, output)).collect(),
             left_out: self.left_out,
+            has_pictures: used.iter().any(|track| track.kind == TrackKind::Video),
             packets: output.written.packet_count(),
         })
     }

@@ -32,8 +32,9 @@ pub struct VideoFacts {
     pub duration_ms: u64,
     /// Unit: bytes.
     pub size_bytes: u64,
-    /// Hexadecimal.
-    pub sha256: String,
+    /// Hexadecimal. `None`: it takes longer than anybody should wait, and follows.
+    #[serde(default)]
+    pub sha256: Option<String>,
     /// Such as `vp9`, `opus`: in the order of the file's tracks.
     pub codecs: Vec<String>,
     /// Whether every chunk that was recorded is in it.

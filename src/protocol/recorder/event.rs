@@ -190,7 +190,7 @@ pub struct Ready {
     /// Of the file, with its codecs.
     pub mime_type: String,
     /// Of the file, hexadecimal.
-    pub sha256: String,
+    pub sha256: Option<String>,
     /// Whether every chunk that was recorded is in it.
     pub complete: bool,
     /// Where something is missing.

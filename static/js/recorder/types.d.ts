@@ -87,7 +87,7 @@ export interface RecordingReady {
   durationMs: number;
   sizeBytes: number;
   mimeType: string;
-  sha256: string;
+  sha256: string | null;
   /** False: `gaps` are missing from it. */
   complete: boolean;
   gaps: { fromMs: number; toMs: number; chunks: number[] }[];

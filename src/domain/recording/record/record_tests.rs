@@ -60,7 +60,7 @@ pub(super) fn finished(chunks: u32) -> Finished {
             poster: None,
             duration_ms: 1,
             size_bytes: 1,
-            sha256: String::new(),
+            sha256: Some(String::new()),
             codecs: Vec::new(),
             complete: true,
             gaps: Vec::new(),
