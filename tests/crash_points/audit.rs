@@ -71,7 +71,9 @@ impl Story {
                 }
                 None => names(&storage.join("chunks")).len(),
             };
-            (chunks == 0 && merges == 0 && self.videos() == kept).then_some(())
+            let growing = [storage.join("assembly"), storage.join("tmp/assembly")];
+            let growing: usize = growing.iter().map(|folder| names(folder).len()).sum();
+            (chunks == 0 && merges == 0 && growing == 0 && self.videos() == kept).then_some(())
         })
         .await;
     }

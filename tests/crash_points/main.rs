@@ -18,7 +18,7 @@ mod story;
 mod wake;
 
 use self::{
-    story::{Framing, Place, die_at, die_at_a_large_one},
+    story::{Framing, Place, die_at, die_at_a_large_one, die_at_in_mp4},
     wake::{Meanwhile, wake_at},
 };
 
@@ -54,7 +54,7 @@ mod indexed {
         after_a_stop_was_saved: "stop.saved",
         after_it_was_claimed: "claim.finalise",
         after_its_merge_was_planned: "merge.planned",
-        while_ffmpeg_runs: "ffmpeg.begun:4",
+        while_ffmpeg_makes_its_picture: "ffmpeg.begun:4",
         after_its_video_was_made: "merge.made",
         after_its_video_was_proven: "video.proven",
         after_its_video_has_its_name: "video.renamed",
@@ -75,6 +75,11 @@ mod indexed {
     }
 }
 
+#[tokio::test]
+async fn while_ffmpeg_makes_its_video() {
+    die_at_in_mp4("ffmpeg.begun:4").await;
+}
+
 mod raw {
     use super::{Framing, Place, die_at};
 
@@ -85,6 +90,34 @@ mod raw {
         after_a_chunk_was_stored: "chunk.number_stored:3",
         after_a_chunk_was_noted: "chunk.number_noted:3",
         after_a_chunk_was_acknowledged: "chunk.acked:3",
+    }
+}
+
+/// What is put together while it comes, and completed.
+mod assembled {
+    mod while_it_comes {
+        use crate::{Framing, Place, story::die_before_stop as die_at};
+
+        points! { Framing::Indexed, Place::Folder;
+            after_its_bytes_are_durable: "assembly.durable",
+            before_its_state_is_synced: "assembly.written",
+            after_its_state_was_synced: "assembly.synced",
+            after_its_state_was_saved: "assembly.renamed",
+        }
+    }
+
+    mod at_its_end {
+        use crate::{Framing, Place, die_at};
+
+        points! { Framing::Indexed, Place::Folder;
+            after_its_index_was_written: "assembly.completed",
+            after_it_was_proven: "assembly.proven",
+        }
+
+        #[tokio::test]
+        async fn before_its_index_is_durable_in_a_bucket() {
+            die_at("assembly.completed", Framing::Indexed, Place::Bucket).await;
+        }
     }
 }
 

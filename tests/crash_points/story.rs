@@ -7,11 +7,13 @@ use tokio::time::sleep;
 
 use crate::{
     s3::S3Server,
-    support::{Cluster, Heard, Postgres, Recorder, Redis, cut, cut_at, large, soon, webm},
+    support::{Cluster, Heard, Postgres, Recorder, Redis, cut, cut_at, large, mp4, soon, webm},
 };
 
 /// Chunks of the recording.
 pub const CHUNKS: usize = 5;
+/// So many that what is assembled of them is saved before they are all there.
+const MANY_CHUNKS: usize = 10;
 /// A recording of which nobody was told, and which has no chunk, is waited for as one over HTTP is: half a minute.
 pub const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
 /// Before a page that was not let in tries again.
@@ -64,6 +66,8 @@ pub struct Story {
     chunks: Vec<Vec<u8>>,
     pub token: Option<String>,
     acked: BTreeSet<u32>,
+    /// Whether it says that everything was sent. Otherwise it waits for the end of its node.
+    says_stop: bool,
     /// `recordingReady`, once it came.
     pub told: Option<Value>,
 }
@@ -79,22 +83,39 @@ pub async fn die_at_a_large_one(point: &str) {
     die(point, Framing::Indexed, Place::Bucket, (large(), cut_at(large(), &borders))).await;
 }
 
+/// The same while the recording comes, of which nobody says that it is over before that.
+pub async fn die_before_stop(point: &str, framing: Framing, place: Place) {
+    let Some(mut story) = Story::begin("crash", point, place).await else { return };
+    (story.framing, story.chunks, story.says_stop) = (framing, cut(webm(), MANY_CHUNKS, 401), false);
+    story.over_two_nodes().await;
+}
+
+/// The same of one that only ffmpeg can make.
+pub async fn die_at_in_mp4(point: &str) {
+    die(point, Framing::Indexed, Place::Folder, (mp4(), cut(mp4(), CHUNKS, 402))).await;
+}
+
 async fn die(point: &str, framing: Framing, place: Place, takes: (&'static [u8], Vec<Vec<u8>>)) {
     let Some(mut story) = Story::begin("crash", point, place).await else { return };
     (story.framing, (story.media, story.chunks)) = (framing, takes);
-    story.record(0).await;
-    story.cluster.ended(0).await;
-    story.cluster.add(&[]).await;
-    if story.told.is_none() {
-        story.record(1).await;
-    }
-    let row = story.check_video().await;
-    // The dead node's next life clears up after it.
-    story.cluster.restart(0).await;
-    story.check_rest(&row).await;
+    story.over_two_nodes().await;
 }
 
 impl Story {
+    async fn over_two_nodes(mut self) {
+        self.record(0).await;
+        self.cluster.ended(0).await;
+        self.cluster.add(&[]).await;
+        self.says_stop = true;
+        if self.told.is_none() {
+            self.record(1).await;
+        }
+        let row = self.check_video().await;
+        // The dead node's next life clears up after it.
+        self.cluster.restart(0).await;
+        self.check_rest(&row).await;
+    }
+
     /// One node, to which this (`crash`, `stop`) happens at that point. `None`: something that it takes is not installed.
     pub async fn begin(what: &str, point: &str, place: Place) -> Option<Self> {
         if !Redis::is_here() || place == Place::Bucket && !Postgres::is_here() {
@@ -127,6 +148,7 @@ impl Story {
             chunks: cut(webm(), CHUNKS, 400),
             token: None,
             acked: BTreeSet::new(),
+            says_stop: true,
             told: None,
         })
     }
@@ -196,7 +218,10 @@ impl Story {
             assert_eq!(ack["index"], index, "{ack}");
             self.acked.insert(index);
         }
-        recorder.try_stop(json!({ "chunks": CHUNKS, "bytes": self.media.len() })).await;
+        if !self.says_stop {
+            return self.hear(recorder, "an end").await.map(drop);
+        }
+        recorder.try_stop(json!({ "chunks": self.chunks.len(), "bytes": self.media.len() })).await;
         self.hear(recorder, "finished").await.map(drop)
     }
 

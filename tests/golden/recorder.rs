@@ -93,7 +93,7 @@ fn ready(record_id: RecordId) -> Ready {
         duration_ms: 30_021,
         size_bytes: 9_300_112,
         mime_type: r#"video/webm;codecs="vp9,opus""#.to_owned(),
-        sha256: "07".repeat(32),
+        sha256: Some("07".repeat(32)),
         complete: false,
         gaps: vec![Gap { from_ms: 12_003, to_ms: 13_020, chunks: vec![12] }],
         version: 1,

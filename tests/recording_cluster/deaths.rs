@@ -114,7 +114,7 @@ async fn a_node_killed_while_it_makes_a_video_is_followed_by_another() {
         return;
     }
     let gate = Gate::new();
-    let mut cluster = Cluster::start_with(3, &["--lease-secs=2", &gate.flag()]).await;
+    let mut cluster = Cluster::start_with(3, &[&["--lease-secs=2"][..], &gate.flags()].concat()).await;
     let chunks = cut(webm(), 6, 312);
     let victim = merging(&cluster, &gate, &chunks).await;
     cluster.kill(victim);
@@ -136,7 +136,7 @@ async fn a_merge_whose_ffmpeg_is_killed_is_told_and_done_again() {
         return;
     }
     let gate = Gate::new();
-    let cluster = Cluster::start_with(2, &["--lease-secs=2", &gate.flag()]).await;
+    let cluster = Cluster::start_with(2, &[&["--lease-secs=2"][..], &gate.flags()].concat()).await;
     let chunks = cut(webm(), 3, 313);
     let mut recorder = Recorder::start(cluster.address(1), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
@@ -160,7 +160,7 @@ async fn a_node_that_wakes_after_another_has_made_the_video_changes_nothing() {
         return;
     }
     let gate = Gate::new();
-    let cluster = Cluster::start_with(3, &["--lease-secs=2", &gate.flag()]).await;
+    let cluster = Cluster::start_with(3, &[&["--lease-secs=2"][..], &gate.flags()].concat()).await;
     let chunks = cut(webm(), 6, 314);
     let frozen = merging(&cluster, &gate, &chunks).await;
     cluster.freeze(frozen);
@@ -197,7 +197,7 @@ async fn a_node_that_wakes_leaves_the_next_recording_of_that_name_alone() {
         return;
     }
     let gate = Gate::new();
-    let cluster = Cluster::start_with(2, &["--lease-secs=2", &gate.flag()]).await;
+    let cluster = Cluster::start_with(2, &[&["--lease-secs=2"][..], &gate.flags()].concat()).await;
     let frozen = merging(&cluster, &gate, &cut(webm(), 6, 315)).await;
     cluster.freeze(frozen);
     gate.open();
@@ -226,7 +226,7 @@ async fn a_node_that_is_told_to_go_hands_over_its_merge_at_once() {
     }
     let gate = Gate::new();
     // A claim that had to run out first would take longer than the test.
-    let mut cluster = Cluster::start_with(3, &["--lease-secs=60", &gate.flag()]).await;
+    let mut cluster = Cluster::start_with(3, &[&["--lease-secs=60"][..], &gate.flags()].concat()).await;
     let chunks = cut(webm(), 6, 316);
     let goes = merging(&cluster, &gate, &chunks).await;
     assert!(cluster.stop(goes).await.success());
@@ -265,8 +265,11 @@ async fn all_nodes_are_killed_and_come_back() {
         return;
     }
     let gate = Gate::new();
-    let mut cluster =
-        Cluster::start_with(2, &["--lease-secs=2", "--recording-grace-secs=600", &gate.flag()]).await;
+    let mut cluster = Cluster::start_with(
+        2,
+        &[&["--lease-secs=2", "--recording-grace-secs=600"][..], &gate.flags()].concat(),
+    )
+    .await;
     let chunks = cut(webm(), 6, 318);
     let mut recorder = Recorder::start(cluster.address(1), json!({ "recordId": "lecture" })).await;
     recorder.store_all(0, &chunks[..3]).await;

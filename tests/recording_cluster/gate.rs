@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use crate::support::{eventually, signal, stand_in};
+use crate::support::{BY_FFMPEG, eventually, signal, stand_in};
 
 /// A program in the place of ffmpeg, which works once the gate is open.
 pub struct Gate {
@@ -37,9 +37,9 @@ impl Gate {
         Self { folder, flag }
     }
 
-    /// For nodes.
-    pub fn flag(&self) -> String {
-        self.flag.clone()
+    /// For nodes, which leave everything to it.
+    pub fn flags(&self) -> [&str; 2] {
+        [&self.flag, BY_FFMPEG]
     }
 
     /// Waits until somebody merges; the process that does.

@@ -79,7 +79,7 @@ async fn progress_of_another_nodes_merge_is_told() {
         return;
     }
     let gate = Gate::behind();
-    let cluster = Cluster::start_with(2, &[&gate.flag()]).await;
+    let cluster = Cluster::start_with(2, &gate.flags()).await;
     let chunks = cut(webm(), 3, 332);
     let mut recorder = Recorder::start(cluster.address(1), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
@@ -125,7 +125,8 @@ async fn a_name_is_taken_on_every_node_until_its_recording_is_deleted() {
         return;
     }
     let gate = Gate::new();
-    let cluster = Cluster::start_with(2, &["--recording-grace-secs=600", &gate.flag()]).await;
+    let cluster =
+        Cluster::start_with(2, &[&["--recording-grace-secs=600"][..], &gate.flags()].concat()).await;
     let chunks = cut(webm(), 4, 333);
     let mut recorder =
         Recorder::start(cluster.address(0), json!({ "recordId": "talk", "title": "old" })).await;
@@ -179,7 +180,8 @@ async fn one_that_runs_is_deleted_by_way_of_another_node() {
         return;
     }
     let gate = Gate::new();
-    let cluster = Cluster::start_with(2, &["--recording-grace-secs=600", &gate.flag()]).await;
+    let cluster =
+        Cluster::start_with(2, &[&["--recording-grace-secs=600"][..], &gate.flags()].concat()).await;
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store(0, webm()).await;
     let refused = send(cluster.address(1), "DELETE /recordings/talk", &[], b"").await;

@@ -235,7 +235,7 @@ async fn a_stop_is_judged_by_what_has_come_to_all_nodes_and_the_first_that_is_ta
         return;
     }
     let gate = Gate::new();
-    let cluster = Cluster::start_with(3, &[&gate.flag()]).await;
+    let cluster = Cluster::start_with(3, &gate.flags()).await;
     let chunks = cut(webm(), 6, 372);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     let by = |node: usize| Upload::of(cluster.address(node), &recorder.token());

@@ -5,7 +5,8 @@ use std::fs;
 use serde_json::json;
 
 use crate::support::{
-    Cluster, Recorder, Redis, SmallDisk, Upload, check_video, cut, eventually, fill, ready, status, webm,
+    BY_FFMPEG, Cluster, Recorder, Redis, SmallDisk, Upload, check_video, cut, eventually, fill, ready,
+    status, webm,
 };
 
 const FLAGS: [&str; 2] = ["--lease-secs=2", "--recording-grace-secs=2"];
@@ -113,7 +114,7 @@ async fn a_node_whose_own_disk_is_full_leaves_merges_to_others() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("disk");
     let Some(_disk) = SmallDisk::mount(&at, "1m") else { return };
-    let mut cluster = Cluster::start_with(3, &FLAGS).await;
+    let mut cluster = Cluster::start_with(3, &[&FLAGS[..], &[BY_FFMPEG]].concat()).await;
     cluster.kill(0);
     let work = at.join("work");
     fs::create_dir(&work).unwrap();

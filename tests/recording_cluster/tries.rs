@@ -26,7 +26,7 @@ async fn what_has_failed_is_tried_again_when_a_node_starts() {
     let broken = Gate::broken();
     let mut cluster = Cluster::start_with(0, &["--lease-secs=2"]).await;
     for _ in 0..2 {
-        cluster.add(&[&broken.flag()]).await;
+        cluster.add(&broken.flags()).await;
     }
     let chunks = cut(webm(), 3, 350);
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;

@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::{
     stored,
     support::{
-        Chance, Process, Recorder, Upload, check_video, cut, eventually, get, names, ready, send, stand_in,
-        state, try_download, webm,
+        BY_FFMPEG, Chance, Process, Recorder, Upload, check_video, cut, eventually, get, names, ready, send,
+        stand_in, state, try_download, webm,
     },
 };
 
@@ -94,7 +94,7 @@ async fn a_merge_that_died_with_its_node_is_done_again() {
     let programs = tempfile::tempdir().unwrap();
     let slow = stand_in(programs.path(), "sleep 30; exec ffmpeg \"$@\"");
     let chunks = cut(webm(), 4, 102);
-    let node = Process::start_on(storage.path(), &[&slow]);
+    let node = Process::start_on(storage.path(), &[&slow, BY_FFMPEG]);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
     recorder.stop(json!({ "chunks": 4, "bytes": webm().len() })).await;
@@ -200,7 +200,7 @@ async fn a_node_that_is_told_to_go_while_it_merges_leaves_the_merge_to_the_next_
     let programs = tempfile::tempdir().unwrap();
     let slow = stand_in(programs.path(), "sleep 30; exec ffmpeg \"$@\"");
     let chunks = cut(webm(), 2, 105);
-    let mut node = Process::start_on(storage.path(), &[&slow, "--drain-deadline-secs=1"]);
+    let mut node = Process::start_on(storage.path(), &[&slow, BY_FFMPEG, "--drain-deadline-secs=1"]);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
     recorder.stop(json!({ "chunks": 2 })).await;

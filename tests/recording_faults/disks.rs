@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     stored,
-    support::{Process, Recorder, SmallDisk, Upload, check_video, cut, fill, get, status, webm},
+    support::{BY_FFMPEG, Process, Recorder, SmallDisk, Upload, check_video, cut, fill, get, status, webm},
 };
 
 /// Otherwise nothing begins on a disk as small as those of these tests.
@@ -80,7 +80,7 @@ async fn a_merge_that_finds_no_room_keeps_everything_and_is_tried_again() {
     let at = folder.path().join("disk");
     let Some(_disk) = SmallDisk::mount(&at, "6m") else { return };
     let chunks = cut(webm(), 2, 132);
-    let node = Process::start_on(&at, &[ANY_SPACE]);
+    let node = Process::start_on(&at, &[ANY_SPACE, BY_FFMPEG]);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
     // Room for what is noted, none for a video.

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod assembled;
 mod deaths;
 mod disks;
 mod programs;

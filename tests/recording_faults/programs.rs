@@ -5,8 +5,8 @@ use serde_json::json;
 use crate::{
     stored,
     support::{
-        Process, Recorder, Upload, check_video, cut, eventually, get, metric, ready, stand_in, state, status,
-        webm,
+        BY_FFMPEG, Process, Recorder, Upload, check_video, cut, eventually, get, metric, ready, stand_in,
+        state, status, webm,
     },
 };
 
@@ -23,7 +23,7 @@ async fn stopped(node: &Process, chunks: &[Vec<u8>]) -> Recorder {
 async fn without_ffmpeg_everything_is_kept_until_there_is_one() {
     let storage = tempfile::tempdir().unwrap();
     let chunks = cut(webm(), 4, 110);
-    let node = Process::start_on(storage.path(), &["--ffmpeg=/nonexistent/ffmpeg"]);
+    let node = Process::start_on(storage.path(), &["--ffmpeg=/nonexistent/ffmpeg", BY_FFMPEG]);
     let mut recorder = stopped(&node, &chunks).await;
     assert_eq!(recorder.started["merging"], "unavailable");
     let error = recorder.wait_for("recordingError").await;
@@ -40,7 +40,7 @@ async fn without_ffmpeg_everything_is_kept_until_there_is_one() {
     assert_eq!(status(node.address(), "talk").await["error"]["code"], "merging_unavailable");
     node.kill();
 
-    let node = Process::start_on(storage.path(), &[]);
+    let node = Process::start_on(storage.path(), &[BY_FFMPEG]);
     let row = ready(node.address(), "talk").await;
     check_video(node.address(), &row, webm()).await;
     assert_eq!(row["error"], json!(null));
@@ -52,7 +52,7 @@ async fn once_ffmpeg_is_there_videos_are_made_without_a_restart() {
     let programs = tempfile::tempdir().unwrap();
     let chunks = cut(webm(), 3, 113);
     let missing = format!("--ffmpeg={}", programs.path().join("ffmpeg").display());
-    let node = Process::start_on(storage.path(), &[&missing]);
+    let node = Process::start_on(storage.path(), &[&missing, BY_FFMPEG]);
     let mut recorder = stopped(&node, &chunks).await;
     let error = recorder.wait_for("recordingError").await;
     assert_eq!(error["code"], "merging_unavailable", "{error}");
@@ -75,7 +75,7 @@ async fn survives(body: &str, flags: &[&str], code: &str) {
     let programs = tempfile::tempdir().unwrap();
     let bad = stand_in(programs.path(), body);
     let chunks = cut(webm(), 3, 111);
-    let node = Process::start_on(storage.path(), &[&[bad.as_str()], flags].concat());
+    let node = Process::start_on(storage.path(), &[&[bad.as_str(), BY_FFMPEG], flags].concat());
     let mut recorder = stopped(&node, &chunks).await;
     assert_eq!(recorder.started["merging"], "available");
     let error = recorder.wait_for("recordingError").await;
@@ -92,7 +92,7 @@ async fn survives(body: &str, flags: &[&str], code: &str) {
         assert_eq!(stored(storage.path(), "talk", index).as_ref(), Some(chunk), "nothing is thrown away");
     }
     node.kill();
-    let node = Process::start_on(storage.path(), &[]);
+    let node = Process::start_on(storage.path(), &[BY_FFMPEG]);
     let row = state(node.address(), "talk", "ready").await;
     check_video(node.address(), &row, webm()).await;
 }
@@ -148,7 +148,7 @@ async fn only_so_many_merges_run_at_once() {
         let body = format!(
             "mkdir {at}/began-${{PWD##*/}} 2>/dev/null\nwhile [ ! -e {at}/go ]; do sleep 0.02; done\nexec ffmpeg \"$@\""
         );
-        let node = Process::start(&[jobs, &stand_in(programs.path(), &body)]);
+        let node = Process::start(&[jobs, &stand_in(programs.path(), &body), BY_FFMPEG]);
         let address = node.address();
         let began = || {
             let names = std::fs::read_dir(programs.path()).unwrap().map(|entry| entry.unwrap().file_name());
@@ -193,7 +193,7 @@ async fn no_ffmpeg_outlives_its_node() {
         programs.path(),
         &format!("echo $$ >{}.new; mv {0}.new {0}; exec sleep 600", pid_file.display()),
     );
-    let node = Process::start_on(storage.path(), &[&slow]);
+    let node = Process::start_on(storage.path(), &[&slow, BY_FFMPEG]);
     let _recorder = stopped(&node, &cut(webm(), 2, 112)).await;
     let pid = eventually("it runs", async || std::fs::read_to_string(&pid_file).ok()).await;
     let process = format!("/proc/{}/stat", pid.trim());

@@ -6,7 +6,9 @@ use serde_json::json;
 
 use crate::{
     stored,
-    support::{Process, Recorder, check_video, cut, eventually, get, greenroom, ready, send, status, webm},
+    support::{
+        BY_FFMPEG, Process, Recorder, check_video, cut, eventually, get, greenroom, ready, send, status, webm,
+    },
 };
 
 fn run_to_its_end(flags: &[&str]) -> Output {
@@ -44,7 +46,7 @@ fn a_catalog_that_cannot_be_used_stops_the_start_with_a_sentence() {
 async fn a_byte_that_changed_on_disk_is_noticed_told_and_kept() {
     let storage = tempfile::tempdir().unwrap();
     let chunks = cut(webm(), 8, 120);
-    let node = Process::start_on(storage.path(), &[]);
+    let node = Process::start_on(storage.path(), &[BY_FFMPEG]);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
     let path = storage.path().join("chunks/talk/chunk_00000005");

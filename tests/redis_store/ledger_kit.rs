@@ -142,7 +142,7 @@ pub fn finished(id: &RecordId, chunks: u32) -> Finished {
         poster: None,
         duration_ms: 1,
         size_bytes: u64::MAX,
-        sha256: String::new(),
+        sha256: Some(String::new()),
         codecs: vec![],
         complete: true,
         gaps: vec![],

@@ -74,7 +74,7 @@ fn full(name: &str) -> CatalogRow {
             poster: Some(VideoKey::new(&id(name), Fence(2), "jpg")),
             duration_ms: 60_000,
             size_bytes: 1 << 40,
-            sha256: "ab".repeat(32),
+            sha256: Some("ab".repeat(32)),
             codecs: vec!["vp9".into(), "opus".into()],
             complete: false,
             gaps: vec![Gap { from_ms: 1, to_ms: 2, chunks: vec![7] }],

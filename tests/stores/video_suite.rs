@@ -29,7 +29,7 @@ pub fn key(text: &str) -> VideoKey {
 }
 
 pub fn proof(bytes: &[u8]) -> FileProof {
-    FileProof { size_bytes: bytes.len() as u64, sha256: Sha256::digest(bytes).into() }
+    FileProof { size_bytes: bytes.len() as u64, sha256: Some(Sha256::digest(bytes).into()) }
 }
 
 /// What is under a key.
@@ -54,6 +54,8 @@ async fn keeps_what_was_put(open: Open<'_>, desk: &Path) {
     open().put(&key, &file, proof(&video)).await.unwrap();
     assert!(read(&*open(), &key).await.as_deref() == Some(&video), "as it was made");
     assert!(!file.exists(), "it was moved");
+    assert_eq!(open().sha256(&key).await.unwrap(), proof(&video).sha256);
+    assert_eq!(open().sha256(&super::video_suite::key("nobodys")).await.unwrap(), None);
     assert_eq!(
         read(&*open(), &VideoKey::new(&id("kept"), Fence(2), "webm")).await,
         None,
@@ -77,6 +79,16 @@ async fn replaces_only_by_what_was_meant(open: Open<'_>, desk: &Path) {
     fs::write(&file, b"second").unwrap();
     open().put(&key, &file, proof(b"second")).await.unwrap();
     assert_eq!(read(&*open(), &key).await.as_deref(), Some(b"second".as_slice()));
+
+    // Of what was proven as it was written the size is looked at.
+    let (short, right) =
+        (FileProof { size_bytes: 4, sha256: None }, FileProof { sha256: None, ..proof(b"third") });
+    fs::write(&file, b"third").unwrap();
+    open().put(&key, &file, short).await.expect_err("it is longer");
+    assert_eq!(read(&*open(), &key).await.as_deref(), Some(b"second".as_slice()), "the old one stands");
+    fs::write(&file, b"third").unwrap();
+    open().put(&key, &file, right).await.unwrap();
+    assert_eq!(open().sha256(&key).await.unwrap(), proof(b"third").sha256);
 }
 
 /// A node that died after the move and before it could say so does it again.

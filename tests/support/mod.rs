@@ -43,7 +43,7 @@ pub use self::{
     node::Node,
     peer::{Closed, Heard, Peer, resume},
     postgres::Postgres,
-    process::{Process, greenroom, signal, stand_in},
+    process::{BY_FFMPEG, Process, greenroom, signal, stand_in},
     proxy::Proxy,
     raw::{Raw, frame, header, knock, masked},
     recorder::{

@@ -26,6 +26,9 @@ pub struct Process {
     _folder: TempDir,
 }
 
+/// For nodes that merge everything by ffmpeg.
+pub const BY_FFMPEG: &str = "--assemble=false";
+
 /// The flag for a program in this folder that takes the place of ffmpeg: it says its version like the real one, and does `body`
 /// for everything else.
 pub fn stand_in(folder: &Path, body: &str) -> String {

@@ -1,0 +1,264 @@
+//! What is put together while it comes: whatever happens on the way, the video is the same, byte for byte.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::{
+    stored,
+    support::{
+        Process, Recorder, SmallDisk, check_video, cut, eventually, fill, get, mp4, names, ready, send,
+        status, webm,
+    },
+};
+
+/// So many that a checkpoint is made before they are all there.
+const CHUNKS: usize = 24;
+
+fn chunks() -> Vec<Vec<u8>> {
+    cut(webm(), CHUNKS, 140)
+}
+
+/// Names of what grows, with this ending.
+fn growing(storage: &Path, ending: &str) -> Vec<String> {
+    let names = names(&storage.join("assembly")).into_iter();
+    names.filter(|name| name.ends_with(ending)).collect()
+}
+
+/// The video of these chunks as a node makes it that nothing happens to.
+async fn undisturbed(chunks: &[Vec<u8>]) -> Value {
+    let storage = tempfile::tempdir().unwrap();
+    let node = Process::start_on(storage.path(), &[]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, chunks).await;
+    recorder.stop_and_wait(chunks).await
+}
+
+/// Waits until nothing is left of what grew.
+async fn nothing_left(storage: &Path) {
+    eventually("nothing is left of it", async || growing(storage, "").is_empty().then_some(())).await;
+}
+
+/// Waits until another node could go on with it.
+async fn checkpoint(storage: &Path) -> String {
+    eventually("a checkpoint is there", async || growing(storage, ".state").pop()).await
+}
+
+#[tokio::test]
+async fn a_node_that_is_killed_again_and_again_makes_the_same_bytes() {
+    let (storage, chunks) = (tempfile::tempdir().unwrap(), chunks());
+    let mut node = Process::start_on(storage.path(), &["--recording-grace-secs=600"]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    let (token, mut before) = (recorder.token(), String::new());
+    for (part, index) in chunks.chunks(9).zip((0..).step_by(9)) {
+        recorder.store_all(index, part).await;
+        let saved = eventually("a checkpoint of this life", async || {
+            growing(storage.path(), ".state").pop().filter(|name| *name != before)
+        });
+        if part.len() == 9 {
+            before = saved.await;
+        }
+        node.kill();
+        node = Process::start_on(storage.path(), &["--recording-grace-secs=600"]);
+        recorder = Recorder::go_on(node.address(), &token).await;
+    }
+    let told = recorder.stop_and_wait(&chunks).await;
+    check_video(node.address(), &told, webm()).await;
+    assert_eq!(told["sha256"], undisturbed(&chunks).await["sha256"]);
+    nothing_left(storage.path()).await;
+}
+
+/// A chunk that comes late is put in when it is there, and those after it then.
+#[tokio::test]
+async fn the_order_in_which_chunks_come_makes_no_difference() {
+    let (storage, chunks) = (tempfile::tempdir().unwrap(), chunks());
+    let node = Process::start_on(storage.path(), &[]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    for index in (0..CHUNKS).rev().chain([3, 9]) {
+        recorder.store(u32::try_from(index).unwrap(), &chunks[index]).await;
+    }
+    let told = recorder.stop_and_wait(&chunks).await;
+    check_video(node.address(), &told, webm()).await;
+    assert_eq!(told["sha256"], undisturbed(&chunks).await["sha256"]);
+}
+
+/// What was saved is not believed where it is not whole, or not of this version: the recording is put together anew.
+#[tokio::test]
+async fn a_checkpoint_that_is_torn_costs_nothing() {
+    for spoil in [
+        |state: &Path, _: &Path| fs::write(state, b"GRAS").unwrap(),
+        |state: &Path, _: &Path| {
+            let mut bytes = fs::read(state).unwrap();
+            bytes[7] += 1;
+            fs::write(state, bytes).unwrap();
+        },
+        |state: &Path, _: &Path| {
+            let bytes = fs::read(state).unwrap();
+            fs::write(state, &bytes[..bytes.len() - 1]).unwrap();
+        },
+        |_: &Path, part: &Path| fs::write(part, b"short").unwrap(),
+        |_: &Path, part: &Path| fs::remove_file(part).unwrap(),
+    ] {
+        let (storage, chunks) = (tempfile::tempdir().unwrap(), chunks());
+        let node = Process::start_on(storage.path(), &["--recording-grace-secs=600"]);
+        let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+        recorder.store_all(0, &chunks[..12]).await;
+        let state = storage.path().join("assembly").join(checkpoint(storage.path()).await);
+        node.kill();
+        spoil(&state, &state.with_extension("part"));
+        let node = Process::start_on(storage.path(), &["--recording-grace-secs=600"]);
+        let mut recorder = Recorder::go_on(node.address(), &recorder.token()).await;
+        recorder.store_all(12, &chunks[12..]).await;
+        let told = recorder.stop_and_wait(&chunks).await;
+        check_video(node.address(), &told, webm()).await;
+        nothing_left(storage.path()).await;
+    }
+}
+
+/// Bytes that somebody has changed in the file are found when it is read back, and it is made anew by ffmpeg.
+#[tokio::test]
+async fn a_file_that_is_not_what_was_written_is_not_believed() {
+    let (storage, chunks) = (tempfile::tempdir().unwrap(), chunks());
+    let node = Process::start_on(storage.path(), &[]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks[..12]).await;
+    let state = storage.path().join("assembly").join(checkpoint(storage.path()).await);
+    let part = state.with_extension("part");
+    let mut bytes = fs::read(&part).unwrap();
+    // In the head, which is read once more at the end.
+    bytes[10] ^= 1;
+    fs::write(&part, bytes).unwrap();
+    recorder.store_all(12, &chunks[12..]).await;
+    let told = recorder.stop_and_wait(&chunks).await;
+    check_video(node.address(), &told, webm()).await;
+}
+
+/// A chunk that is damaged before its turn comes is told and kept; one that was put in already is in the video.
+#[tokio::test]
+async fn a_chunk_that_is_damaged_before_its_turn_is_told() {
+    let (storage, chunks) = (tempfile::tempdir().unwrap(), chunks());
+    let node = Process::start_on(storage.path(), &[]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    for index in (0..CHUNKS).filter(|index| *index != 9) {
+        recorder.store(u32::try_from(index).unwrap(), &chunks[index]).await;
+    }
+    checkpoint(storage.path()).await;
+    let path = storage.path().join("chunks/talk/chunk_00000015");
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&path, &bytes).unwrap();
+    recorder.store(9, &chunks[9]).await;
+    recorder.stop(json!({ "chunks": CHUNKS })).await;
+    recorder.expect("finished").await;
+    let told = recorder.ready().await;
+    assert_eq!(told["complete"], false, "{told}");
+    assert_eq!(status(node.address(), "talk").await["missingChunks"], json!([15]));
+    for index in 0..u32::try_from(CHUNKS).unwrap() {
+        assert!(stored(storage.path(), "talk", index).is_some(), "chunk {index} is kept");
+    }
+}
+
+/// Without ffmpeg there is no picture of it, and what only ffmpeg can make waits.
+#[tokio::test]
+async fn without_ffmpeg_webm_is_ready_all_the_same() {
+    let storage = tempfile::tempdir().unwrap();
+    let node = Process::start_on(storage.path(), &["--ffmpeg=/nonexistent/ffmpeg"]);
+    let chunks = chunks();
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks).await;
+    let told = recorder.stop_and_wait(&chunks).await;
+    check_video(node.address(), &told, webm()).await;
+    assert_eq!(told["posterUrl"], Value::Null, "{told}");
+
+    let mut other =
+        Recorder::start(node.address(), json!({ "recordId": "other", "mimeType": "video/mp4" })).await;
+    other.store(0, mp4()).await;
+    other.stop(json!({ "chunks": 1 })).await;
+    other.expect("finished").await;
+    let error = other.wait_for("recordingError").await;
+    assert_eq!(error["code"], "merging_unavailable", "{error}");
+    nothing_left(storage.path()).await;
+}
+
+/// Of a recording that is deleted or aborted nothing stays that was put together of it.
+#[tokio::test]
+async fn what_grew_of_a_recording_goes_with_it() {
+    let (storage, chunks) = (tempfile::tempdir().unwrap(), chunks());
+    let node = Process::start_on(storage.path(), &[]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks).await;
+    checkpoint(storage.path()).await;
+    recorder.send(json!({ "type": "abort", "recordId": "talk" })).await;
+    nothing_left(storage.path()).await;
+    // Nor does what is told late begin it anew.
+    assert_eq!(get(node.address(), "/recordings/talk/status").await.status, 404);
+    recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks).await;
+    let told = recorder.stop_and_wait(&chunks).await;
+    check_video(node.address(), &told, webm()).await;
+    nothing_left(storage.path()).await;
+}
+
+/// A disk that has room for chunks and none for what is made of them: nothing is lost, and what could not be put together while it
+/// came is when there is room.
+#[tokio::test]
+async fn a_disk_that_is_full_while_it_comes_costs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("disk");
+    let Some(_disk) = SmallDisk::mount(&at, "6m") else { return };
+    let chunks = chunks();
+    let node = Process::start_on(&at, &["--min-free-bytes=0"]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks[..12]).await;
+    checkpoint(&at).await;
+    fill(&at.join("filler"));
+    recorder.chunk(12, &chunks[12]).await;
+    recorder.expect_chunk_error("storage_full").await;
+    fs::remove_file(at.join("filler")).unwrap();
+    recorder.store_all(12, &chunks[12..]).await;
+    let told = recorder.stop_and_wait(&chunks).await;
+    check_video(node.address(), &told, webm()).await;
+    let row = ready(node.address(), "talk").await;
+    assert_eq!(row["sha256"], undisturbed(&chunks).await["sha256"]);
+}
+
+/// Whoever waits for a long video is told at once, and of its digest when it is there; the same in its row.
+#[tokio::test]
+async fn a_digest_that_would_take_long_follows() {
+    let (storage, chunks) = (tempfile::tempdir().unwrap(), chunks());
+    let limit = format!("--hashed-at-once-bytes={}", webm().len() / 2);
+    let node = Process::start_on(storage.path(), &[&limit]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks).await;
+    let told = recorder.stop_and_wait(&chunks).await;
+    assert_eq!((&told["sha256"], &told["complete"]), (&Value::Null, &json!(true)), "{told}");
+    let row = eventually("its digest is there", async || {
+        let row = status(node.address(), "talk").await;
+        row["sha256"].is_string().then_some(row)
+    })
+    .await;
+    check_video(node.address(), &row, webm()).await;
+    node.kill();
+    let node = Process::start_on(storage.path(), &[&limit]);
+    assert_eq!(ready(node.address(), "talk").await["sha256"], row["sha256"], "it is in the catalog");
+}
+
+/// Its picture is made before anybody waits for it.
+#[tokio::test]
+async fn a_longer_one_has_its_picture_while_it_is_recorded() {
+    let (storage, chunks) = (tempfile::tempdir().unwrap(), chunks());
+    let node = Process::start_on(storage.path(), &[]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks[..20]).await;
+    eventually("its picture is there", async || {
+        let picture = storage.path().join("assembly").join(growing(storage.path(), ".jpg").pop()?);
+        fs::metadata(picture).is_ok_and(|picture| picture.len() > 0).then_some(())
+    })
+    .await;
+    recorder.store_all(20, &chunks[20..]).await;
+    let told = recorder.stop_and_wait(&chunks).await;
+    let path = format!("GET {}", told["posterUrl"].as_str().expect("a link"));
+    let picture = send(node.address(), &path, &[], b"").await;
+    assert_eq!((picture.status, picture.body.get(..2)), (200, Some(&[0xff, 0xd8][..])), "JPEG");
+}
