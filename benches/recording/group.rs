@@ -33,7 +33,13 @@ pub fn is_possible() -> bool {
 impl Group {
     /// One node that shares nothing.
     pub fn alone() -> anyhow::Result<Self> {
-        Ok(Self { nodes: vec![Some(Node::start()?)], redis: None, _postgres: None })
+        Self::alone_with(&[])
+    }
+
+    /// The same with these settings.
+    pub fn alone_with(settings: &[(&'static str, String)]) -> anyhow::Result<Self> {
+        let node = Node::start_in(Arc::new(folder("node")?), settings)?;
+        Ok(Self { nodes: vec![Some(node)], redis: None, _postgres: None })
     }
 
     /// So many nodes of one cluster, and waits until all serve.

@@ -27,6 +27,8 @@ use crate::{
 const UPLOADS: u32 = 4;
 /// For a merge.
 const PATIENCE: Duration = Duration::from_secs(240);
+/// Between two looks at a file.
+const POLL: Duration = Duration::from_millis(50);
 /// Of nodes that share their ledger; none of them dies here.
 const LEASE_SECS: u32 = 8;
 /// Copies of a recording that are on the disk at once: media, chunks, a yardstick's or a merge's two.
@@ -43,43 +45,40 @@ struct Row {
     cold: bool,
     /// Whether three nodes share its folder, Redis and PostgreSQL.
     clustered: bool,
+    /// Whether it is put together while it comes; otherwise ffmpeg makes it at its end.
+    assembled: bool,
 }
 
-const ROWS: [Row; 8] = [
-    Row { name: "10 s WebM", kind: Kind::Webm, seconds: 10, rounds: 5, cold: false, clustered: false },
-    Row { name: "10 min WebM", kind: Kind::Webm, seconds: 600, rounds: 3, cold: false, clustered: false },
-    Row { name: "10 min MP4", kind: Kind::Mp4, seconds: 600, rounds: 3, cold: false, clustered: false },
-    Row { name: "2 h WebM", kind: Kind::Webm, seconds: 7200, rounds: 2, cold: false, clustered: false },
-    Row { name: "2 h WebM, cold", kind: Kind::Webm, seconds: 7200, rounds: 2, cold: true, clustered: false },
-    Row {
-        name: "10 s WebM, 3 nodes",
-        kind: Kind::Webm,
-        seconds: 10,
-        rounds: 5,
-        cold: false,
-        clustered: true,
-    },
-    Row {
-        name: "10 min WebM, 3 nodes",
-        kind: Kind::Webm,
-        seconds: 600,
-        rounds: 3,
-        cold: false,
-        clustered: true,
-    },
-    Row {
-        name: "2 h WebM, 3 nodes",
-        kind: Kind::Webm,
-        seconds: 7200,
-        rounds: 2,
-        cold: false,
-        clustered: true,
-    },
+/// Merged by ffmpeg, by one node and with its chunks in the page cache.
+const MERGED: Row = Row {
+    name: "",
+    kind: Kind::Webm,
+    seconds: 10,
+    rounds: 5,
+    cold: false,
+    clustered: false,
+    assembled: false,
+};
+
+const ROWS: [Row; 11] = [
+    Row { name: "10 s WebM, assembled", rounds: 20, assembled: true, ..MERGED },
+    Row { name: "10 min WebM, assembled", seconds: 600, rounds: 10, assembled: true, ..MERGED },
+    Row { name: "2 h WebM, assembled", seconds: 7200, rounds: 5, assembled: true, ..MERGED },
+    Row { name: "10 s WebM", ..MERGED },
+    Row { name: "10 min WebM", seconds: 600, rounds: 3, ..MERGED },
+    Row { name: "10 min MP4", kind: Kind::Mp4, seconds: 600, rounds: 3, ..MERGED },
+    Row { name: "2 h WebM", seconds: 7200, rounds: 2, ..MERGED },
+    Row { name: "2 h WebM, cold", seconds: 7200, rounds: 2, cold: true, ..MERGED },
+    Row { name: "10 s WebM, 3 nodes", clustered: true, ..MERGED },
+    Row { name: "10 min WebM, 3 nodes", seconds: 600, rounds: 3, clustered: true, ..MERGED },
+    Row { name: "2 h WebM, 3 nodes", seconds: 7200, rounds: 2, clustered: true, ..MERGED },
 ];
 
 /// What one round took. Unit: seconds.
 struct Round {
     upload_rate: f64,
+    /// Of the nodes, until all chunks were there, and in the file where it is put together while they come.
+    coming_cpu: f64,
     stopped: Stopped,
     yardstick: Yardstick,
     node_cpu: f64,
@@ -123,7 +122,12 @@ pub async fn measure() -> anyhow::Result<()> {
         let mut rounds = Vec::new();
         for _ in 0..row.rounds {
             // Nodes of its own, so that their memory has seen nothing else.
-            let group = if row.clustered { Group::start(3, LEASE_SECS).await? } else { Group::alone()? };
+            let settings = [("ASSEMBLE", row.assembled.to_string())];
+            let group = if row.clustered {
+                Group::start_with(3, LEASE_SECS, &settings).await?
+            } else {
+                Group::alone_with(&settings)?
+            };
             rounds.push(round(&group, row, &media).await.context(row.name)?);
             drop(group);
             settle()?;
@@ -136,10 +140,14 @@ pub async fn measure() -> anyhow::Result<()> {
 async fn round(group: &Group, row: Row, media: &Media) -> anyhow::Result<Round> {
     let node = group.node(0);
     let mut recorder = Recorder::start(node.address(), row.kind.mime_type()).await?;
-    let began = Instant::now();
+    let (began, idle) = (Instant::now(), group.cpu()?);
     upload(&recorder, media).await?;
     let upload_rate = mb(media.bytes()) / began.elapsed().as_secs_f64();
     let chunks = node.chunks(&recorder.id);
+    if row.assembled {
+        caught_up(&chunks, media).await?;
+    }
+    let coming_cpu = group.cpu()?.since(idle).own.as_secs_f64();
     // Its files stay until the video is ready: a disk that clears them away is a slower one.
     let left = folder("yardstick")?;
     let yardstick = yardstick(row, &chunks, left.path())?;
@@ -152,12 +160,36 @@ async fn round(group: &Group, row: Row, media: &Media) -> anyhow::Result<Round> 
     let memory = Memory { before, node, ffmpeg: watch.stop()? };
     Ok(Round {
         upload_rate,
+        coming_cpu,
         stopped,
         yardstick,
         node_cpu: cpu.own.as_secs_f64(),
         programs_cpu: cpu.children.as_secs_f64(),
         memory,
     })
+}
+
+/// Waits until nothing is left to be put into the file: in a real recording there is a second for each chunk.
+async fn caught_up(chunks: &Path, media: &Media) -> anyhow::Result<()> {
+    let storage = chunks.ancestors().nth(2).context("a storage")?.join("assembly");
+    let written = || -> anyhow::Result<u64> {
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(&storage)? {
+            let entry = entry?;
+            if entry.path().extension().is_some_and(|ending| ending == "part") {
+                bytes += entry.metadata()?.len();
+            }
+        }
+        Ok(bytes)
+    };
+    // What is left out is smaller than what the Clusters take.
+    let enough = media.bytes() - media.bytes() / u64::from(media.chunks) / 2;
+    let deadline = Instant::now() + PATIENCE;
+    while written()? < enough {
+        ensure!(Instant::now() < deadline, "the file does not grow any more");
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
 }
 
 /// Puts all chunks of a recording over HTTP, some at once.
@@ -276,10 +308,10 @@ fn print_row(row: Row, media: &Media, rounds: &[Round]) {
         |figure: fn(&Memory) -> u64| Spread::of(rounds.iter().map(|round| mib(figure(&round.memory))));
     println!(
         "\n{}: {:.1} MB in {} chunks, {} rounds; put over HTTP at {:.0} MB/s\n\
-         stop to ready: {:.2}   /(cat > file, fsync): {:.2}   /(cat | ffmpeg -c copy, fsync): {:.2}\n\
+         stop to ready: {:.3}   /(cat > file, fsync): {:.2}   /(cat | ffmpeg -c copy, fsync): {:.2}\n\
          - claim {:.2}{}\n\
          - yardsticks: cat > file and fsync {:.2}; cat | ffmpeg -c copy {:.2}, fsync of it {:.2}\n\
-         - CPU: nodes {:.2}, ffmpeg and ffprobe {:.2}\n\
+         - CPU: nodes {:.3}, ffmpeg and ffprobe {:.2}; while its chunks came {:.2}, of a recorded second {:.2} ms\n\
          - resident, MiB: node before {:.0}, at most {:.0}; ffmpeg at most {:.0}",
         row.name,
         mb(media.bytes()),
@@ -296,6 +328,8 @@ fn print_row(row: Row, media: &Media, rounds: &[Round]) {
         of(|round| round.yardstick.synced),
         of(|round| round.node_cpu),
         of(|round| round.programs_cpu),
+        of(|round| round.coming_cpu),
+        Spread::of(rounds.iter().map(|round| round.coming_cpu * 1000.0 / f64::from(row.seconds))),
         bytes(|memory| memory.before),
         bytes(|memory| memory.node),
         bytes(|memory| memory.ffmpeg),
