@@ -8,7 +8,7 @@ use crate::{
     stored,
     support::{
         Process, Recorder, SmallDisk, check_video, cut, eventually, fill, get, mp4, names, ready, send,
-        status, webm,
+        status, video, webm,
     },
 };
 
@@ -115,6 +115,26 @@ async fn a_checkpoint_that_is_torn_costs_nothing() {
     }
 }
 
+/// What was saved is gone on with: a chunk that is in the file already may be damaged since.
+#[tokio::test]
+async fn whoever_takes_over_goes_on_from_what_was_saved() {
+    let (storage, chunks) = (tempfile::tempdir().unwrap(), chunks());
+    let node = Process::start_on(storage.path(), &["--recording-grace-secs=600"]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks[..12]).await;
+    checkpoint(storage.path()).await;
+    node.kill();
+    let path = storage.path().join("chunks/talk/chunk_00000002");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let node = Process::start_on(storage.path(), &["--recording-grace-secs=600"]);
+    let mut recorder = Recorder::go_on(node.address(), &recorder.token()).await;
+    recorder.store_all(12, &chunks[12..]).await;
+    let told = recorder.stop_and_wait(&chunks).await;
+    check_video(node.address(), &told, webm()).await;
+}
+
 /// Bytes that somebody has changed in the file are found when it is read back, and it is made anew by ffmpeg.
 #[tokio::test]
 async fn a_file_that_is_not_what_was_written_is_not_believed() {
@@ -125,12 +145,15 @@ async fn a_file_that_is_not_what_was_written_is_not_believed() {
     let state = storage.path().join("assembly").join(checkpoint(storage.path()).await);
     let part = state.with_extension("part");
     let mut bytes = fs::read(&part).unwrap();
-    // In the head, which is read once more at the end.
-    bytes[10] ^= 1;
+    // In the head, which is read once more at the end: a codec that it is not.
+    let codec = bytes.windows(5).position(|word| word == b"V_VP8").unwrap();
+    bytes[codec + 4] = b'9';
     fs::write(&part, bytes).unwrap();
     recorder.store_all(12, &chunks[12..]).await;
     let told = recorder.stop_and_wait(&chunks).await;
     check_video(node.address(), &told, webm()).await;
+    let made = video(node.address(), &told).await;
+    assert!(made.windows(5).any(|word| word == b"V_VP8"), "it says what is in it");
 }
 
 /// A chunk that is damaged before its turn comes is told and kept; one that was put in already is in the video.
