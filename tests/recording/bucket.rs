@@ -9,6 +9,10 @@ use crate::{
 };
 
 fn node(server: &S3Server) -> Node {
+    node_with(server, &[])
+}
+
+fn node_with(server: &S3Server, more: &[&str]) -> Node {
     let settings = server.settings();
     let flags = [
         "--storage-type=S3".to_owned(),
@@ -18,7 +22,7 @@ fn node(server: &S3Server) -> Node {
         format!("--s3-access-key-id={}", settings.access_key),
         format!("--s3-secret-access-key={}", settings.secret_key),
     ];
-    crate::node(&flags.iter().map(String::as_str).collect::<Vec<_>>())
+    crate::node(&flags.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>())
 }
 
 async fn recorded(node: &Node) -> Value {
@@ -104,6 +108,35 @@ async fn who_aborts_waits_for_no_files_either() {
     server.mend();
     recorder.stop_and_wait(&bytes).await;
     no_chunks(&server).await;
+}
+
+/// Its recorder is gone and one chunk is missing, so the video is completed without it; then it comes after all.
+#[tokio::test]
+async fn a_chunk_that_comes_while_a_video_is_completed_without_it_is_in_the_video() {
+    let server = S3Server::start();
+    let node = node_with(&server, &["--recording-grace-secs=1"]);
+    let bytes = cut(webm(), 10, 93);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    for index in [0, 1, 2, 3, 4, 6, 7, 8, 9] {
+        recorder.store(index, &bytes[index as usize]).await;
+    }
+    // It goes past the missing one, and no further.
+    server.fail("GET", "chunks/talk/chunk_00000008", u32::MAX, Fault::Waits);
+    let token = recorder.lose();
+    eventually("it is being completed", async || {
+        (server.seen("GET", "chunks/talk/chunk_00000008") > 0).then_some(())
+    })
+    .await;
+    let upload = Upload::of(node.address(), &token);
+    assert_eq!(upload.put(5, &bytes[5]).await.status, 200);
+    server.mend();
+    assert_eq!(upload.stop(json!({ "chunks": 10 })).await.status, 202);
+    let row = eventually("it is there with all its chunks", async || {
+        let row = ready(node.address(), "talk").await;
+        (row["chunks"] == 10).then_some(row)
+    })
+    .await;
+    assert_eq!((&row["complete"], &row["missingChunks"]), (&json!(true), &json!([])), "{row}");
 }
 
 /// With which name the server of a bucket is to answer a link.

@@ -1,6 +1,6 @@
 //! What is put together while it comes: whatever happens on the way, the video is the same, byte for byte.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::FileExt as _, path::Path};
 
 use serde_json::{Value, json};
 
@@ -112,6 +112,45 @@ async fn a_checkpoint_that_is_torn_costs_nothing() {
         let told = recorder.stop_and_wait(&chunks).await;
         check_video(node.address(), &told, webm()).await;
         nothing_left(storage.path()).await;
+    }
+}
+
+/// Whoever had the file may have stood still in the middle of a write, and wakes when another has completed it.
+#[tokio::test]
+async fn what_a_former_owner_still_writes_is_in_nobodys_file() {
+    let (storage, chunks) = (tempfile::tempdir().unwrap(), chunks());
+    let node = Process::start_on(storage.path(), &["--recording-grace-secs=600"]);
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks[..12]).await;
+    let part = storage.path().join("assembly").join(checkpoint(storage.path()).await).with_extension("part");
+    let stale = fs::File::options().write(true).open(part).unwrap();
+    node.kill();
+    let node = Process::start_on(storage.path(), &["--recording-grace-secs=600"]);
+    let mut recorder = Recorder::go_on(node.address(), &recorder.token()).await;
+    recorder.store_all(12, &chunks[12..]).await;
+    let told = recorder.stop_and_wait(&chunks).await;
+    stale.write_all_at(&[0; 512], 64).unwrap();
+    check_video(node.address(), &told, webm()).await;
+}
+
+/// A folder that somebody has emptied is made again.
+#[tokio::test]
+async fn a_folder_that_is_taken_away_costs_nothing() {
+    let (storage, chunks) = (tempfile::tempdir().unwrap(), chunks());
+    let node = Process::start_on(storage.path(), &[]);
+    for id in ["while-it-comes", "before"] {
+        let mut recorder = Recorder::start(node.address(), json!({ "recordId": id })).await;
+        if id == "before" {
+            fs::remove_dir_all(storage.path().join("assembly")).unwrap();
+        }
+        recorder.store_all(0, &chunks[..12]).await;
+        if id == "while-it-comes" {
+            checkpoint(storage.path()).await;
+            fs::remove_dir_all(storage.path().join("assembly")).unwrap();
+        }
+        recorder.store_all(12, &chunks[12..]).await;
+        let told = recorder.stop_and_wait(&chunks).await;
+        check_video(node.address(), &told, webm()).await;
     }
 }
 

@@ -345,7 +345,7 @@ impl RecordingSupervisor {
         self.metrics.chunks_missing.with_label_values::<&str>(&[]).inc_by(unsigned(video.missing.len()));
         self.metrics.gaps.with_label_values::<&str>(&[]).inc_by(unsigned(facts.gaps.len()));
         self.is_published(manifest);
-        if !self.will_clear(manifest) || self.catalog_is_away() {
+        if !self.will_clear(manifest) || self.catalog_is_away() || facts.sha256.is_none() {
             // Otherwise its folder goes in a moment; whoever comes before that finds the row.
             self.save_manifest(manifest.clone(), ctx);
         }

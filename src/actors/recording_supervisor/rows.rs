@@ -235,8 +235,10 @@ impl RecordingSupervisor {
     /// the digest too.
     fn hash_first(&self, manifest: &Manifest, mut finished: Finished, ctx: &mut Context<Self>) {
         let (ports, id, fence) = (self.ports.clone(), manifest.record_id.clone(), manifest.fence);
-        let chunks = finished.chunks;
+        let (chunks, hashing) = (finished.chunks, self.hashing.clone());
         let hashed = async move {
+            // One at a time: the store is there for others too.
+            let _turn = hashing.acquire().await.map_err(|error| error.to_string())?;
             let digest = ports.videos.sha256(&finished.video.key).await.map_err(|error| error.to_string())?;
             finished.video.sha256 = digest.map(|digest| hex(&digest));
             ports.ledger.publish(id, fence, finished).await.map_err(|error| error.to_string())

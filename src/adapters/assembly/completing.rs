@@ -12,10 +12,11 @@ use super::{
     Shared,
     following::Following,
     growing::{Fault, Growing},
-    place::{Place, Purpose},
+    place::{self, Place, Purpose},
 };
 use crate::{
     adapters::{
+        disk,
         ports::{FileProof, MergeError, MergeJob, Merged, RecordingRef, StoreError},
         video_store,
         whole_chunk::whole_chunk,
@@ -180,11 +181,12 @@ impl Shared {
         if !assembled.has_pictures {
             return None;
         }
-        let made = file.with_extension("jpg");
+        let made = place::picture_of(file);
         if tokio::fs::metadata(&made).await.is_ok_and(|made| made.len() > 0) {
             return Some(made);
         }
-        self.ffmpeg.poster(file, (assembled.duration_us / 10).min(POSTER_US_MAX)).await
+        let at_us = (assembled.duration_us / 10).min(POSTER_US_MAX);
+        self.ffmpeg.poster(file, at_us, place::UNFINISHED).await
     }
 }
 
@@ -198,6 +200,11 @@ impl Following {
     ) -> Result<(), Fault> {
         let is_of_use =
             |growing: &Growing| first_missing.is_none_or(|first_missing| growing.next() <= first_missing);
+        disk::make_folders(folder)?;
+        if self.growing.as_ref().is_some_and(Growing::is_being_completed) {
+            // An earlier try has left out what was missing then.
+            self.drop_file();
+        }
         let own = self.growing.take().map(|growing| growing.renamed(recording, Purpose::Complete));
         let taken = match own {
             Some(Ok(growing)) => Some(growing),

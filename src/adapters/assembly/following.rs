@@ -11,10 +11,11 @@ use tracing::{debug, warn};
 use super::{
     Shared,
     growing::{Fault, Growing},
-    place::{Place, Purpose},
+    place::{self, Place, Purpose},
 };
 use crate::{
     adapters::{
+        disk,
         ports::{RecordingRef, StoreError, StoredChunk},
         whole_chunk::whole_chunk,
     },
@@ -29,6 +30,10 @@ use crate::{
 const UNSAVED_MAX: u32 = 8;
 /// Where in it its picture is taken. Unit: microseconds.
 const PICTURE_US: i64 = 2_000_000;
+/// How often a chunk that is missing is looked for in the chunk store, where it may have come by way of another node.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// After its disk failed, such as one that is full.
+const DISK_PAUSE: Duration = Duration::from_secs(10);
 /// After so long without a chunk a recording is only known by its file.
 const IDLE: Duration = Duration::from_secs(600);
 /// Chunks that are remembered to have come before their turn; the chunk store knows of all of them.
@@ -45,6 +50,12 @@ pub struct Following {
     pub is_over: bool,
     /// Whether a picture of it was made, or could not be.
     has_picture: bool,
+    /// Whether a step is being done, or was and did not come to its end.
+    pub is_busy: bool,
+    /// A chunk that is missing, and since when the chunk store need not be looked through for it.
+    missing: Option<(u32, Instant)>,
+    /// After its disk failed it is left alone until then.
+    not_before: Option<Instant>,
     /// Chunks may have come that this node has not heard of.
     unlisted: bool,
     /// When anything was last heard of it.
@@ -56,8 +67,13 @@ impl Shared {
     pub async fn follow(&self, recording: RecordingRef, came: Vec<StoredChunk>) -> Result<(), StoreError> {
         let mut held = self.of(&recording).lock_owned().await;
         held.heard = Some(Instant::now());
-        if held.is_over {
+        if held.is_over || held.not_before.is_some_and(|not_before| Instant::now() < not_before) {
+            held.unlisted = true;
             return Ok(());
+        }
+        if held.growing.as_ref().is_some_and(Growing::is_being_completed) {
+            // It was to be completed and goes on: what was left out may have come.
+            held.drop_file();
         }
         for chunk in came {
             held.known.insert(chunk.index.get(), chunk.mark);
@@ -81,26 +97,50 @@ impl Shared {
         loop {
             let Some((index, mark)) = self.next_of(&mut held, &recording).await? else { return Ok(()) };
             let chunk = PlannedChunk { index, mark };
-            let Ok(Some(bytes)) = whole_chunk(&*self.store, &recording.id, chunk, None).await else {
-                // At its end everybody is asked once more.
-                held.is_over = true;
-                return Ok(());
+            let bytes = match whole_chunk(&*self.store, &recording.id, chunk, None).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => {
+                    // It is damaged. At the end the store is asked once more.
+                    held.is_over = true;
+                    return Ok(());
+                }
+                Err(away) => {
+                    held.known.insert(index.get(), mark);
+                    return Err(StoreError::Failed(away.to_string()));
+                }
             };
             let (taken, fed) = self.step(held, move |held| held.feed(chunk, &bytes)).await?;
             held = taken;
             if let Err(fault) = fed {
                 return self.ended(&mut held, &recording, &fault);
             }
-            self.make_picture(&mut held).await;
+            self.make_picture(&mut held);
         }
     }
 
-    /// Once so much is there that it will show something: at the end nobody need wait for it.
-    async fn make_picture(&self, held: &mut Following) {
+    /// Once so much is there that it will show something: at the end nobody need wait for it. Nor need anybody now; what is being
+    /// made of another recording comes first, and this one's with a later chunk.
+    fn make_picture(&self, held: &mut Following) {
         let Some(growing) = held.growing.as_ref().filter(|growing| growing.is_saved()) else { return };
-        if !std::mem::replace(&mut held.has_picture, true) {
-            self.ffmpeg.poster(&growing.path(), PICTURE_US).await;
+        if held.has_picture || !growing.has_pictures() {
+            return;
         }
+        let Ok(turn) = self.pictures.clone().try_acquire_owned() else { return };
+        held.has_picture = true;
+        let (ffmpeg, video) = (self.ffmpeg.clone(), growing.path());
+        tokio::spawn(async move {
+            let _turn = turn;
+            if tokio::fs::metadata(place::picture_of(&video)).await.is_ok() {
+                return;
+            }
+            if let Some(made) = ffmpeg.poster(&video, PICTURE_US, place::UNFINISHED).await {
+                // Its file may have another name by now, or be gone: then it has no picture of this name either.
+                let is_there = tokio::fs::metadata(&video).await.is_ok();
+                if !is_there || tokio::fs::rename(&made, place::picture_of(&video)).await.is_err() {
+                    let _ = tokio::fs::remove_file(&made).await;
+                }
+            }
+        });
     }
 
     /// Whether it is there and not over: of one that was deleted, or is being completed, no file is begun.
@@ -121,11 +161,14 @@ impl Shared {
         held.known = held.known.split_off(&next);
         // One came by way of another node, before this one was at it, or is really missing.
         let lacks = !held.known.contains_key(&next);
-        if lacks && (!held.known.is_empty() || std::mem::take(&mut held.unlisted)) {
+        let knows_it_is_missing =
+            held.missing.is_some_and(|(index, since)| index == next && since.elapsed() < LOOK_AGAIN);
+        if lacks && !knows_it_is_missing && (!held.known.is_empty() || std::mem::take(&mut held.unlisted)) {
             let stored = self.store.list(&recording.id).await?;
             let later = stored.into_iter().filter(|chunk| chunk.index.get() >= next).take(KNOWN_MAX);
             held.known = later.map(|chunk| (chunk.index.get(), chunk.mark)).collect();
             held.unlisted = held.known.len() >= KNOWN_MAX;
+            held.missing = (!held.known.contains_key(&next)).then(|| (next, Instant::now()));
         }
         let mark = held.known.remove(&next);
         Ok(mark.and_then(|mark| Some((ChunkIndex::new(next).ok()?, mark))))
@@ -143,7 +186,10 @@ impl Shared {
                 held.is_over = true;
                 Ok(())
             }
-            Fault::Disk(error) => Err(StoreError::io(self.folder.display(), error)),
+            Fault::Disk(error) => {
+                held.not_before = Some(Instant::now() + DISK_PAUSE);
+                Err(StoreError::io(self.folder.display(), error))
+            }
         }
     }
 }
@@ -159,13 +205,18 @@ impl Following {
         self.heard.is_none_or(|heard| heard.elapsed() > IDLE)
     }
 
-    /// It may have come apart from its file.
+    /// It may have come apart from its file. What nobody could go on with is taken away.
     pub fn drop_file(&mut self) {
-        self.growing = None;
+        if let Some(growing) = self.growing.take().filter(|growing| !growing.is_saved())
+            && let Err(error) = growing.clear()
+        {
+            debug!(%error, "a file that was begun stays until it is looked for");
+        }
     }
 
     /// Takes the file up from whoever had it, or begins it.
     fn open(&mut self, folder: &Path, recording: &RecordingRef) -> Result<(), Fault> {
+        disk::make_folders(folder)?;
         let taken = Growing::take_over(folder, recording, Purpose::Follow)?;
         self.growing = Some(match taken {
             Some(growing) => growing,

@@ -109,6 +109,16 @@ impl Growing {
         self.unsaved
     }
 
+    /// Whether somebody completes it, or was about to.
+    pub fn is_being_completed(&self) -> bool {
+        self.place.is_being_completed()
+    }
+
+    /// Whether there is anything to see in it.
+    pub fn has_pictures(&self) -> bool {
+        self.state.assembler.has_pictures()
+    }
+
     /// Whether another owner could go on with it.
     pub fn is_saved(&self) -> bool {
         self.is_saved
@@ -139,6 +149,11 @@ impl Growing {
         let partial = Partial::write(self.place.folder(), "assembly", &self.state.save())?;
         let name = self.place.state();
         partial.replace(name.file_name().unwrap_or_default())?;
+        if let Err(gone) = fs::metadata(self.place.part()) {
+            // It was taken away, or over, meanwhile: nothing must lead to it.
+            self.place.clear()?;
+            return Err(gone.into());
+        }
         (self.unsaved, self.is_saved) = (0, true);
         Ok(())
     }

@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tracing::warn;
 
 use self::{following::Following, growing::Fault};
@@ -44,6 +44,8 @@ struct Shared {
     store: Arc<dyn ChunkStore>,
     disk: Disk,
     folder: PathBuf,
+    /// Pictures that are made of what grows at one time: nobody waits for them.
+    pictures: Arc<Semaphore>,
     /// Up to so many bytes a video's digest is told at once; of larger ones it follows.
     hashed_at_once: u64,
     /// One for each recording that anything was done for lately.
@@ -67,7 +69,15 @@ impl AssemblingMerger {
             opened.or_else(|error| if disk::cannot_be_written(&error) { Ok(()) } else { Err(error) });
         opened.map_err(|error| StoreError::io(folder.display(), &error))?;
         let (disk, following) = (Disk::new(), Mutex::default());
-        let shared = Shared { ffmpeg, store, disk, folder: folder.to_owned(), hashed_at_once, following };
+        let shared = Shared {
+            ffmpeg,
+            store,
+            disk,
+            folder: folder.to_owned(),
+            pictures: Arc::new(Semaphore::new(1)),
+            hashed_at_once,
+            following,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -123,7 +133,12 @@ impl Shared {
         work: impl FnOnce(&mut Following) -> Result<T, Fault> + Send + 'static,
     ) -> Result<(OwnedMutexGuard<Following>, Result<T, Fault>), StoreError> {
         let done = self.disk.run(move || {
+            // What was begun before and did not come to its end left it half done.
+            if std::mem::replace(&mut held.is_busy, true) {
+                held.drop_file();
+            }
             let worked = work(&mut held);
+            held.is_busy = false;
             if worked.is_err() {
                 held.drop_file();
             }

@@ -1,10 +1,10 @@
 //! Names of files that grow: `assembly/<recordId>.<token>.<owner>.part`, and beside each its checkpoint, `.state`, and a picture of
 //! it, `.jpg`.
 //!
-//! Every owner writes under a name of its own, drawn at random, and opens its file by that name for each step. So whoever takes
-//! one over by renaming it is left alone from then on; and what a former owner still writes that had opened it before are the
-//! very bytes that the new one writes there, because they follow from the chunks alone. What follows from which chunks were
-//! *missing* (a merge, marked `m`) may differ from one owner to the next: of that one a copy is taken.
+//! Every owner writes under a name of its own, drawn at random, and opens its file by that name for each step. Whoever takes one
+//! over copies it up to its checkpoint and takes the other away: what a former owner still writes, which has opened it before and
+//! stood still since, is in nobody's file. A file that a merge completes is marked `m`: chunks may be left out in it that come
+//! after all, so nobody follows with it, and whoever takes it over has what was saved before.
 
 use std::{
     fs,
@@ -29,6 +29,14 @@ const STATE: &str = "state";
 const PICTURE: &str = "jpg";
 /// In the name of a file that a merge completes.
 const MERGE: &str = "m";
+
+/// The ending of a picture that is being made.
+pub const UNFINISHED: &str = "picture";
+
+/// The picture of a file.
+pub fn picture_of(part: &Path) -> PathBuf {
+    part.with_extension(PICTURE)
+}
 
 /// What an owner's file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +74,15 @@ impl Place {
 
     /// Its picture.
     pub fn picture(&self) -> PathBuf {
-        self.folder.join(format!("{}.{PICTURE}", self.stem))
+        picture_of(&self.part())
     }
 
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    fn is_being_completed(&self) -> bool {
+    /// Whether what is missing is left out in it: nobody follows with it.
+    pub fn is_being_completed(&self) -> bool {
         self.stem.split('.').nth(2) == Some(MERGE)
     }
 
@@ -86,20 +95,18 @@ impl Place {
         Ok(stems.map(|stem| Self { folder: folder.to_owned(), stem }).collect())
     }
 
-    /// Makes somebody's file, as it was at its checkpoint, one's own. `false`: somebody else was faster.
+    /// Copies somebody's file, as it was at its checkpoint, and takes theirs away. `false`: it is not there any more. A copy,
+    /// because whoever had it may stand still in the middle of a write, and must not wake in a file that somebody else completes.
     pub fn take_over(&self, from: &Self, length: u64) -> io::Result<bool> {
-        let taken = if from.is_being_completed() {
-            copy(&from.part(), &self.part(), length)
-        } else {
-            fs::rename(from.part(), self.part())
-        };
-        match taken {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            taken => taken?,
+        let copied =
+            copy(&from.part(), &self.part(), length).and_then(|()| fs::copy(from.state(), self.state()));
+        match copied {
+            Err(error) => {
+                self.clear()?;
+                return if error.kind() == io::ErrorKind::NotFound { Ok(false) } else { Err(error) };
+            }
+            Ok(_) => self.take_picture(from)?,
         }
-        fs::File::options().write(true).open(self.part())?.set_len(length)?;
-        fs::copy(from.state(), self.state())?;
-        self.take_picture(from)?;
         from.clear()?;
         Ok(true)
     }

@@ -69,11 +69,11 @@ impl FfmpegMerger {
         Self { kit: Arc::new(Kit { config, guard: OnceCell::new() }) }
     }
 
-    /// A picture of a video, beside it and under its name but for the ending; `None` where none could be made.
-    pub async fn poster(&self, video: &Path, at_us: i64) -> Option<PathBuf> {
+    /// A picture of a video, beside it and under its name but for this ending; `None` where none could be made.
+    pub async fn poster(&self, video: &Path, at_us: i64, ending: &str) -> Option<PathBuf> {
         // By whatever a name begins with, it is no option.
         let named = |path: &Path| Some(format!("./{}", path.file_name()?.to_str()?));
-        let picture = named(&video.with_extension("jpg"))?;
+        let picture = named(&video.with_extension(ending))?;
         self.kit.poster(video.parent()?, &named(video)?, at_us, &picture).await
     }
 }

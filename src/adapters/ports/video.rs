@@ -344,7 +344,7 @@ pub struct Merged {
     pub codecs: Vec<String>,
     /// From the first packet to the end of the last. Unit: milliseconds.
     pub duration_ms: u64,
-    /// A picture of it in the job's folder (JPEG), where it has pictures.
+    /// A picture of it in a file (JPEG), where it has pictures.
     pub poster: Option<PathBuf>,
     /// Chunks that are not in it: missing, damaged in storage, or of no use without a missing one.
     pub missing: Vec<u32>,

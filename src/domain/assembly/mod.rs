@@ -192,6 +192,12 @@ impl Assembler {
         self.output.as_ref().and_then(Output::open_from).unwrap_or(self.length)
     }
 
+    /// Whether there is anything to see so far.
+    #[must_use]
+    pub fn has_pictures(&self) -> bool {
+        self.output.as_ref().is_some_and(|output| output.has(TrackKind::Video))
+    }
+
     /// So many bytes at the file's beginning are patched at its end; 0 while it has none. [`Prover::finish`] wants them.
     #[must_use]
     pub fn head_bytes(&self) -> u64 {

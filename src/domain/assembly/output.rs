@@ -59,6 +59,12 @@ pub struct Block<'a> {
 }
 
 impl Output {
+    /// Whether a packet of this kind was written.
+    pub fn has(&self, kind: TrackKind) -> bool {
+        let of_kind = self.tracks.iter().filter(|track| track.kind == kind);
+        of_kind.into_iter().any(|track| self.written.packets.contains_key(&track.number))
+    }
+
     /// Begins the file: with the tracks of the first segment that has a packet.
     pub fn begin(
         tracks: &[Track],
