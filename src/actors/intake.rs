@@ -282,7 +282,7 @@ impl Intake {
         };
         crash::point("chunk.committed");
         let said = self.note(token, index, mark, way.patience()).await;
-        self.noted_or_unnoted(id, said).await?;
+        self.noted_or_unnoted(token, index, said).await?;
         crash::point("chunk.noted");
         Ok(outcome)
     }
@@ -400,22 +400,25 @@ impl Intake {
         mark: ChunkMark,
         patience: Patience,
     ) -> Result<(), Refusal> {
-        let id = token.record_id();
         let note = |ledger: &dyn Ledger| ledger.note_numbered(token.clone(), number, mark, patience);
-        self.noted_or_unnoted(id, self.accounts.find(id, note).await).await
+        let said = self.accounts.find(token.record_id(), note).await;
+        self.noted_or_unnoted(token, number.index, said).await
     }
 
     /// What was said of a chunk that is durable in a place of its own: should that be nothing, the account follows. That there
     /// is no such recording any more is an answer.
     async fn noted_or_unnoted(
         &self,
-        id: &RecordId,
+        token: &UploadToken,
+        index: ChunkIndex,
         said: Result<Option<Noted>, LedgerError>,
     ) -> Result<(), Refusal> {
+        let id = token.record_id();
         if said.is_ok() {
             return self.noted(id, said).await;
         }
         let _ = self.ledger_said("note", said);
+        self.still_counts(token, index).await?;
         self.tell_unnoted(id)
     }
 

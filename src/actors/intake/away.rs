@@ -113,8 +113,18 @@ impl Intake {
             Committed::Taken(stored) if stored.same_bytes(&mark) => Outcome::Duplicate(index),
             Committed::Taken(_) => return Err(Code::Conflict.into()),
         };
+        self.still_counts(token, index).await?;
         self.tell_unnoted(id)?;
         Ok(outcome)
+    }
+
+    /// Whether a chunk that is durable, and not in the ledger, is seen by whoever ends its recording. Who ends one says so in
+    /// the chunk store and only then looks what is there for the last time: of two that do not know of each other one sees
+    /// what the other did.
+    pub(super) async fn still_counts(&self, token: &UploadToken, index: ChunkIndex) -> Result<(), Refusal> {
+        let manifest = self.authorise_away(token).await?;
+        let was_announced = manifest.announced.is_some_and(|count| index.get() < count);
+        if manifest.stopped && !was_announced { Err(Code::RecordingStopped.into()) } else { Ok(()) }
     }
 
     /// Whether a token is the one of its recording, as the chunk store knows it.

@@ -440,3 +440,45 @@ async fn without_the_ledger_nothing_is_acknowledged_of_a_recording_that_is_close
     assert_eq!(refused(&intake, Some(1), b"one").await, Code::RecordingOver);
     assert_eq!(stored(&stores).await, [0]);
 }
+
+/// Another node that reaches the ledger ends the recording while this one stores a chunk of it.
+#[actix::test]
+async fn what_came_after_the_last_look_at_its_recording_is_not_acknowledged_without_the_ledger() {
+    let stopped = Manifest { stopped: true, revision: 1, ..manifest("talk") };
+    let ends = [
+        (Some(manifest("talk").closed()), Err(Code::RecordingOver)),
+        (Some(stopped.clone()), Err(Code::RecordingStopped)),
+        (None, Err(Code::RecordingUnknown)),
+        // The account has it: only the answer was lost.
+        (Some(Manifest { announced: Some(2), ..stopped }), Ok(1)),
+    ];
+    for at in [Some(1), None] {
+        for (end, wanted) in ends.clone() {
+            let stores = Stores::open().await;
+            stores.stored(&manifest("talk"), &[HEAD]).await;
+            let (intake, _, _supervisor) = intake(&stores);
+            let (chunks, id) = (stores.chunks.clone(), token("talk").record_id().clone());
+            stores.ledger.away_for(move |operation| {
+                let notes = operation.starts_with("note");
+                if notes {
+                    ended(chunks.clone(), id.clone(), end.clone());
+                }
+                notes
+            });
+            let taken = take(&intake, at, b"one").await.map_err(|refusal| refusal.code);
+            assert_eq!(taken, wanted, "{at:?}");
+        }
+    }
+}
+
+/// By another node: what is known of the recording is this from now on, or nothing.
+fn ended(chunks: Arc<dyn ChunkStore>, id: RecordId, end: Option<Manifest>) {
+    let ends = async move {
+        match end {
+            Some(end) => chunks.save_manifest(end).await,
+            None => chunks.delete(&id, None).await,
+        }
+    };
+    let node = std::thread::spawn(|| actix::System::new().block_on(ends));
+    node.join().expect("it lives").expect("stored");
+}
