@@ -167,6 +167,7 @@ impl App {
             catalog: recording.catalog,
             same_stores: recording.same_stores,
             videos: recording.videos,
+            merger: recording.merger,
             breakers: Arc::new(breakers),
             api_base_url: Arc::from(config.recording.rules.api_base_url.as_str()),
             uploads: Arc::new(Semaphore::new(limits::UPLOADS_BYTES_MAX)),

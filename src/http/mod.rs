@@ -5,6 +5,7 @@ mod downloads;
 mod error;
 mod health;
 mod ice;
+mod live;
 mod measure;
 mod overview;
 mod pages;
@@ -40,6 +41,8 @@ pub fn routes(app: &mut ServiceConfig) {
         )
         .service(resource("/recordings/download/{key}").route(get_or_head().to(downloads::video)))
         .service(resource("/recordings/{id}/status").route(get_or_head().to(recordings::status)))
+        .service(resource("/recordings/{id}/live").route(get_or_head().to(live::show)))
+        .service(resource("/recordings/{id}/live/media").route(get_or_head().to(live::media)))
         .service(resource_of("/recordings/{id}", "DELETE").route(delete().to(recordings::delete)))
         .service(resource_of("/recordings/{id}/stop", "POST").route(post().to(uploads::stop)))
         .service(resource_of("/recordings/{id}/chunks", "POST").route(post().to(uploads::next_chunk)))

@@ -74,6 +74,15 @@ pub async fn status(id: Path<String>, state: Data<HttpState>) -> Result<HttpResp
     Err(Code::RecordingUnknown.into())
 }
 
+/// Whether there is such a recording.
+pub async fn known(id: &RecordId, state: &HttpState) -> Result<(), Problem> {
+    if live(id, false, state).await?.is_some() {
+        return Ok(());
+    }
+    let row = state.catalog.get(id).await.map_err(|error| unreachable(&error))?;
+    row.map(drop).ok_or_else(|| Code::RecordingUnknown.into())
+}
+
 /// A recording as its account has it.
 async fn live(id: &RecordId, thoroughly: bool, state: &HttpState) -> Result<Option<LiveRecording>, Problem> {
     let show = ShowRecordings { ids: vec![id.clone()], thoroughly };

@@ -26,7 +26,7 @@ use crate::{
     },
     adapters::{
         clock::Clock,
-        ports::{Breakers, Catalog, Leases, Registry, SameStores, VideoStore},
+        ports::{Breakers, Catalog, Leases, Merger, Registry, SameStores, VideoStore},
     },
     domain::{clock::Now, ice::IceServers},
     metrics::Metrics,
@@ -92,6 +92,8 @@ pub struct HttpState {
     pub same_stores: SameStores,
     /// Where videos are.
     pub videos: Arc<dyn VideoStore>,
+    /// What they are made by, and shown by while they are made.
+    pub merger: Arc<dyn Merger>,
     /// What the node stands on that is left alone while it does not answer.
     pub breakers: Arc<Breakers>,
     /// In front of every link; may be empty.

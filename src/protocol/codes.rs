@@ -84,6 +84,7 @@ codes! {
     RecordingOver = "recording_over", N, false, some(409), false, "The recording is complete and takes nothing more.";
     RecordingStopped = "recording_stopped", N, false, some(409), false, "The recording has been stopped; chunks come before the stop.";
     RecordingActive = "recording_active", N, false, some(409), false, "The recording still runs.";
+    NotLive = "not_live", N, false, some(409), false, "It can be watched only when it is over.";
     ChunksMissing = "chunks_missing", N, false, some(409), true, "Chunks are missing; send them and stop again.";
     BytesDiffer = "bytes_differ", N, false, some(409), false, "The bytes that were stored are not as many as were recorded.";
     Conflict = "conflict", N, false, some(409), false, "Other bytes are stored under this index; the first stand.";

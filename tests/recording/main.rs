@@ -19,6 +19,7 @@ mod imports;
 mod late;
 mod library;
 mod limits;
+mod live;
 mod rooms;
 mod stops;
 mod watching;

@@ -73,6 +73,7 @@ impl Shared {
         let missing: BTreeSet<u32> = layout.missing().into_iter().collect();
         let firsts = layout.segments.iter().map(|segment| segment.range().0).collect();
         let held = self.of(&job.recording).lock_owned().await;
+        self.watches.forget(&job.recording.id);
         let first_missing = missing.first().copied();
         let (folder, recording) = (self.folder.clone(), job.recording.clone());
         let opened = self.step(held, move |held| held.open_to_complete(&folder, &recording, first_missing));
@@ -173,9 +174,7 @@ impl Shared {
             work: assembled.work,
         })
     }
-}
 
-impl Shared {
     /// That which was made while it came, or one that is made now.
     async fn picture(&self, file: &Path, assembled: &Assembled) -> Option<PathBuf> {
         if !assembled.has_pictures {

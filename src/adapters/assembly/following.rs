@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Chunks between two checkpoints: what is done again by whoever takes over.
-const UNSAVED_MAX: u32 = 8;
+pub const UNSAVED_MAX: u32 = 8;
 /// Where in it its picture is taken. Unit: microseconds.
 const PICTURE_US: i64 = 2_000_000;
 /// How often a chunk that is missing is looked for in the chunk store, where it may have come by way of another node.
@@ -75,6 +75,9 @@ impl Shared {
             // It was to be completed and goes on: what was left out may have come.
             held.drop_file();
         }
+        if came.is_empty() {
+            (held.unlisted, held.missing) = (true, None);
+        }
         for chunk in came {
             held.known.insert(chunk.index.get(), chunk.mark);
         }
@@ -115,6 +118,9 @@ impl Shared {
                 return self.ended(&mut held, &recording, &fault);
             }
             self.make_picture(&mut held);
+            if let Some(growing) = &held.growing {
+                self.watches.show(&recording, growing);
+            }
         }
     }
 
@@ -202,7 +208,12 @@ impl Following {
 
     /// Nothing was heard of it for long.
     pub fn is_idle(&self) -> bool {
-        self.heard.is_none_or(|heard| heard.elapsed() > IDLE)
+        self.is_silent(IDLE)
+    }
+
+    /// Nothing was heard of it for so long.
+    pub fn is_silent(&self, long: Duration) -> bool {
+        self.heard.is_none_or(|heard| heard.elapsed() > long)
     }
 
     /// It may have come apart from its file. What nobody could go on with is taken away.

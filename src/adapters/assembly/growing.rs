@@ -11,11 +11,16 @@ use std::{
     io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::place::{Place, Purpose};
 use crate::{
-    adapters::{crash, disk::Partial, ports::RecordingRef},
+    adapters::{
+        crash,
+        disk::Partial,
+        ports::{LiveFile, RecordingRef},
+    },
     domain::assembly::{Assembled, Checkpoint, Rules, Unfit, Write},
 };
 
@@ -64,18 +69,7 @@ impl Growing {
         recording: &RecordingRef,
         purpose: Purpose,
     ) -> Result<Option<Self>, Fault> {
-        let mut found = Vec::new();
-        for place in Place::all(folder, recording)? {
-            let Ok(bytes) = fs::read(place.state()) else { continue };
-            let Ok(state) = Checkpoint::restore(&bytes) else { continue };
-            let is_there =
-                fs::metadata(place.part()).is_ok_and(|file| file.len() >= state.assembler.length());
-            if is_there {
-                found.push((place, state));
-            }
-        }
-        found.sort_by_key(|(_, state)| std::cmp::Reverse(state.assembler.next()));
-        for (from, state) in found {
+        for (from, state) in saved(folder, recording)? {
             let (place, length) = (Place::new(folder, recording, purpose), state.assembler.length());
             if place.take_over(&from, length)? {
                 return Ok(Some(Self {
@@ -89,6 +83,24 @@ impl Growing {
             }
         }
         Ok(None)
+    }
+
+    /// What can be watched in whatever is furthest of what anybody has of it, and which chunk is to come next there. It is left to
+    /// whoever has it.
+    pub fn live_of_others(folder: &Path, recording: &RecordingRef) -> io::Result<Option<(LiveFile, u32)>> {
+        let mut saved = saved(folder, recording)?.into_iter();
+        let found = saved.find(|(place, _)| !place.is_being_completed());
+        Ok(found.and_then(|(place, state)| {
+            let live = Arc::new(state.assembler.live()?);
+            let file = LiveFile { recording: recording.clone(), path: place.part(), live };
+            Some((file, state.assembler.next()))
+        }))
+    }
+
+    /// What can be watched in it.
+    pub fn live(&self, recording: &RecordingRef) -> Option<LiveFile> {
+        let live = Arc::new(self.state.assembler.live().filter(|_| !self.is_being_completed())?);
+        Some(LiveFile { recording: recording.clone(), path: self.path(), live })
     }
 
     /// The same for another purpose, under another name.
@@ -214,4 +226,18 @@ impl Growing {
         }
         Ok(())
     }
+}
+
+/// What anybody has saved of it and not lost, the furthest first.
+fn saved(folder: &Path, recording: &RecordingRef) -> io::Result<Vec<(Place, Checkpoint)>> {
+    let mut found = Vec::new();
+    for place in Place::all(folder, recording)? {
+        let Ok(bytes) = fs::read(place.state()) else { continue };
+        let Ok(state) = Checkpoint::restore(&bytes) else { continue };
+        if fs::metadata(place.part()).is_ok_and(|file| file.len() >= state.assembler.length()) {
+            found.push((place, state));
+        }
+    }
+    found.sort_by_key(|(_, state)| std::cmp::Reverse(state.assembler.next()));
+    Ok(found)
 }

@@ -7,12 +7,13 @@
 //! ```
 //! So what is left to do at the end does not grow with the recording. Nothing here is the truth about anything: a file that is
 //! lost, torn or in the way is made again from the chunks. Files: `place` (names, taking over), `growing` (one file),
-//! `following` (while it comes), `completing` (at its end).
+//! `following` (while it comes), `watching` (what can be seen of it meanwhile), `completing` (at its end).
 
 mod completing;
 mod following;
 mod growing;
 mod place;
+mod watching;
 
 use std::{
     collections::HashMap,
@@ -23,15 +24,16 @@ use std::{
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tracing::warn;
 
-use self::{following::Following, growing::Fault};
+use self::{following::Following, growing::Fault, watching::Watches};
 use super::{
     disk::{self, Disk},
     ffmpeg::FfmpegMerger,
     ports::{
         ChunkStore, MergeError, MergeJob, Merged, Merger, PortFuture, RecordingRef, StoreError, StoredChunk,
-        Swept,
+        Swept, Watched,
     },
 };
+use crate::protocol::RecordId;
 
 /// Assembles what it can, and leaves the rest to ffmpeg.
 #[derive(Clone)]
@@ -50,6 +52,8 @@ struct Shared {
     hashed_at_once: u64,
     /// One for each recording that anything was done for lately.
     following: Mutex<HashMap<RecordingRef, Arc<tokio::sync::Mutex<Following>>>>,
+    /// What people see of recordings that come.
+    watches: Watches,
 }
 
 impl AssemblingMerger {
@@ -77,6 +81,7 @@ impl AssemblingMerger {
             pictures: Arc::new(Semaphore::new(1)),
             hashed_at_once,
             following,
+            watches: Watches::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -118,6 +123,11 @@ impl Merger for AssemblingMerger {
             swept.map_err(|error| disk::in_words(&folder, &error))
         })
     }
+
+    fn watch(&self, id: RecordId, anew: bool) -> PortFuture<Result<Watched, StoreError>> {
+        let shared = self.shared.clone();
+        Box::pin(async move { shared.watch(&id, anew).await })
+    }
 }
 
 impl Shared {
@@ -149,6 +159,7 @@ impl Shared {
 
     /// Whoever is at it comes to its end first, and whoever waits finds that it is over.
     async fn forget(&self, recording: &RecordingRef) {
+        self.watches.forget(&recording.id);
         let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).remove(recording);
         if let Some(following) = following {
             *following.lock_owned().await = Following::over();

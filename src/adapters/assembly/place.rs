@@ -57,8 +57,11 @@ pub struct Place {
 impl Place {
     /// One that nobody else has.
     pub fn new(folder: &Path, recording: &RecordingRef, purpose: Purpose) -> Self {
-        let mark = if purpose == Purpose::Complete { "m." } else { "" };
-        let stem = format!("{}{mark}{}", prefix(recording), Uuid::new_v4().simple());
+        let (prefix, own) = (prefix(recording), Uuid::new_v4().simple());
+        let stem = match purpose {
+            Purpose::Follow => format!("{prefix}{own}"),
+            Purpose::Complete => format!("{prefix}{MERGE}.{own}"),
+        };
         Self { folder: folder.to_owned(), stem }
     }
 

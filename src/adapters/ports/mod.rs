@@ -1,6 +1,7 @@
 //! The traits through which actors reach the world.
 
 mod cluster;
+mod live;
 mod outbox;
 mod recording;
 mod same_stores;
@@ -10,6 +11,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
     cluster::{Breakers, Bus, BusError, BusLink, BusNews, Guarded, Leases, StoreState},
+    live::{LiveFile, Watched},
     outbox::{Outbox, OutboxEvent},
     recording::{
         ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Loss, Patience, Remains,

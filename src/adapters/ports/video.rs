@@ -9,7 +9,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{ChunkStore, OutboxEvent, PortFuture, StoreError, StoredChunk};
+use super::{ChunkStore, OutboxEvent, PortFuture, StoreError, StoredChunk, Watched};
 use crate::{
     domain::recording::{Manifest, VideoFacts},
     protocol::{
@@ -280,7 +280,7 @@ pub trait Merger: Send + Sync + 'static {
     fn check(&self) -> PortFuture<Result<String, MergeError>>;
 
     /// Does what can be done of a recording that still comes; these chunks are stored since it was last told. It may be told
-    /// late, twice, or never: the chunk store knows.
+    /// late, twice, or never: the chunk store knows. Told of none it looks there.
     fn follow(&self, recording: RecordingRef, came: Vec<StoredChunk>) -> PortFuture<Result<(), StoreError>>;
 
     /// Makes the video, proves that it holds what was recorded, and leaves it in a file. Deletes nothing of the recording.
@@ -292,6 +292,13 @@ pub trait Merger: Send + Sync + 'static {
 
     /// Clears away what nobody goes on with, and says how much that was.
     fn sweep(&self) -> PortFuture<Result<Swept, StoreError>>;
+
+    /// As far as a recording that still comes can be watched. Whoever goes on asking keeps it going, on whatever node. `anew`:
+    /// what was said a moment ago is of no use, because that file is gone.
+    fn watch(&self, id: RecordId, anew: bool) -> PortFuture<Result<Watched, StoreError>> {
+        let _ = (id, anew);
+        Box::pin(async { Ok(Watched::Never) })
+    }
 }
 
 /// Which recording: names of those that are gone are used again.

@@ -46,10 +46,20 @@ impl Index {
         &self.cues
     }
 
+    /// Of so many places one is kept.
+    pub fn every(&self) -> u64 {
+        self.every
+    }
+
     /// The Cues element.
     pub fn put(&self, out: &mut Vec<u8>) {
+        Self::put_cues(self.cues.iter(), out);
+    }
+
+    /// The same of these alone.
+    pub fn put_cues<'a>(cues: impl Iterator<Item = &'a Cue>, out: &mut Vec<u8>) {
         let mut points = Vec::new();
-        for (time, track, position) in &self.cues {
+        for (time, track, position) in cues {
             let (mut place, mut point) = (Vec::new(), Vec::new());
             put_number(ebml::CUE_TRACK, u64::from(*track), &mut place);
             put_number(ebml::CUE_CLUSTER_POSITION, *position, &mut place);

@@ -17,13 +17,15 @@
 //!
 //! What it is not: it reads no chunk and writes no file. What it cannot do it says ([`Unfit`]), and ffmpeg does all of it.
 //!
-//! Next: `segment` (in), `output` (out), `prover` (the file read back), `checkpoint` (what is written down).
+//! Next: `segment` (in), `output` (out), `prover` (the file read back), `checkpoint` (what is written down), `live` (what can
+//! be watched meanwhile).
 
 mod block;
 mod checkpoint;
 mod element;
 mod head;
 mod index;
+mod live;
 mod output;
 mod prover;
 mod segment;
@@ -37,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     checkpoint::{Checkpoint, RestoreError},
+    live::{Cut, Ending, Live},
     prover::Prover,
     unfit::Unfit,
     writes::Write,
@@ -47,7 +50,7 @@ use self::{
     writes::Appending,
 };
 use super::{
-    media::TrackKind,
+    media::{Track, TrackKind},
     merge::{Layout, Piece, Segment, Timeline, TimelineSegment, mime_type},
 };
 use crate::protocol::{
@@ -331,8 +334,7 @@ impl Assembler {
 
     fn assembled(&self) -> Result<Assembled, Unfit> {
         let output = self.output.as_ref().ok_or(Unfit::Empty)?;
-        let used = output.tracks.iter().filter(|track| output.written.packets.contains_key(&track.number));
-        let used: Vec<_> = used.collect();
+        let used = used(output);
         let gap = |lack: &Lack| Gap {
             from_ms: lack.from_ms,
             to_ms: lack.to_ms,
@@ -354,6 +356,11 @@ impl Assembler {
             packets: output.written.packet_count(),
         })
     }
+}
+
+/// Tracks that had a packet.
+fn used(output: &Output) -> Vec<&Track> {
+    output.tracks.iter().filter(|track| output.written.packets.contains_key(&track.number)).collect()
 }
 
 /// The gaps of a segment as merging by ffmpeg tells them. Each hole stands there by its number.
@@ -385,6 +392,8 @@ fn work(done: &Done, segment: u32, output: &Output) -> SegmentWork {
 mod hostile_tests;
 #[cfg(test)]
 mod kit;
+#[cfg(test)]
+mod live_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

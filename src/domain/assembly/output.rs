@@ -170,6 +170,11 @@ impl Output {
         self.cluster.as_ref().map(|cluster| cluster.at)
     }
 
+    /// Of the open Cluster: so long is what stands before it. Unit: milliseconds.
+    pub fn open_time_ms(&self) -> Option<i64> {
+        self.cluster.as_ref().map(|cluster| cluster.time_ms)
+    }
+
     fn kind(&self, number: u32) -> Option<TrackKind> {
         self.tracks.iter().find(|track| track.number == number).map(|track| track.kind)
     }

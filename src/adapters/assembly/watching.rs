@@ -1,0 +1,174 @@
+//! A recording that is watched while it comes.
+//!
+//! ```text
+//!  this node puts it together ─► what is in its file
+//!  another one does, in the same folder ─► what that one has saved
+//!  nobody does, as far as can be seen ─► this node begins, for as long as somebody asks
+//! ```
+//! All of them show the same bytes: what is put together is a pure function of the chunks.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tracing::debug;
+
+use super::{Shared, following::UNSAVED_MAX, growing::Growing};
+use crate::{
+    adapters::{
+        disk,
+        ports::{LiveFile, RecordingRef, StoreError, Watched},
+    },
+    protocol::{RecordId, recorder::RecordingState},
+};
+
+/// What was said of a recording is said again for so long.
+const FRESH: Duration = Duration::from_secs(1);
+/// Whoever has not asked for so long does not watch any more.
+const WATCHED: Duration = Duration::from_secs(60);
+/// A recording of which this node has heard nothing for so long is looked for in the chunk store.
+const SILENT: Duration = Duration::from_secs(3);
+/// Somebody who puts it together is never so many chunks behind, unless there is nobody.
+const BEHIND_MAX: u32 = UNSAVED_MAX + 4;
+/// Recordings that are watched here at one time; of others what they look like is not remembered.
+const WATCHES_MAX: usize = 1000;
+
+/// What people see of recordings.
+#[derive(Debug, Default)]
+pub struct Watches(Mutex<HashMap<RecordId, Watch>>);
+
+#[derive(Debug)]
+struct Watch {
+    asked: Instant,
+    seen: Option<(LiveFile, Instant)>,
+}
+
+impl Watches {
+    fn all(&self) -> MutexGuard<'_, HashMap<RecordId, Watch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was seen a moment ago.
+    fn fresh(&self, id: &RecordId) -> Option<LiveFile> {
+        let all = self.all();
+        let (file, since) = all.get(id)?.seen.as_ref()?;
+        (since.elapsed() < FRESH).then(|| file.clone())
+    }
+
+    /// Somebody asks. Gives what was seen last of this recording.
+    fn asked(&self, recording: &RecordingRef, anew: bool) -> Option<LiveFile> {
+        let mut all = self.all();
+        if all.len() >= WATCHES_MAX {
+            all.retain(|_, watch| watch.asked.elapsed() < WATCHED);
+        }
+        if all.len() >= WATCHES_MAX && !all.contains_key(&recording.id) {
+            return None;
+        }
+        let now = Instant::now();
+        let watch = all.entry(recording.id.clone()).or_insert(Watch { asked: now, seen: None });
+        watch.asked = now;
+        watch.seen.take_if(|(file, _)| anew || file.recording != *recording);
+        watch.seen.as_ref().map(|(file, _)| file.clone())
+    }
+
+    /// It is over.
+    pub fn forget(&self, id: &RecordId) {
+        self.all().remove(id);
+    }
+
+    fn put(&self, file: &LiveFile) {
+        if let Some(watch) = self.all().get_mut(&file.recording.id) {
+            watch.seen = Some((file.clone(), Instant::now()));
+        }
+    }
+
+    /// It has grown. Nothing is done where nobody watches it.
+    pub fn show(&self, recording: &RecordingRef, growing: &Growing) {
+        let is_watched = self.all().get(&recording.id).is_some_and(|watch| watch.asked.elapsed() < WATCHED);
+        if let Some(file) = is_watched.then(|| growing.live(recording)).flatten() {
+            self.put(&file);
+        }
+    }
+}
+
+/// How far this node is with a recording.
+enum Own {
+    /// It has nothing to do with it.
+    Nothing,
+    /// It is at it right now.
+    Busy,
+    /// It has found that it can do nothing before the end.
+    Never,
+    /// So far. And whether nothing was heard of the recording for a while.
+    Here(Option<LiveFile>, bool),
+}
+
+impl Shared {
+    pub async fn watch(self: &Arc<Self>, id: &RecordId, anew: bool) -> Result<Watched, StoreError> {
+        if let Some(file) = self.watches.fresh(id).filter(|_| !anew) {
+            return Ok(Watched::Here(file));
+        }
+        let manifest = self.store.manifest(id).await?;
+        let is_known = manifest.is_some();
+        let Some(manifest) = manifest.filter(|known| known.state == RecordingState::Recording) else {
+            self.watches.forget(id);
+            return Ok(if is_known { Watched::Over } else { Watched::Unknown });
+        };
+        let recording = RecordingRef::of(&manifest);
+        let seen = self.watches.asked(&recording, anew);
+        let file = match self.own(&recording) {
+            Own::Never => return Ok(Watched::Never),
+            Own::Busy => seen,
+            Own::Here(file, is_silent) => {
+                if is_silent {
+                    self.look(recording);
+                }
+                file
+            }
+            Own::Nothing => self.of_others(recording).await?,
+        };
+        if let Some(file) = &file {
+            self.watches.put(file);
+        }
+        Ok(file.map_or(Watched::NotYet, Watched::Here))
+    }
+
+    fn own(&self, recording: &RecordingRef) -> Own {
+        let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).get(recording).cloned();
+        let Some(following) = following else { return Own::Nothing };
+        let Ok(held) = following.try_lock() else { return Own::Busy };
+        match &held.growing {
+            _ if held.is_over => Own::Never,
+            Some(growing) => Own::Here(growing.live(recording), held.is_silent(SILENT)),
+            None => Own::Nothing,
+        }
+    }
+
+    /// What another node has saved of it. Where there is nobody who puts it together, this node begins.
+    async fn of_others(self: &Arc<Self>, recording: RecordingRef) -> Result<Option<LiveFile>, StoreError> {
+        let (folder, wanted) = (self.folder.clone(), recording.clone());
+        let found = self.disk.run(move || {
+            let found = Growing::live_of_others(&folder, &wanted);
+            found.map_err(|error| disk::in_words(&folder, &error))
+        });
+        let found = found.await?;
+        let next = found.as_ref().map_or(0, |(_, next)| *next);
+        let stored = self.store.list(&recording.id).await?;
+        if stored.last().is_some_and(|last| last.index.get() >= next + BEHIND_MAX) {
+            self.look(recording);
+        }
+        Ok(found.map(|(file, _)| file))
+    }
+
+    /// Puts together what is in the chunk store; nobody waits for it.
+    fn look(self: &Arc<Self>, recording: RecordingRef) {
+        let shared = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = shared.follow(recording.clone(), Vec::new()).await {
+                debug!(recording = %recording.id, %error, "what is watched of it is not the newest");
+            }
+        });
+    }
+}

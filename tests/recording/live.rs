@@ -1,0 +1,159 @@
+//! A recording that is watched while it comes.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Download, Node, Recorder, cut, cut_at, eventually, get, packets, probe, send, video, webm,
+};
+
+/// Three seconds, a Cluster a second.
+const CHUNKS: usize = 12;
+
+async fn begun(node: &Node, chunks: &[Vec<u8>]) -> Recorder {
+    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, chunks).await;
+    recorder
+}
+
+/// Once so much can be watched. Unit: milliseconds.
+async fn live(node: &Node, duration_ms: u64) -> Value {
+    eventually("it can be watched", async || {
+        let answer = get(node.address(), "/recordings/talk/live").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let live = answer.json();
+        (live["durationMs"].as_u64()? >= duration_ms).then_some(live)
+    })
+    .await
+}
+
+async fn fetch(node: &Node, path: &str) -> Download {
+    send(node.address(), &format!("GET {path}"), &[], b"").await
+}
+
+async fn part(node: &Node, path: &str, range: &str) -> Download {
+    send(node.address(), &format!("GET {path}"), &[("Range", range)], b"").await
+}
+
+fn text<'a>(live: &'a Value, field: &str) -> &'a str {
+    live[field].as_str().unwrap_or_else(|| panic!("no {field}: {live}"))
+}
+
+#[tokio::test]
+async fn what_has_come_can_be_watched_from_its_beginning_and_is_part_of_the_video() {
+    let node = crate::node(&[]);
+    let chunks = cut(webm(), CHUNKS, 150);
+    let mut recorder = begun(&node, &chunks).await;
+    let live = live(&node, 2000).await;
+    assert_eq!(text(&live, "mimeType"), "video/webm;codecs=\"vp8,opus\"");
+    let (bytes, head) = (live["bytes"].as_u64().unwrap(), live["headBytes"].as_u64().unwrap());
+    let places: Vec<(u64, u64)> = serde_json::from_value(live["places"].clone()).unwrap();
+    assert!(places.is_sorted() && places[0].0 < 50 && places[0].1 >= head, "{live}");
+    let &[.., last] = &places[..] else { panic!("{live}") };
+    assert!((900..1100).contains(&last.0), "the second second begins with a keyframe: {live}");
+    let later = get(node.address(), &format!("/recordings/talk/live?from={}", last.1)).await.json();
+    assert_eq!(later["places"], json!([last]));
+
+    // As a stream: head and whatever a player wants, in parts.
+    let stream = text(&live, "streamUrl");
+    let whole = fetch(&node, stream).await;
+    assert_eq!((whole.status, whole.body.len() as u64), (200, bytes));
+    assert_eq!(whole.header("content-type"), Some("video/webm;codecs=\"vp8,opus\""));
+    let second = part(&node, stream, &format!("bytes={}-", last.1)).await;
+    assert_eq!(second.status, 206);
+    let range = format!("bytes {}-{}/*", last.1, bytes - 1);
+    assert_eq!(second.header("content-range"), Some(range.as_str()));
+    assert_eq!(second.body, whole.body[usize::try_from(last.1).unwrap()..]);
+    assert_eq!(second.body[..4], [0x1f, 0x43, 0xb6, 0x75], "a Cluster begins there");
+
+    let told = recorder.stop_and_wait(&chunks).await;
+    let made = video(node.address(), &told).await;
+    let settled = usize::try_from(head).unwrap()..usize::try_from(bytes).unwrap();
+    assert_eq!(whole.body[settled.clone()], made[settled], "what was watched is in the video");
+    for path in ["/recordings/talk/live", stream] {
+        assert_eq!(fetch(&node, path).await.refusal(), (409, "recording_over".into()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_come_is_a_file_that_has_its_length_and_seeks() {
+    let node = crate::node(&[]);
+    let chunks = cut(webm(), CHUNKS, 151);
+    let mut recorder = begun(&node, &chunks[..CHUNKS / 2]).await;
+    let first = live(&node, 1000).await;
+    let link = text(&first, "fileUrl").to_owned();
+    let file = fetch(&node, &link).await;
+    assert_eq!(file.status, 200);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file.webm");
+    std::fs::write(&path, &file.body).unwrap();
+    let seconds: f64 = probe(&path)["format"]["duration"].as_str().unwrap().parse().unwrap();
+    assert_eq!(json!((seconds * 1000.0).round()), json!(first["durationMs"].as_f64()));
+    let (came, found) = (packets(webm()), packets(&file.body));
+    for (came, found) in came.iter().zip(found) {
+        assert!(!found.is_empty());
+        assert_eq!(came[..found.len()], found);
+    }
+
+    recorder.store_all(u32::try_from(CHUNKS / 2).unwrap(), &chunks[CHUNKS / 2..]).await;
+    live(&node, 2000).await;
+    let again = fetch(&node, &link).await;
+    assert_eq!(again.body, file.body, "it stays what it was while more comes");
+    let tag = file.header("etag").expect("a tag");
+    assert_eq!(again.header("etag"), Some(tag));
+    let total = file.body.len();
+    for (from, to) in [(0, 3), (20, 120), (total - 60, total - 1), (0, total - 1)] {
+        let range = format!("bytes={from}-{to}");
+        let part = part(&node, &link, &range).await;
+        assert_eq!((part.status, part.body.as_slice()), (206, &file.body[from..=to]), "{range}");
+        assert_eq!(part.header("content-range"), Some(format!("bytes {from}-{to}/{total}").as_str()));
+    }
+    let head = send(node.address(), &format!("HEAD {link}"), &[], b"").await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some(total.to_string().as_str())));
+    let other = send(
+        node.address(),
+        &format!("GET {link}"),
+        &[("Range", "bytes=0-3"), ("If-Range", "\"another\"")],
+        b"",
+    )
+    .await;
+    assert_eq!((other.status, other.body.len()), (200, total), "parts of two files are never mixed");
+    let beyond = part(&node, &link, &format!("bytes={total}-")).await;
+    assert_eq!(beyond.refusal(), (416, "range_not_satisfiable".into()));
+}
+
+#[tokio::test]
+async fn what_cannot_be_watched_is_said() {
+    let node = crate::node(&[]);
+    let media = "/recordings/talk/live/media";
+    for path in ["/recordings/talk/live", media] {
+        assert_eq!(fetch(&node, path).await.refusal(), (404, "recording_unknown".into()), "{path}");
+    }
+    let chunks = cut_at(webm(), &[400, 20_000, 60_000]);
+    let mut recorder = begun(&node, &chunks[..1]).await;
+    let answer = get(node.address(), "/recordings/talk/live").await;
+    assert_eq!((answer.status, &answer.json()["bytes"]), (200, &json!(0)), "nothing whole has come");
+    let refused = fetch(&node, media).await;
+    assert_eq!(refused.header("retry-after"), Some("2"), "{refused:?}");
+    assert_eq!(refused.refusal(), (409, "not_live".into()));
+    recorder.store_all(1, &chunks[1..]).await;
+    let live = live(&node, 2000).await;
+    for (query, refusal) in [
+        ("bytes=1000", (400, "malformed")),
+        ("bytes=x&durationMs=1&every=1", (400, "malformed")),
+        ("bytes=99999999999&durationMs=1000&every=1", (404, "not_found")),
+        ("bytes=1&durationMs=1000&every=1", (404, "not_found")),
+        (&format!("bytes={}&durationMs=1000&every=0", live["bytes"]), (404, "not_found")),
+        (&format!("bytes={}&durationMs={}&every=1", live["bytes"], u64::MAX), (404, "not_found")),
+    ] {
+        let answer = fetch(&node, &format!("{media}?{query}")).await;
+        assert_eq!(answer.refusal(), (refusal.0, refusal.1.to_owned()), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_ffmpeg_will_make_cannot_be_watched_before() {
+    let node = crate::node(&["--assemble=false"]);
+    let _recorder = begun(&node, &cut(webm(), CHUNKS, 153)).await;
+    let answer = fetch(&node, "/recordings/talk/live").await;
+    assert_eq!(answer.refusal(), (409, "not_live".into()));
+}
