@@ -22,6 +22,7 @@ mod clocks;
 mod databases;
 mod deaths;
 mod gate;
+mod live;
 mod outages;
 mod recorders;
 mod refused;

@@ -1,0 +1,130 @@
+//! A recording is watched while it comes, by way of whatever node.
+
+use serde_json::{Value, json};
+
+use crate::{
+    s3::S3Server,
+    support::{Cluster, Postgres, Recorder, Redis, Upload, cut, eventually, get, send, video, webm},
+};
+
+const CHUNKS: usize = 24;
+
+/// Once so much can be watched at this node. Unit: milliseconds.
+async fn live(cluster: &Cluster, node: usize, duration_ms: u64) -> Value {
+    eventually("it can be watched", async || {
+        let answer = get(cluster.address(node), "/recordings/talk/live").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let live = answer.json();
+        (live["durationMs"].as_u64()? >= duration_ms).then_some(live)
+    })
+    .await
+}
+
+/// The bytes behind a link at this node.
+async fn bytes(cluster: &Cluster, node: usize, live: &Value, link: &str) -> Vec<u8> {
+    let path = live[link].as_str().expect("a link");
+    let answer = send(cluster.address(node), &format!("GET {path}"), &[], b"").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
+}
+
+/// What was seen of a stream is in what is seen of it now, but for the head.
+fn assert_grown(live: &Value, seen: &[u8], now: &[u8]) {
+    let head = usize::try_from(live["headBytes"].as_u64().unwrap()).unwrap();
+    assert!(seen.len() > head && now.len() >= seen.len());
+    assert!(seen[head..] == now[head..seen.len()], "other bytes at the same place");
+}
+
+#[tokio::test]
+async fn every_node_shows_the_same_and_goes_on_when_one_dies() {
+    if !Redis::is_here() {
+        return;
+    }
+    let flags = ["--lease-secs=2", "--recording-grace-secs=60"];
+    let mut cluster = Cluster::start_with(3, &flags).await;
+    let chunks = cut(webm(), CHUNKS, 330);
+    let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks[..16]).await;
+    let first = live(&cluster, 0, 1000).await;
+    let mut seen = bytes(&cluster, 0, &first, "streamUrl").await;
+    let file = bytes(&cluster, 0, &first, "fileUrl").await;
+    for node in [1, 2] {
+        let there = live(&cluster, node, 1000).await;
+        assert_grown(&first, &seen, &bytes(&cluster, node, &there, "streamUrl").await);
+        assert!(
+            bytes(&cluster, node, &first, "fileUrl").await == file,
+            "a file up to a cut is the same everywhere"
+        );
+    }
+
+    cluster.kill(0);
+    let mut recorder = Recorder::go_on(cluster.address(1), &recorder.token()).await;
+    recorder.store_all(16, &chunks[16..]).await;
+    for node in [1, 2] {
+        let there = live(&cluster, node, 2000).await;
+        let now = bytes(&cluster, node, &there, "streamUrl").await;
+        assert_grown(&first, &seen, &now);
+        assert!(bytes(&cluster, node, &first, "fileUrl").await == file, "also later");
+        seen = now;
+    }
+    let told = recorder.stop_and_wait(&chunks).await;
+    assert_grown(&first, &seen, &video(cluster.address(2), &told).await);
+    eventually("it is over everywhere", async || {
+        let there = get(cluster.address(2), "/recordings/talk/live").await;
+        (there.status == 409 && there.json()["code"] == "recording_over").then_some(())
+    })
+    .await;
+}
+
+/// No node has its socket, so none puts it together before it is watched.
+#[tokio::test]
+async fn what_comes_by_requests_to_all_nodes_can_be_watched_at_each() {
+    if !Redis::is_here() {
+        return;
+    }
+    let cluster = Cluster::start_with(3, &[]).await;
+    let chunks = cut(webm(), CHUNKS, 331);
+    let (upload, started) = Upload::start(cluster.address(0), json!({ "recordId": "talk" })).await;
+    let token = started["uploadToken"].as_str().unwrap();
+    for (index, chunk) in (0..).zip(&chunks) {
+        let upload = Upload::of(cluster.address(index as usize % 3), token);
+        assert_eq!(upload.put(index, chunk).await.status, 200);
+    }
+    let first = live(&cluster, 1, 2000).await;
+    let seen = bytes(&cluster, 1, &first, "streamUrl").await;
+    let there = live(&cluster, 2, 2000).await;
+    assert_grown(&first, &seen, &bytes(&cluster, 2, &there, "streamUrl").await);
+    assert_eq!(upload.stop(json!({ "chunks": CHUNKS })).await.status, 202);
+    let row = crate::support::ready(cluster.address(0), "talk").await;
+    assert_grown(&first, &seen, &video(cluster.address(2), &row).await);
+}
+
+/// What the recorder's node has of it no other can see.
+#[tokio::test]
+async fn nodes_that_share_a_bucket_and_no_folder_show_the_same() {
+    if !(Redis::is_here() && Postgres::is_here()) {
+        return;
+    }
+    let (server, postgres) = (S3Server::start(), Postgres::start().await);
+    postgres.create("greenroom").await;
+    let mut flags = server.flags_at(server.address());
+    flags.extend(["--chunk-store=S3".to_owned(), format!("--database-url={}", postgres.url("greenroom"))]);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut cluster = Cluster::start_with(0, &flags).await;
+    let own = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for folder in &own {
+        cluster.add(&[&format!("--temp-dir={}", folder.path().display())]).await;
+    }
+    let chunks = cut(webm(), CHUNKS, 332);
+    let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
+    recorder.store_all(0, &chunks).await;
+    let first = live(&cluster, 0, 2000).await;
+    let seen = bytes(&cluster, 0, &first, "streamUrl").await;
+    let there = live(&cluster, 1, 2000).await;
+    assert_grown(&first, &seen, &bytes(&cluster, 1, &there, "streamUrl").await);
+    assert!(
+        bytes(&cluster, 1, &first, "fileUrl").await == bytes(&cluster, 0, &first, "fileUrl").await,
+        "a file up to a cut is the same everywhere"
+    );
+    recorder.stop_and_wait(&chunks).await;
+}
