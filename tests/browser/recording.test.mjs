@@ -105,6 +105,53 @@ describe('a recording from end to end', { skip: skipReason(), timeout: 600_000 }
     assert.equal(await metric(url, 'greenroom_chunks_total{result="acked",way="socket"}'), row.chunks, 'each is stored once');
   });
 
+  test('who opens it in the library watches it while it is recorded, from its beginning on, and then the video', async () => {
+    await scratch();
+    const { url } = await node();
+    const page = await chromium.open(`${url}/recorder`);
+    page.on('dialog', (dialog) => void dialog.accept());
+    await turnOn(page, 'microphone');
+    await turnOn(page, 'screen');
+    await page.click(START);
+    await safe(page, 4);
+    const { recordId } = await onlyRecording(url);
+    // One browser can be fed with what comes; to another one it is given as files.
+    const viewers = await Promise.all([true, false].map(async (feeds) => {
+      const viewer = await chromium.open();
+      if (!feeds) await viewer.addInitScript('delete window.MediaSource');
+      await viewer.goto(`${url}/library?recording=${recordId}`);
+      return viewer;
+    }));
+    for (const viewer of viewers) await viewer.waitForSelector('#watch .live-line');
+    for (const viewer of viewers) {
+      const now = () => viewer.evaluate(() => document.querySelector('#watch video')?.currentTime ?? 0);
+      const shown = await now();
+      await until(async () => (await now()) > shown + 6, { what: 'it goes on, further than there was when it was opened', timeoutMs: 40_000 });
+      // Its beginning is there, also where only what is newest was fetched.
+      const picture = await viewer.evaluate(async () => {
+        const video = document.querySelector('#watch video');
+        if (!(video instanceof HTMLVideoElement)) throw new Error('no video');
+        video.currentTime = 0;
+        await new Promise((resolve) => video.requestVideoFrameCallback((_, { mediaTime }) => resolve(mediaTime)));
+        return { at: video.currentTime, width: video.videoWidth, length: video.duration, failed: video.error?.message };
+      });
+      assert.ok(picture.at < 3 && picture.width > 0 && picture.length > 8 && !picture.failed, JSON.stringify(picture));
+      await viewer.click('text=Go to the newest');
+      await until(async () => (await now()) > 6, { what: 'the newest' });
+    }
+    await page.click('[data-act=stop]');
+    await page.waitForSelector(READY, { timeout: RESULT_MS });
+    const row = await whole(url, page, 10);
+    for (const viewer of viewers) {
+      await viewer.waitForSelector('#watch a[download]');
+      const there = await viewer.evaluate(() => {
+        const video = document.querySelector('#watch video');
+        return video instanceof HTMLVideoElement ? { from: video.getAttribute('src'), at: video.currentTime } : null;
+      });
+      assert.ok(there && there.from === row.downloadUrl && there.at > 6, JSON.stringify(there));
+    }
+  });
+
   test('the node is killed while it records, and again while it merges', async () => {
     await scratch();
     const slow = path.join(folder, 'slow-ffmpeg');

@@ -3,6 +3,7 @@
 import { el, icon, need, setText } from '../dom.js';
 import { player, titleOf } from '../playback.js';
 import { recordingStatus } from './api.js';
+import { livePlayer } from './liveplayer.js';
 import { failureWords, refusalWords, workWords } from './words.js';
 
 /** @typedef {import('./api.js').RecordingStatus} RecordingStatus */
@@ -21,6 +22,8 @@ export class Watch {
     this.body = need('[data-part=body]', HTMLElement, dialog);
     this.shown = '';
     this.key = '';
+    /** @type {import('./liveplayer.js').LivePlayer | null} while what is shown is being recorded */
+    this.live = null;
     need('[data-act=close]', HTMLButtonElement, dialog).addEventListener('click', () => dialog.close());
     dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
     dialog.addEventListener('close', () => this.#closed());
@@ -33,6 +36,8 @@ export class Watch {
   async show(recordId, known) {
     this.shown = recordId;
     this.key = '';
+    this.live?.close();
+    this.live = null;
     setText(this.title, known ? titleOf(known) : 'Recording');
     if (known) this.#render(known);
     else this.body.replaceChildren(waiting('Looking for it…', null));
@@ -54,11 +59,18 @@ export class Watch {
   /** @param {RecordingStatus} recording */
   #render(recording) {
     const { state, percent, downloadUrl, error } = recording;
-    const key = [state, downloadUrl, error?.code].join(' ');
+    // It is put together in a moment: who watches goes on meanwhile.
+    const seen = state === 'finalising' && this.live?.media.isConnected ? 'recording' : state;
+    const key = [seen, downloadUrl, error?.code].join(' ');
     const bar = this.body.querySelector('progress');
     if (bar && percent) bar.value = percent;
     // What is the same is left alone: it may be playing.
-    if (key !== this.key) this.body.replaceChildren(...this.#content(recording));
+    if (key !== this.key) {
+      const { live } = this;
+      this.live = null;
+      this.body.replaceChildren(...this.#content(recording));
+      if (live) this.#goOn(live);
+    }
     this.key = key;
     const work = workList(recording);
     if (work && !this.body.querySelector('.fold')) this.body.append(work);
@@ -73,7 +85,10 @@ export class Watch {
     const acts = this.#actions(recording);
     if (state === 'ready' && downloadUrl) return [player(recording), acts];
     if (state === 'finalising') return [waiting('The server is putting it together. It opens here when it is ready.', percent ?? null), acts];
-    if (state === 'recording') return [waiting('It is being recorded right now. It can be played a moment after it was stopped.', undefined), acts];
+    if (state === 'recording') {
+      this.live = livePlayer(recording, waiting('It is being recorded right now. It can be played a moment after it was stopped.', undefined));
+      return [this.live.root, acts];
+    }
     return [note(failureWords(recording.error), 'What was recorded is kept on the server; whoever runs it can find out more.'), acts];
   }
 
@@ -94,6 +109,20 @@ export class Watch {
     );
   }
 
+  /**
+   * Who has watched what was recorded goes on in the finished video.
+   *
+   * @param {import('./liveplayer.js').LivePlayer} live
+   */
+  #goOn(live) {
+    const { currentTime, paused } = live.media;
+    live.close();
+    const media = this.body.querySelector('video, audio');
+    if (!(media instanceof HTMLMediaElement) || currentTime === 0) return;
+    media.currentTime = currentTime;
+    if (!paused) void media.play().catch(() => {});
+  }
+
   /** @param {unknown} error */
   #nothing(error) {
     const unknown = error instanceof Error && 'code' in error && (error.code === 'recording_unknown' || error.code === '404' || error.code === 'not_found');
@@ -105,6 +134,8 @@ export class Watch {
     // A player that is taken out of the page goes on in some browsers.
     this.body.querySelector('video')?.pause();
     this.body.querySelector('audio')?.pause();
+    this.live?.close();
+    this.live = null;
     this.body.replaceChildren();
     const was = this.shown;
     this.shown = '';
