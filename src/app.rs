@@ -128,21 +128,21 @@ impl App {
         metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
 
         let (managers, recorders, gates) = (Arbiter::new(), Arbiter::new(), ChunkGates::default());
-        let shared = config.cluster.as_ref().zip(cluster);
-        let (rooms, bridge) =
-            start_rooms(config, &node, (registry, shared), clock, &metrics, &managers).await?;
+        let shared = (registry, config.cluster.as_ref().zip(cluster));
+        let (rooms, bridge) = start_rooms(config, &node, shared, clock, &metrics, &managers).await?;
         let Recorders { supervisor, worker, assembly, keeper } = Recording {
             config,
             ports: &recording,
             recovered,
             rooms: &rooms,
+            standing: bridge.as_ref().map(|bridge| bridge.access().standing),
             gates: &gates,
             accounts: &accounts,
             clock,
             metrics: &metrics,
         }
         .start(&recorders)?;
-        let (told, rules) = (intake_links(config, &supervisor, assembly), stores::rules(config));
+        let (told, rules) = (intake_links(&supervisor, assembly), stores::rules(config));
         let intake = Intake::new(&recording, (accounts, gates), told, rules, metrics.clone());
         let draining = Arc::new(AtomicBool::new(false));
         let state = HttpState {
@@ -178,7 +178,6 @@ impl App {
             last_connection: Arc::default(),
         };
         let (address, server) = listen(config, state)?;
-        info!(%address, node = %config.node_id, version = env!("CARGO_PKG_VERSION"), "listening");
         Ok(Running {
             address,
             draining,
@@ -211,16 +210,11 @@ fn rooms_link(rooms: &Addr<RoomManager>) -> RoomsLink {
     }
 }
 
-fn intake_links(
-    config: &Config,
-    supervisor: &Addr<RecordingSupervisor>,
-    assembly: Addr<AssemblyWorker>,
-) -> IntakeLinks {
+fn intake_links(supervisor: &Addr<RecordingSupervisor>, assembly: Addr<AssemblyWorker>) -> IntakeLinks {
     IntakeLinks {
         went_on: supervisor.clone().recipient(),
         unnoted: supervisor.clone().recipient(),
         stored: assembly.recipient(),
-        follows_requests: config.cluster.is_none(),
     }
 }
 
@@ -314,6 +308,7 @@ fn listen(config: &Config, state: HttpState) -> anyhow::Result<(SocketAddr, acti
     .bind((config.host, config.port))
     .with_context(|| format!("HOST {} with PORT {} cannot be listened on", config.host, config.port))?;
     let address = *server.addrs().first().context("nothing to listen on")?;
+    info!(%address, node = %config.node_id, version = env!("CARGO_PKG_VERSION"), "listening");
     Ok((address, server.run()))
 }
 

@@ -72,8 +72,6 @@ pub struct IntakeLinks {
     pub unnoted: Recipient<ChunksUnnoted>,
     /// One is stored.
     pub stored: Recipient<ChunkStored>,
-    /// Whether that is told of requests too. Where there are other nodes, each request may come to another one.
-    pub follows_requests: bool,
 }
 
 /// By which way a chunk comes.
@@ -193,12 +191,11 @@ impl Intake {
         let mark = chunk.mark;
         match self.bounded(token, place, chunk, way).await {
             Ok(Outcome::Stored(index)) => {
-                if way != Way::Http || self.tell.follows_requests {
-                    let recording = RecordingRef { id: token.record_id().clone(), token: token.digest() };
-                    let stored = ChunkStored { recording, chunk: StoredChunk { index, mark } };
-                    // Should there be no room: whoever completes the recording looks at its chunks.
-                    let _ = post(&self.tell.stored, Mailbox::AssemblyWorker, &self.metrics, stored);
-                }
+                let recording = RecordingRef { id: token.record_id().clone(), token: token.digest() };
+                let chunk = StoredChunk { index, mark };
+                let stored = ChunkStored { recording, chunk, in_request: way == Way::Http };
+                // Should there be no room: whoever completes the recording looks at its chunks.
+                let _ = post(&self.tell.stored, Mailbox::AssemblyWorker, &self.metrics, stored);
                 count("acked");
                 self.metrics.chunk_bytes.with_label_values(&[name]).inc_by(bytes);
                 self.metrics.chunk_ack.with_label_values(&[name]).observe(came.elapsed().as_secs_f64());

@@ -345,6 +345,8 @@ pub struct ChunkStored {
     pub recording: RecordingRef,
     /// Its place.
     pub chunk: StoredChunk,
+    /// Whether it came in a request of its own: where there are other nodes, each may come to another one.
+    pub in_request: bool,
 }
 
 /// To the merge worker: claims before this one no longer hold, their work is for nothing.

@@ -1,6 +1,6 @@
 //! The actors of recording, each with what it needs of the others.
 
-use actix::{Actor as _, Addr, Arbiter, Context, dev::channel as address_channel};
+use actix::{Actor as _, Addr, Arbiter, Context, Recipient, dev::channel as address_channel};
 use anyhow::Context as _;
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
         chunk_gate::ChunkGates,
         keeper::{Keeper, KeeperConfig, KeeperLinks},
         merge_worker::{MergeWorker, MergeWorkerConfig},
+        messages::ShowStanding,
         recording_supervisor::{RecordingSupervisor, Recovered, SupervisorLinks},
         room_manager::RoomManager,
     },
@@ -33,6 +34,7 @@ pub(super) struct Recording<'a> {
     pub(super) ports: &'a RecordingPorts,
     pub(super) recovered: Recovered,
     pub(super) rooms: &'a Addr<RoomManager>,
+    pub(super) standing: Option<Recipient<ShowStanding>>,
     pub(super) gates: &'a ChunkGates,
     pub(super) accounts: &'a Accounts,
     pub(super) clock: Clock,
@@ -60,9 +62,11 @@ impl Recording<'_> {
             let supervisor = RecordingSupervisor::new(ports, rules, links, clock, metrics, recovered);
             Context::with_receiver(inbox).run(supervisor);
         });
-        let (merger, metrics) = (self.ports.merger.clone(), self.metrics.clone());
-        let assembly =
-            AssemblyWorker::start_in_arbiter(&arbiter.handle(), |_| AssemblyWorker::new(merger, metrics));
+        let (merger, standing, metrics) =
+            (self.ports.merger.clone(), self.standing.clone(), self.metrics.clone());
+        let assembly = AssemblyWorker::start_in_arbiter(&arbiter.handle(), |_| {
+            AssemblyWorker::new(merger, standing, metrics)
+        });
         Ok(Recorders { supervisor, worker, assembly, keeper })
     }
 

@@ -1,7 +1,7 @@
-//! Which node a room is best served by: an optimisation, never needed for correctness. A room whose participants sit on
-//! one node needs no links.
+//! Which node a room is best served by, or a recording put together by: an optimisation, never needed for correctness. A room
+//! whose participants sit on one node needs no links.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 use sha2::{Digest as _, Sha256};
 
@@ -27,11 +27,11 @@ pub fn node_for<'a>(
     most.map(|(node, _)| node).or_else(|| own_node(room, nodes)).cloned()
 }
 
-/// Rendezvous hashing: each node draws a lot for the room, the highest has it. When a node comes or goes, only the rooms
-/// move that it gets or had.
-fn own_node<'a>(room: &RoomName, nodes: &'a [NodeId]) -> Option<&'a NodeId> {
+/// Rendezvous hashing: each node draws a lot for the name, the highest has it. When a node comes or goes, only what it gets or
+/// had moves.
+pub fn own_node<'a>(name: &impl Display, nodes: impl IntoIterator<Item = &'a NodeId>) -> Option<&'a NodeId> {
     // Neither name has a `/`, so no two pairs are written alike.
-    nodes.iter().max_by_key(|node| Sha256::digest(format!("{room}/{node}")))
+    nodes.into_iter().max_by_key(|node| Sha256::digest(format!("{name}/{node}")))
 }
 
 #[cfg(test)]

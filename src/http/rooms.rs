@@ -91,9 +91,7 @@ async fn detail(state: &HttpState, name: RoomName) -> Result<Option<RoomDetail>,
 
 /// Nodes that take traffic.
 fn serving(state: &HttpState, standing: Option<&Standing>) -> Vec<NodeId> {
-    let live = |node: NodeState| node == NodeState::Live;
-    let peers = standing.iter().flat_map(|standing| &standing.view.peers);
-    let peers = peers.filter(|peer| live(NodeState::of(peer))).map(|peer| peer.node.id.clone());
+    let peers = standing.iter().flat_map(|standing| NodeState::live(&standing.view)).cloned();
     let own = (!state.is_draining()).then(|| state.node.id.clone());
     let mut nodes: Vec<_> = peers.chain(own).collect();
     nodes.sort();

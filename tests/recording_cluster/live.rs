@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::{
     s3::S3Server,
-    support::{Cluster, Postgres, Recorder, Redis, Upload, cut, eventually, get, send, video, webm},
+    support::{
+        Cluster, Postgres, Recorder, Redis, Upload, cut, eventually, get, names, ready, send, video, webm,
+    },
 };
 
 const CHUNKS: usize = 24;
@@ -76,7 +78,27 @@ async fn every_node_shows_the_same_and_goes_on_when_one_dies() {
     .await;
 }
 
-/// No node has its socket, so none puts it together before it is watched.
+/// No node has its socket, and still one of them follows.
+#[tokio::test]
+async fn what_comes_by_requests_to_all_nodes_is_put_together_while_it_comes() {
+    if !Redis::is_here() {
+        return;
+    }
+    let cluster = Cluster::start_with(3, &[]).await;
+    let chunks = cut(webm(), CHUNKS, 333);
+    let (upload, started) = Upload::start(cluster.address(0), json!({ "recordId": "talk" })).await;
+    let token = started["uploadToken"].as_str().unwrap();
+    let folder = cluster.storage(0).join("assembly");
+    for (index, chunk) in (0..).zip(&chunks) {
+        let upload = Upload::of(cluster.address(index as usize % 3), token);
+        assert_eq!(upload.put(index, chunk).await.status, 200);
+    }
+    let is_saved = || names(&folder).into_iter().any(|name| name.ends_with(".state"));
+    eventually("it is put together", async || is_saved().then_some(())).await;
+    assert_eq!(upload.stop(json!({ "chunks": CHUNKS })).await.status, 202);
+    ready(cluster.address(0), "talk").await;
+}
+
 #[tokio::test]
 async fn what_comes_by_requests_to_all_nodes_can_be_watched_at_each() {
     if !Redis::is_here() {
@@ -95,7 +117,7 @@ async fn what_comes_by_requests_to_all_nodes_can_be_watched_at_each() {
     let there = live(&cluster, 2, 2000).await;
     assert_grown(&first, &seen, &bytes(&cluster, 2, &there, "streamUrl").await);
     assert_eq!(upload.stop(json!({ "chunks": CHUNKS })).await.status, 202);
-    let row = crate::support::ready(cluster.address(0), "talk").await;
+    let row = ready(cluster.address(0), "talk").await;
     assert_grown(&first, &seen, &video(cluster.address(2), &row).await);
 }
 

@@ -6,6 +6,7 @@ use super::ClusterBridge;
 use crate::{
     domain::cluster::{ClusterFact, ClusterView, Mode, PeerView, Reason},
     metrics::gauge,
+    protocol::NodeId,
 };
 
 /// How a node looks from here.
@@ -30,6 +31,12 @@ impl NodeState {
             (false, true) => Self::Draining,
             (false, false) => Self::Live,
         }
+    }
+
+    /// The other nodes that live and take traffic.
+    pub fn live(view: &ClusterView) -> impl Iterator<Item = &NodeId> {
+        let live = view.peers.iter().filter(|peer| Self::of(peer) == Self::Live);
+        live.map(|peer| &peer.node.id)
     }
 
     /// This node: whoever can say so lives, whatever its lease.

@@ -87,7 +87,6 @@ fn intake_by(rules: RecordingRules, stores: &Stores) -> (Intake, Told, Addr<Told
         went_on: supervisor.clone().recipient(),
         unnoted: supervisor.clone().recipient(),
         stored: supervisor.clone().recipient(),
-        follows_requests: true,
     };
     let metrics = Metrics::new().expect("valid");
     let intake = Intake::new(&ports, (stores.accounts(), ChunkGates::default()), tell, rules, metrics);
