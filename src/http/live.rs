@@ -62,9 +62,8 @@ pub async fn show(
     state: Data<HttpState>,
 ) -> Result<HttpResponse, Problem> {
     let id = uploads::record_id(&id)?;
-    let file = match watch(&id, false, &state).await? {
-        Some(file) => file,
-        None => return Ok(answer(&json!({ "recordId": id, "bytes": 0, "durationMs": 0, "places": [] }))),
+    let Some(file) = watch(&id, false, &state).await? else {
+        return Ok(answer(&json!({ "recordId": id, "bytes": 0, "durationMs": 0, "places": [] })));
     };
     let (live, cut) = (&file.live, file.live.cut());
     let places: Vec<_> = live.places().filter(|(_, at)| *at >= asked.from).collect();
