@@ -1,5 +1,5 @@
-// What an earlier visit left behind in this browser: sent, downloaded or discarded from here; and the recording
-// that a reload of this page has cut through.
+// What an earlier visit left behind in this browser is sent by itself, one after the other; what cannot be sent, or shall not, is
+// downloaded or discarded from here. And the recording that a reload of this page has cut through.
 
 import { Leftovers, Recorder } from '../../index.js';
 import { confirm } from '../dialogs.js';
@@ -35,9 +35,20 @@ export class Offers {
     // A browser without storage has no leftovers; that is no reason to complain.
     const cut = await Recorder.continuable().catch(() => null);
     const others = (await Leftovers.list().catch(() => [])).filter(({ key }) => key !== cut?.key);
-    const rows = [...(cut ? [this.#cutRow(cut)] : []), ...others.map((entry) => this.#row(entry))];
+    const left = others.map((entry) => ({ entry, row: this.#row(entry) }));
+    const rows = [...(cut ? [this.#cutRow(cut)] : []), ...left.map(({ row }) => row)];
     this.holder.replaceChildren(...rows);
     this.holder.hidden = rows.length === 0;
+    void this.#sendAll(left);
+  }
+
+  /**
+   * Whoever recorded meant it to be kept, so nobody is asked.
+   *
+   * @param {{ entry: Leftover, row: HTMLElement }[]} left
+   */
+  async #sendAll(left) {
+    for (const { entry, row } of left) if (row.isConnected && !row.hasAttribute('data-sending')) await this.#send(entry, row);
   }
 
   /**
@@ -74,10 +85,13 @@ export class Offers {
   async #send(entry, row) {
     const bar = el('progress', { class: 'progress', max: 100, 'aria-label': 'Sent' });
     const before = [...row.children];
-    const text = el('p', { role: 'status' }, 'Sending…');
-    row.replaceChildren(icon('send'), el('div', {}, el('h2', {}, named(entry)), text, bar));
+    const text = el('p', { role: 'status' }, 'Sending what an earlier visit left…');
+    const stop = new AbortController();
+    row.replaceChildren(icon('send'), el('div', {}, el('h2', {}, named(entry)), text, bar), acts(['Not now', () => stop.abort()]));
+    row.setAttribute('data-sending', '');
     try {
       await Leftovers.send(entry, {
+        signal: stop.signal,
         onprogress: ({ acked, chunks, percent }) => {
           bar.value = percent ?? (chunks === 0 ? 100 : (100 * acked) / chunks);
           setText(text, percent === undefined ? `${acked} of ${counted(chunks, 'piece')} sent.` : 'The server puts the recording together…');
@@ -87,8 +101,9 @@ export class Offers {
       row.remove();
     } catch (error) {
       const { code = '', message = '' } = /** @type {any} */ (error);
-      this.acts.complain(`It could not be sent. ${troubleWords(code, message)}`);
+      if (!stop.signal.aborted) this.acts.complain(`${named(entry)} could not be sent. ${troubleWords(code, message)}`);
       row.replaceChildren(...before);
+      row.removeAttribute('data-sending');
     }
     this.holder.hidden = this.holder.childElementCount === 0;
   }
