@@ -105,6 +105,34 @@ describe('a recording from end to end', { skip: skipReason(), timeout: 600_000 }
     assert.equal(await metric(url, 'greenroom_chunks_total{result="acked",way="socket"}'), row.chunks, 'each is stored once');
   });
 
+  test('a tab that died without a network is made up for by the next visit, when the video was there already', async () => {
+    await scratch();
+    const { url, port } = await node({ RECORDING_GRACE_SECS: '1' });
+    const wire = await startWire(port);
+    ends.push(() => wire.stop());
+    const page = await chromium.open(`${wire.url}/recorder`);
+    await turnOn(page, 'microphone');
+    await turnOn(page, 'screen');
+    await page.fill('#title', 'Came late');
+    await page.click(START);
+    await safe(page, 3);
+    wire.down();
+    const stored = Number(await page.innerText('[data-count=stored] b'));
+    await until(async () => Number(await page.innerText('[data-count=stored] b')) >= stored + 5, { what: 'it records without a network' });
+    await page.close();
+    const first = await until(async () => {
+      const row = await onlyRecording(url);
+      return row.state === 'ready' && row;
+    }, { what: 'the video of what had come', timeoutMs: RESULT_MS });
+    wire.up();
+    const next = await page.context().newPage();
+    await next.goto(`${wire.url}/recorder`);
+    await next.locator('.toast', { hasText: '“Came late” is in the library.' }).waitFor({ timeout: RESULT_MS });
+    const row = await whole(url, next, first.durationMs / 1000 + 3);
+    assert.deepEqual([row.recordId, row.version, row.complete], [first.recordId, 2, true]);
+    await until(async () => (await fetch(url + first.downloadUrl)).status === 404, { what: 'the first version gives way' });
+  });
+
   test('who opens it in the library watches it while it is recorded, from its beginning on, and then the video', async () => {
     await scratch();
     const { url } = await node();
