@@ -75,12 +75,13 @@ impl Running {
         Ok(())
     }
 
-    /// Reads so many bytes, or as many as may be read.
+    /// Reads so many bytes, or as many as may be read; the head at once.
     pub fn prove_piece(&mut self, size: usize) -> Result<(), Difference> {
         let Checkpoint { assembler, prover } = &mut self.state;
         let at = |position: u64| usize::try_from(position).unwrap();
         let unread = &self.disk.0[at(prover.read())..at(assembler.settled())];
-        prover.feed(&unread[..unread.len().min(size)], assembler)
+        let head = if size == 0 { 0 } else { at(assembler.head_bytes().saturating_sub(prover.read())) };
+        prover.feed(&unread[..unread.len().min(size.max(head))], assembler)
     }
 
     /// Reads what is left, and says whether the file is proven.

@@ -73,7 +73,8 @@ impl Prover {
         self.reader.position()
     }
 
-    /// Takes the next bytes of the file, of which only such up to [`settled`](Assembler::settled) are there to be read.
+    /// Takes the next bytes of the file, of which only such up to [`settled`](Assembler::settled) are there to be read. The head is
+    /// read at once: what is completed in it meanwhile must not be read by halves.
     ///
     /// # Errors
     /// Says what differs, for people. Asked again, it says the same.
@@ -81,6 +82,9 @@ impl Prover {
         let settled = assembler.settled();
         if bytes.len() as u64 > settled.saturating_sub(self.read()) {
             return Err(format!("only {settled} bytes of it are there to be read").into());
+        }
+        if !bytes.is_empty() && self.read() + (bytes.len() as u64) < assembler.head_bytes() {
+            return Err("its head is read at once".to_owned().into());
         }
         if self.differs.is_none()
             && let Some(output) = &assembler.output

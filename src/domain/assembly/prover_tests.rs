@@ -81,6 +81,11 @@ fn a_file_that_is_not_whole_is_not_proven() {
     let settled = usize::try_from(running.state.assembler.settled()).unwrap();
     let Checkpoint { assembler, mut prover } = running.state.clone();
     assert!(prover.feed(&running.disk.0[..=settled], &assembler).is_err(), "what may still change");
+    let head = usize::try_from(assembler.head_bytes()).unwrap();
+    assert!(
+        prover.feed(&running.disk.0[..head - 1], &assembler).is_err(),
+        "half of what is completed at the end"
+    );
     assert_eq!(prover.read(), 0);
     assert_eq!(prover.feed(&running.disk.0[..settled], &assembler), Ok(()));
     running.finish().unwrap();
