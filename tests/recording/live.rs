@@ -2,12 +2,17 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    Download, Node, Recorder, cut, cut_at, eventually, get, packets, probe, send, video, webm,
-};
+use crate::support::{Download, Node, Recorder, cut_at, eventually, get, packets, probe, send, video, webm};
 
 /// Three seconds, a Cluster a second.
 const CHUNKS: usize = 12;
+/// More than the first second.
+const FIRST: usize = 7;
+
+/// Pieces of the same size, so that it is known how much has come with so many.
+fn even() -> Vec<Vec<u8>> {
+    webm().chunks(webm().len().div_ceil(CHUNKS)).map(<[u8]>::to_vec).collect()
+}
 
 async fn begun(node: &Node, chunks: &[Vec<u8>]) -> Recorder {
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
@@ -41,7 +46,7 @@ fn text<'a>(live: &'a Value, field: &str) -> &'a str {
 #[tokio::test]
 async fn what_has_come_can_be_watched_from_its_beginning_and_is_part_of_the_video() {
     let node = crate::node(&[]);
-    let chunks = cut(webm(), CHUNKS, 150);
+    let chunks = even();
     let mut recorder = begun(&node, &chunks).await;
     let live = live(&node, 2000).await;
     assert_eq!(text(&live, "mimeType"), "video/webm;codecs=\"vp8,opus\"");
@@ -77,8 +82,8 @@ async fn what_has_come_can_be_watched_from_its_beginning_and_is_part_of_the_vide
 #[tokio::test]
 async fn what_has_come_is_a_file_that_has_its_length_and_seeks() {
     let node = crate::node(&[]);
-    let chunks = cut(webm(), CHUNKS, 151);
-    let mut recorder = begun(&node, &chunks[..CHUNKS / 2]).await;
+    let chunks = even();
+    let mut recorder = begun(&node, &chunks[..FIRST]).await;
     let first = live(&node, 1000).await;
     let link = text(&first, "fileUrl").to_owned();
     let file = fetch(&node, &link).await;
@@ -94,7 +99,7 @@ async fn what_has_come_is_a_file_that_has_its_length_and_seeks() {
         assert_eq!(came[..found.len()], found);
     }
 
-    recorder.store_all(u32::try_from(CHUNKS / 2).unwrap(), &chunks[CHUNKS / 2..]).await;
+    recorder.store_all(u32::try_from(FIRST).unwrap(), &chunks[FIRST..]).await;
     live(&node, 2000).await;
     let again = fetch(&node, &link).await;
     assert_eq!(again.body, file.body, "it stays what it was while more comes");
@@ -153,7 +158,7 @@ async fn what_cannot_be_watched_is_said() {
 #[tokio::test]
 async fn what_ffmpeg_will_make_cannot_be_watched_before() {
     let node = crate::node(&["--assemble=false"]);
-    let _recorder = begun(&node, &cut(webm(), CHUNKS, 153)).await;
+    let _recorder = begun(&node, &even()).await;
     let answer = fetch(&node, "/recordings/talk/live").await;
     assert_eq!(answer.refusal(), (409, "not_live".into()));
 }

@@ -4,12 +4,15 @@ use serde_json::{Value, json};
 
 use crate::{
     s3::S3Server,
-    support::{
-        Cluster, Postgres, Recorder, Redis, Upload, cut, eventually, get, names, ready, send, video, webm,
-    },
+    support::{Cluster, Postgres, Recorder, Redis, Upload, eventually, get, names, ready, send, video, webm},
 };
 
 const CHUNKS: usize = 24;
+
+/// Pieces of the same size, so that it is known how much has come with so many.
+fn even() -> Vec<Vec<u8>> {
+    webm().chunks(webm().len().div_ceil(CHUNKS)).map(<[u8]>::to_vec).collect()
+}
 
 /// Once so much can be watched at this node. Unit: milliseconds.
 async fn live(cluster: &Cluster, node: usize, duration_ms: u64) -> Value {
@@ -44,7 +47,7 @@ async fn every_node_shows_the_same_and_goes_on_when_one_dies() {
     }
     let flags = ["--lease-secs=2", "--recording-grace-secs=60"];
     let mut cluster = Cluster::start_with(3, &flags).await;
-    let chunks = cut(webm(), CHUNKS, 330);
+    let chunks = even();
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks[..16]).await;
     let first = live(&cluster, 0, 1000).await;
@@ -85,7 +88,7 @@ async fn what_comes_by_requests_to_all_nodes_is_put_together_while_it_comes() {
         return;
     }
     let cluster = Cluster::start_with(3, &[]).await;
-    let chunks = cut(webm(), CHUNKS, 333);
+    let chunks = even();
     let (upload, started) = Upload::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     let token = started["uploadToken"].as_str().unwrap();
     let folder = cluster.storage(0).join("assembly");
@@ -105,7 +108,7 @@ async fn what_comes_by_requests_to_all_nodes_can_be_watched_at_each() {
         return;
     }
     let cluster = Cluster::start_with(3, &[]).await;
-    let chunks = cut(webm(), CHUNKS, 331);
+    let chunks = even();
     let (upload, started) = Upload::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     let token = started["uploadToken"].as_str().unwrap();
     for (index, chunk) in (0..).zip(&chunks) {
@@ -137,7 +140,7 @@ async fn nodes_that_share_a_bucket_and_no_folder_show_the_same() {
     for folder in &own {
         cluster.add(&[&format!("--temp-dir={}", folder.path().display())]).await;
     }
-    let chunks = cut(webm(), CHUNKS, 332);
+    let chunks = even();
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
     let first = live(&cluster, 0, 2000).await;
