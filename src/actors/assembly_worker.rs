@@ -21,7 +21,7 @@ use super::{
     messages::{ChunkStored, ShowStanding},
 };
 use crate::{
-    adapters::ports::{Merger, RecordingRef, StoredChunk},
+    adapters::ports::{CameChunk, Merger, RecordingRef},
     domain::{cluster::ClusterView, route::own_node},
     metrics::Metrics,
     protocol::{RecordId, limits},
@@ -43,7 +43,7 @@ pub struct AssemblyWorker {
     /// How it stood when that was asked last.
     view: Option<ClusterView>,
     metrics: Metrics,
-    came: HashMap<RecordingRef, Vec<StoredChunk>>,
+    came: HashMap<RecordingRef, Vec<CameChunk>>,
     waiting: VecDeque<RecordingRef>,
     busy: HashSet<RecordingRef>,
     /// Of which some chunk came in a request since it was looked for them.
@@ -81,7 +81,7 @@ impl AssemblyWorker {
     }
 
     /// It is its turn when there is room. Gives what is to be told of it then; of nothing, it is looked into the chunk store.
-    fn waits(&mut self, recording: RecordingRef) -> &mut Vec<StoredChunk> {
+    fn waits(&mut self, recording: RecordingRef) -> &mut Vec<CameChunk> {
         if !self.came.contains_key(&recording) && !self.busy.contains(&recording) {
             self.waiting.push_back(recording.clone());
         }
@@ -126,7 +126,7 @@ impl Handler<ChunkStored> for AssemblyWorker {
     type Result = ();
 
     fn handle(&mut self, message: ChunkStored, ctx: &mut Self::Context) {
-        let ChunkStored { recording, chunk, in_request } = message;
+        let ChunkStored { recording, came: chunk, in_request } = message;
         if in_request && self.standing.is_some() {
             if self.is_ours(&recording.id) {
                 self.requested.insert(recording);

@@ -7,7 +7,9 @@ use actix::MessageResult;
 use super::*;
 use crate::{
     actors::messages::Standing,
-    adapters::ports::{MergeError, MergeJob, Merged, PortFuture, StoreError, StoreState, Swept},
+    adapters::ports::{
+        CameChunk, MergeError, MergeJob, Merged, PortFuture, StoreError, StoreState, StoredChunk, Swept,
+    },
     domain::cluster::{Mode, PeerView},
     protocol::{
         Incarnation, NodeId, NodeRef, TokenDigest,
@@ -30,7 +32,7 @@ impl Merger for Followed {
         Box::pin(async { Ok(String::new()) })
     }
 
-    fn follow(&self, recording: RecordingRef, came: Vec<StoredChunk>) -> PortFuture<Result<(), StoreError>> {
+    fn follow(&self, recording: RecordingRef, came: Vec<CameChunk>) -> PortFuture<Result<(), StoreError>> {
         self.0.lock().expect("whole").push((recording.id, came.len()));
         Box::pin(async { Ok(()) })
     }
@@ -84,7 +86,8 @@ fn stored(id: &str, in_request: bool) -> ChunkStored {
     let token = TokenDigest::parse(&"0".repeat(64)).expect("a digest");
     let recording = RecordingRef { id: RecordId::parse(id).expect("a name"), token };
     let index = ChunkIndex::new(0).expect("a place");
-    ChunkStored { recording, chunk: StoredChunk { index, mark: ChunkMark::VOID }, in_request }
+    let came = CameChunk { chunk: StoredChunk { index, mark: ChunkMark::VOID }, bytes: None };
+    ChunkStored { recording, came, in_request }
 }
 
 async fn until(is_so: impl Fn() -> bool) {

@@ -32,8 +32,8 @@ use crate::{
     adapters::{
         crash,
         ports::{
-            ChunkStore, Committed, Ledger, LedgerError, Patience, RecordingPorts, RecordingRef, SameStores,
-            StagedChunk, StoreError, StoredChunk,
+            CameChunk, ChunkStore, Committed, HeldBytes, Ledger, LedgerError, Patience, RecordingPorts,
+            RecordingRef, SameStores, StagedChunk, StoreError, StoredChunk,
         },
     },
     domain::recording::{Noted, Number, Placed, RecordingRules, Unplaced},
@@ -60,6 +60,8 @@ pub struct Intake {
     same_stores: SameStores,
     rules: RecordingRules,
     budget: Arc<Semaphore>,
+    /// Room for bytes that somebody else wants to have too.
+    follow_budget: Arc<Semaphore>,
     metrics: Metrics,
 }
 
@@ -135,6 +137,7 @@ impl Intake {
             same_stores: ports.same_stores.clone(),
             rules,
             budget: Arc::new(Semaphore::new(limits::INTAKE_BYTES_MAX)),
+            follow_budget: Arc::new(Semaphore::new(limits::FOLLOW_BYTES_MAX)),
             metrics,
         }
     }
@@ -188,12 +191,13 @@ impl Intake {
         let (came, name) = (Instant::now(), way.name());
         let bytes = u64::from(chunk.mark.length);
         let count = |result: &str| self.metrics.chunks.with_label_values(&[name, result]).inc();
-        let mark = chunk.mark;
+        let (mark, payload) = (chunk.mark, chunk.payload.clone());
         match self.bounded(token, place, chunk, way).await {
             Ok(Outcome::Stored(index)) => {
                 let recording = RecordingRef { id: token.record_id().clone(), token: token.digest() };
-                let chunk = StoredChunk { index, mark };
-                let stored = ChunkStored { recording, chunk, in_request: way == Way::Http };
+                let held = HeldBytes::hold(payload, &self.follow_budget);
+                let chunk = CameChunk { chunk: StoredChunk { index, mark }, bytes: held };
+                let stored = ChunkStored { recording, came: chunk, in_request: way == Way::Http };
                 // Should there be no room: whoever completes the recording looks at its chunks.
                 let _ = post(&self.tell.stored, Mailbox::AssemblyWorker, &self.metrics, stored);
                 count("acked");

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::door::Door;
 use crate::{
-    adapters::ports::{CatalogRow, LedgerView, MergeError, RecordingRef, StoreState, StoredChunk},
+    adapters::ports::{CameChunk, CatalogRow, LedgerView, MergeError, RecordingRef, StoreState},
     domain::{
         cluster::{ClusterView, Mode},
         membership::{RoomPicture, Row},
@@ -343,8 +343,8 @@ pub struct MergeRecording {
 pub struct ChunkStored {
     /// Of which recording.
     pub recording: RecordingRef,
-    /// Its place.
-    pub chunk: StoredChunk,
+    /// It.
+    pub came: CameChunk,
     /// Whether it came in a request of its own: where there are other nodes, each may come to another one.
     pub in_request: bool,
 }

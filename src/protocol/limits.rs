@@ -130,6 +130,8 @@ pub const CHUNKS_MISSING_MAX: u32 = 4096;
 pub const CHUNKS_IN_FLIGHT_MAX: usize = 8;
 /// Bytes of chunks that a whole node is storing at one time. What comes then waits in its socket.
 pub const INTAKE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of stored chunks that a whole node holds for those who follow their recordings. Those of others are read again.
+pub const FOLLOW_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of bodies over HTTP that a whole node has read and not yet passed on. A body takes of it what has come of it, so
 /// one that drips holds up nobody. What does not fit waits in its socket.
 pub const UPLOADS_BYTES_MAX: usize = 512 * 1024 * 1024;

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     adapters::{
         disk,
-        ports::{RecordingRef, StoreError, StoredChunk},
+        ports::{CameChunk, HeldBytes, RecordingRef, StoreError},
         whole_chunk::whole_chunk,
     },
     domain::merge::PlannedChunk,
@@ -45,7 +45,7 @@ pub struct Following {
     /// `None`: nothing was done yet, or something failed, and it is taken up from the checkpoint.
     pub growing: Option<Growing>,
     /// Chunks that came and are not in the file.
-    known: BTreeMap<u32, ChunkMark>,
+    known: BTreeMap<u32, Known>,
     /// Whether there is no more to do before its end: it is none of the assembler's, or a chunk cannot be used.
     pub is_over: bool,
     /// Whether a picture of it was made, or could not be.
@@ -62,9 +62,12 @@ pub struct Following {
     heard: Option<Instant>,
 }
 
+/// A chunk that came: its mark, and its bytes where they are still at hand.
+type Known = (ChunkMark, Option<HeldBytes>);
+
 impl Shared {
     /// Takes in whatever has come in order; of one recording one after the other.
-    pub async fn follow(&self, recording: RecordingRef, came: Vec<StoredChunk>) -> Result<(), StoreError> {
+    pub async fn follow(&self, recording: RecordingRef, came: Vec<CameChunk>) -> Result<(), StoreError> {
         let mut held = self.of(&recording).lock_owned().await;
         held.heard = Some(Instant::now());
         if held.is_over || held.not_before.is_some_and(|not_before| Instant::now() < not_before) {
@@ -78,8 +81,8 @@ impl Shared {
         if came.is_empty() {
             (held.unlisted, held.missing) = (true, None);
         }
-        for chunk in came {
-            held.known.insert(chunk.index.get(), chunk.mark);
+        for CameChunk { chunk, bytes } in came {
+            held.known.insert(chunk.index.get(), (chunk.mark, bytes));
         }
         while held.known.len() > KNOWN_MAX {
             held.known.pop_last();
@@ -98,9 +101,16 @@ impl Shared {
             }
         }
         loop {
-            let Some((index, mark)) = self.next_of(&mut held, &recording).await? else { return Ok(()) };
+            let Some((index, (mark, at_hand))) = self.next_of(&mut held, &recording).await? else {
+                held.let_go_of_bytes();
+                return Ok(());
+            };
             let chunk = PlannedChunk { index, mark };
-            let bytes = match whole_chunk(&*self.store, &recording.id, chunk, None).await {
+            let read = match at_hand {
+                Some(held) => Ok(Some(held.bytes())),
+                None => whole_chunk(&*self.store, &recording.id, chunk, None).await,
+            };
+            let bytes = match read {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => {
                     // It is damaged. At the end the store is asked once more.
@@ -108,7 +118,8 @@ impl Shared {
                     return Ok(());
                 }
                 Err(away) => {
-                    held.known.insert(index.get(), mark);
+                    held.known.insert(index.get(), (mark, None));
+                    held.let_go_of_bytes();
                     return Err(StoreError::Failed(away.to_string()));
                 }
             };
@@ -162,7 +173,7 @@ impl Shared {
         &self,
         held: &mut Following,
         recording: &RecordingRef,
-    ) -> Result<Option<(ChunkIndex, ChunkMark)>, StoreError> {
+    ) -> Result<Option<(ChunkIndex, Known)>, StoreError> {
         let Some(next) = held.growing.as_ref().map(Growing::next) else { return Ok(None) };
         held.known = held.known.split_off(&next);
         // One came by way of another node, before this one was at it, or is really missing.
@@ -172,12 +183,12 @@ impl Shared {
         if lacks && !knows_it_is_missing && (!held.known.is_empty() || std::mem::take(&mut held.unlisted)) {
             let stored = self.store.list(&recording.id).await?;
             let later = stored.into_iter().filter(|chunk| chunk.index.get() >= next).take(KNOWN_MAX);
-            held.known = later.map(|chunk| (chunk.index.get(), chunk.mark)).collect();
+            held.known = later.map(|chunk| (chunk.index.get(), (chunk.mark, None))).collect();
             held.unlisted = held.known.len() >= KNOWN_MAX;
             held.missing = (!held.known.contains_key(&next)).then(|| (next, Instant::now()));
         }
-        let mark = held.known.remove(&next);
-        Ok(mark.and_then(|mark| Some((ChunkIndex::new(next).ok()?, mark))))
+        let known = held.known.remove(&next);
+        Ok(known.and_then(|known| Some((ChunkIndex::new(next).ok()?, known))))
     }
 
     fn ended(&self, held: &mut Following, recording: &RecordingRef, fault: &Fault) -> Result<(), StoreError> {
@@ -204,6 +215,11 @@ impl Following {
     /// Of a recording that is gone.
     pub fn over() -> Self {
         Self { is_over: true, ..Self::default() }
+    }
+
+    /// What waits for something that is missing, or for a store, takes up nobody else's room.
+    fn let_go_of_bytes(&mut self) {
+        self.known.values_mut().for_each(|(_, bytes)| *bytes = None);
     }
 
     /// Nothing was heard of it for long.

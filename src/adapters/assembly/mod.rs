@@ -29,7 +29,7 @@ use super::{
     disk::{self, Disk},
     ffmpeg::FfmpegMerger,
     ports::{
-        ChunkStore, MergeError, MergeJob, Merged, Merger, PortFuture, RecordingRef, StoreError, StoredChunk,
+        CameChunk, ChunkStore, MergeError, MergeJob, Merged, Merger, PortFuture, RecordingRef, StoreError,
         Swept, Watched,
     },
 };
@@ -92,7 +92,7 @@ impl Merger for AssemblingMerger {
         self.shared.ffmpeg.check()
     }
 
-    fn follow(&self, recording: RecordingRef, came: Vec<StoredChunk>) -> PortFuture<Result<(), StoreError>> {
+    fn follow(&self, recording: RecordingRef, came: Vec<CameChunk>) -> PortFuture<Result<(), StoreError>> {
         let shared = self.shared.clone();
         Box::pin(async move { shared.follow(recording, came).await })
     }

@@ -34,7 +34,7 @@ use tokio::sync::OnceCell;
 
 use self::program::{Guard, Listen, Task};
 use super::ports::{
-    MergeError, MergeJob, Merged, Merger, PortFuture, RecordingRef, StoreError, StoredChunk, Swept,
+    CameChunk, MergeError, MergeJob, Merged, Merger, PortFuture, RecordingRef, StoreError, Swept,
 };
 
 /// How merging is done.
@@ -84,7 +84,7 @@ impl Merger for FfmpegMerger {
         Box::pin(async move { kit.version().await })
     }
 
-    fn follow(&self, _: RecordingRef, _: Vec<StoredChunk>) -> PortFuture<Result<(), StoreError>> {
+    fn follow(&self, _: RecordingRef, _: Vec<CameChunk>) -> PortFuture<Result<(), StoreError>> {
         Box::pin(async { Ok(()) })
     }
 

@@ -19,9 +19,9 @@ pub use self::{
     },
     same_stores::SameStores,
     video::{
-        Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, Deletion, DueBefore,
-        Elsewhere, FileProof, MergeError, MergeJob, Merged, Merger, RecordingRef, StoredVideo, Swept,
-        VideoSource, VideoStore,
+        CameChunk, Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, Deletion,
+        DueBefore, Elsewhere, FileProof, HeldBytes, MergeError, MergeJob, Merged, Merger, RecordingRef,
+        StoredVideo, Swept, VideoSource, VideoStore,
     },
 };
 

@@ -9,6 +9,9 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::{ChunkStore, OutboxEvent, PortFuture, StoreError, StoredChunk, Watched};
 use crate::{
     domain::recording::{Manifest, VideoFacts},
@@ -281,7 +284,7 @@ pub trait Merger: Send + Sync + 'static {
 
     /// Does what can be done of a recording that still comes; these chunks are stored since it was last told. It may be told
     /// late, twice, or never: the chunk store knows. Told of none it looks there.
-    fn follow(&self, recording: RecordingRef, came: Vec<StoredChunk>) -> PortFuture<Result<(), StoreError>>;
+    fn follow(&self, recording: RecordingRef, came: Vec<CameChunk>) -> PortFuture<Result<(), StoreError>>;
 
     /// Makes the video, proves that it holds what was recorded, and leaves it in a file. Deletes nothing of the recording.
     /// Dropping the future ends whatever it has started.
@@ -298,6 +301,37 @@ pub trait Merger: Send + Sync + 'static {
     fn watch(&self, id: RecordId, anew: bool) -> PortFuture<Result<Watched, StoreError>> {
         let _ = (id, anew);
         Box::pin(async { Ok(Watched::Never) })
+    }
+}
+
+/// A chunk that was stored a moment ago.
+#[derive(Debug)]
+pub struct CameChunk {
+    /// Which.
+    pub chunk: StoredChunk,
+    /// Its bytes, where they are still at hand.
+    pub bytes: Option<HeldBytes>,
+}
+
+/// Bytes of which only so many are held at one time.
+#[derive(Debug)]
+pub struct HeldBytes {
+    bytes: Bytes,
+    _part: OwnedSemaphorePermit,
+}
+
+impl HeldBytes {
+    /// Holds these bytes, if there is room for them.
+    #[must_use]
+    pub fn hold(bytes: Bytes, room: &Arc<Semaphore>) -> Option<Self> {
+        let part = room.clone().try_acquire_many_owned(u32::try_from(bytes.len()).ok()?).ok()?;
+        Some(Self { bytes, _part: part })
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        self.bytes.clone()
     }
 }
 
