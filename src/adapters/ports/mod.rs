@@ -1,6 +1,7 @@
 //! The traits through which actors reach the world.
 
 mod cluster;
+mod export;
 mod outbox;
 mod recording;
 mod same_stores;
@@ -10,6 +11,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
     cluster::{Breakers, Bus, BusError, BusLink, BusNews, Guarded, Leases, StoreState},
+    export::{ExportJob, ExportLeases, ExportStands, Exported, Exporter},
     outbox::{Outbox, OutboxEvent},
     recording::{
         ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Loss, Patience, Remains,
@@ -89,6 +91,10 @@ pub struct RecordingPorts {
     pub outbox: Arc<dyn Outbox>,
     /// Who merges.
     pub merger: Arc<dyn Merger>,
+    /// Who makes MP4s.
+    pub exporter: Arc<dyn Exporter>,
+    /// Which node is at which MP4.
+    pub exports: Arc<dyn ExportLeases>,
     /// Whether other nodes keep recordings there too.
     pub same_stores: SameStores,
 }
