@@ -60,3 +60,26 @@ impl ExportLeases for MemoryExports {
         Box::pin(ready(Ok(stands)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Code;
+
+    #[tokio::test]
+    async fn a_failure_is_told_until_its_pause_is_over() {
+        let exports = MemoryExports::new(Clock::start());
+        let key = VideoKey::parse("talk.1.mp4").expect("valid");
+        let take = || exports.take(&key, 0, Duration::from_secs(1));
+        assert_eq!((take().await, exports.show(&key).await), (Ok(true), Ok(None)));
+        let failure = Refusal::because(Code::ExportFailed, "it is broken").retry_after_ms(3_600_000);
+        exports.end(&key, Some(failure.clone())).await.expect("answers");
+        assert_eq!(take().await, Ok(false));
+        let Ok(Some(ExportStands::Failed(told))) = exports.show(&key).await else { panic!("it has failed") };
+        assert_eq!((told.code, &told.detail), (failure.code, &failure.detail));
+        assert!(told.retry_after_ms.is_some_and(|ms| (3_500_000..=3_600_000).contains(&ms)), "{told:?}");
+        let over = failure.retry_after_ms(0);
+        exports.end(&key, Some(over)).await.expect("answers");
+        assert_eq!((exports.show(&key).await, take().await), (Ok(None), Ok(true)));
+    }
+}
