@@ -131,7 +131,7 @@ impl App {
         let shared = config.cluster.as_ref().zip(cluster);
         let (rooms, bridge) =
             start_rooms(config, &node, (registry, shared), clock, &metrics, &managers).await?;
-        let Recorders { supervisor, worker, assembly, keeper } = Recording {
+        let Recorders { supervisor, worker, assembly, keeper, exports } = Recording {
             config,
             ports: &recording,
             recovered,
@@ -164,6 +164,7 @@ impl App {
             delete_recording: supervisor.clone().recipient(),
             merges: worker.recipient(),
             keeper,
+            exports: exports.recipient(),
             catalog: recording.catalog,
             same_stores: recording.same_stores,
             videos: recording.videos,
