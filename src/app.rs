@@ -124,8 +124,7 @@ impl App {
         let accounts = Accounts::of(&recording);
         let recovered = look_back(config, &recording, &accounts).await?;
         let started = clock.now();
-        let node = NodeRef { id: config.node_id.clone(), incarnation: Incarnation(started.wall_ms) };
-        metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
+        let node = first_life(config, started.wall_ms, &metrics);
 
         let (managers, recorders, gates) = (Arbiter::new(), Arbiter::new(), ChunkGates::default());
         let shared = config.cluster.as_ref().zip(cluster);
@@ -191,6 +190,13 @@ impl App {
             managers: vec![managers, recorders],
         })
     }
+}
+
+/// This node in its first life, which begins now.
+fn first_life(config: &Config, now_ms: u64, metrics: &Metrics) -> NodeRef {
+    let node = NodeRef { id: config.node_id.clone(), incarnation: Incarnation(now_ms) };
+    metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
+    node
 }
 
 /// Takes up the recordings of an earlier life.

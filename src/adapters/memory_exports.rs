@@ -13,11 +13,14 @@ use super::{
 };
 use crate::protocol::{Refusal, recorder::VideoKey};
 
+/// Why, and until when that is told. Unit: ms of the steady clock.
+type Failures = BTreeMap<VideoKey, (Refusal, u64)>;
+
 /// Failures, each until its pause is over.
 #[derive(Debug)]
 pub struct MemoryExports {
     clock: Clock,
-    failed: Mutex<BTreeMap<VideoKey, (Refusal, u64)>>,
+    failed: Mutex<Failures>,
 }
 
 impl MemoryExports {
@@ -28,7 +31,7 @@ impl MemoryExports {
     }
 
     /// What still counts, and the present moment.
-    fn failed(&self) -> (MutexGuard<'_, BTreeMap<VideoKey, (Refusal, u64)>>, u64) {
+    fn failed(&self) -> (MutexGuard<'_, Failures>, u64) {
         // Each operation leaves it whole before anything could panic.
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let now_ms = self.clock.steady_ms();
