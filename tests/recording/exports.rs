@@ -37,6 +37,11 @@ async fn exports(node: &Node, outcome: &str) -> f64 {
     metric(node.address(), &format!(r#"greenroom_exports_total{{outcome="{outcome}"}}"#)).await
 }
 
+/// Waits until so many have ended so: an MP4 can be had a moment before it is counted.
+async fn counted(node: &Node, outcome: &str, count: f64) {
+    eventually(outcome, async || (exports(node, outcome).await == count).then_some(())).await;
+}
+
 /// What ffprobe sees in these bytes: the format, the codecs, and for how many milliseconds it plays.
 fn seen(bytes: &[u8]) -> (Vec<String>, f64) {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -93,7 +98,7 @@ async fn an_mp4_is_made_once_and_then_served_as_videos_are() {
     let itself = send(node.address(), &format!("GET /recordings/download/{}", mp4_key(&row)), &[], b"").await;
     assert_eq!(sha256(&itself.body), sha256(&made.body));
     assert_eq!(ask_mp4(node.address(), "GET", &mp4_key(&row)).await.status, 200);
-    assert_eq!(exports(&node, "made").await, 1.0);
+    counted(&node, "made", 1.0).await;
 
     let deleted = send(node.address(), "DELETE /recordings/talk", &[], b"").await;
     assert_eq!(deleted.status, 204, "{deleted:?}");
@@ -159,9 +164,10 @@ async fn it_is_told_how_far_it_is_and_others_wait_for_their_turn() {
     let head = ask_mp4(node.address(), "HEAD", key(&first)).await;
     assert_eq!((head.status, head.body.len()), (202, 0), "{head:?}");
     eventually("the first is there", async || {
+        let begun = program.runs().len();
         let answer = ask_mp4(node.address(), "GET", key(&first)).await;
         if answer.status == 202 {
-            assert!(program.runs().len() < 2, "one at a time");
+            assert!(begun < 2, "one at a time");
             told.push(answer.json()["percent"].as_u64().expect("a number"));
         }
         (answer.status == 200).then_some(())
@@ -171,7 +177,8 @@ async fn it_is_told_how_far_it_is_and_others_wait_for_their_turn() {
     told.dedup();
     assert!(told.iter().filter(|percent| (6..90).contains(*percent)).count() >= 2, "{told:?}");
     assert_eq!(mp4_of(node.address(), key(&second)).await.status, 200);
-    assert_eq!((program.runs().len(), exports(&node, "made").await), (2, 2.0));
+    counted(&node, "made", 2.0).await;
+    assert_eq!(program.runs().len(), 2);
 }
 
 /// Whether a process is there, and no zombie.
@@ -189,7 +196,7 @@ async fn deleting_a_recording_ends_its_export_and_leaves_nothing() {
     let process = program.began().await;
     assert_eq!(send(node.address(), "DELETE /recordings/talk", &[], b"").await.status, 204);
     assert_eq!(ask_mp4(node.address(), "GET", key(&row)).await.refusal(), (404, "not_found".into()));
-    eventually("it is over", async || (exports(&node, "outdated").await == 1.0).then_some(())).await;
+    counted(&node, "outdated", 1.0).await;
     eventually("ffmpeg has ended", async || (!runs(process)).then_some(())).await;
     only_left(&node, &[]).await;
 }
@@ -209,7 +216,7 @@ async fn a_newer_video_ends_the_export_of_the_one_before_it() {
     recorder.store_all(3, &chunks[3..]).await;
     let told = recorder.stop_and_wait(&chunks).await;
     assert_ne!(told["key"], first["key"]);
-    eventually("it is over", async || (exports(&node, "outdated").await == 1.0).then_some(())).await;
+    counted(&node, "outdated", 1.0).await;
     assert_eq!(ask_mp4(node.address(), "GET", key(&first)).await.status, 404);
     // That of the newer one is made, and stays.
     program.open();
@@ -244,9 +251,13 @@ async fn an_export_that_fails_says_why_and_is_not_tried_again_at_once() {
         let pause: u32 = again.header("retry-after").expect("when").parse().expect("seconds");
         assert!((1..=30).contains(&pause), "{pause}");
     }
-    assert_eq!((program.runs().len(), exports(&node, "impossible").await), (1, 1.0));
+    counted(&node, "impossible", 1.0).await;
+    assert_eq!(program.runs().len(), 1);
     assert_eq!(status(node.address(), "talk").await["state"], "ready", "the recording is as it was");
-    assert_eq!(left_behind(&node).iter().filter(|name| !name.starts_with("recordings/")).count(), 0);
+    eventually("nothing half done is left", async || {
+        left_behind(&node).iter().all(|name| name.starts_with("recordings/")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -256,7 +267,7 @@ async fn an_mp4_that_is_not_what_was_recorded_is_not_stored() {
     let node = crate::node(&[program.flag()]);
     let row = recorded(&node, "talk", webm()).await;
     assert_eq!(failed(&node, &row).await.refusal(), (503, "export_failed".into()));
-    assert_eq!(exports(&node, "not_proven").await, 1.0);
+    counted(&node, "not_proven", 1.0).await;
     assert!(!videos(node.folder()).contains(&mp4_key(&row)));
 }
 
