@@ -124,13 +124,12 @@ impl App {
         let accounts = Accounts::of(&recording);
         let recovered = look_back(config, &recording, &accounts).await?;
         let started = clock.now();
-        let node = NodeRef { id: config.node_id.clone(), incarnation: Incarnation(started.wall_ms) };
-        metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
+        let node = first_life(config, started.wall_ms, &metrics);
 
         let (managers, recorders, gates) = (Arbiter::new(), Arbiter::new(), ChunkGates::default());
         let shared = (registry, config.cluster.as_ref().zip(cluster));
         let (rooms, bridge) = start_rooms(config, &node, shared, clock, &metrics, &managers).await?;
-        let Recorders { supervisor, worker, assembly, keeper } = Recording {
+        let Recorders { supervisor, worker, assembly, keeper, exports } = Recording {
             config,
             ports: &recording,
             recovered,
@@ -164,6 +163,7 @@ impl App {
             delete_recording: supervisor.clone().recipient(),
             merges: worker.recipient(),
             keeper,
+            exports: exports.recipient(),
             catalog: recording.catalog,
             same_stores: recording.same_stores,
             videos: recording.videos,
@@ -190,6 +190,13 @@ impl App {
             managers: vec![managers, recorders],
         })
     }
+}
+
+/// This node in its first life, which begins now.
+fn first_life(config: &Config, now_ms: u64, metrics: &Metrics) -> NodeRef {
+    let node = NodeRef { id: config.node_id.clone(), incarnation: Incarnation(now_ms) };
+    metrics.node_info.with_label_values(&[env!("CARGO_PKG_VERSION"), node.id.as_str()]).set(1);
+    node
 }
 
 /// Takes up the recordings of an earlier life.

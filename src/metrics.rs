@@ -131,6 +131,8 @@ metrics! {
     merges_waiting: Gauge [] "greenroom_merges_waiting", "Recordings that wait for a merge.";
     cleanups: Counter ["outcome"] "greenroom_cleanups_total", "Recordings whose chunks were taken away: `merged`, `forgotten` (nobody came back), `aborted`, `deleted`, `failed`.";
     unmerged_bytes: Gauge [] "greenroom_unmerged_bytes", "Bytes of chunks that are kept and in no video, of failed and incomplete recordings. Above 0: look at the library.";
+    exports: Counter ["outcome"] "greenroom_exports_total", "MP4s that were asked for, by outcome: `made`, `elsewhere` (another node is at it), `outdated` (the recording was deleted, or has a newer video), `full` (too little space), `unavailable`, `interrupted`, `impossible`, `not_proven`, `store`, `bug`.";
+    exports_running: Gauge [] "greenroom_exports_running", "MP4s that are being made now: one at most.";
     free_bytes: Gauge [] "greenroom_storage_free_bytes", "Space left where recordings are stored.";
     catalog_waiting: Gauge [] "greenroom_catalog_waiting_rows", "Rows that the catalog has still to be told, because it was away or is slow.";
     storage_errors: Counter ["store", "operation"] "greenroom_storage_errors_total", "Operations of stores that failed, by store (`chunks`, `videos`, `catalog`, `ledger`, `assembly`) and operation.";

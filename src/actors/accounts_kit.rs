@@ -19,6 +19,7 @@ use crate::{
         chunk_store::FolderChunks,
         clock::Clock,
         ffmpeg::{FfmpegConfig, FfmpegMerger},
+        memory_exports::MemoryExports,
         memory_ledger::MemoryLedger,
         ports::{
             Catalog as _, CatalogRow, ChunkStore as _, ClaimEnd, Committed, Ledger, LedgerError, LedgerView,
@@ -207,7 +208,9 @@ impl Stores {
             ledger: self.ledger.clone(),
             catalog: self.catalog.clone(),
             outbox: self.catalog.clone(),
+            exporter: Arc::new(merger.clone()),
             merger: Arc::new(merger),
+            exports: Arc::new(MemoryExports::new(Clock::start())),
             same_stores: SameStores::alone(),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use super::{
     chunk_gate::ChunkGates,
     mailbox::{Mailbox, post},
     messages::{CancelMerge, MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
+    work_folder::WorkFolder,
 };
 use crate::{
     adapters::{
@@ -138,10 +139,7 @@ impl Actor for MergeWorker {
         ctx.set_mailbox_capacity(limits::MERGE_WORKER_MAILBOX);
         let folders = self.config.folders.clone();
         let cleared = async move { folders.clear_own().await };
-        ctx.spawn(cleared.into_actor(self).map(|cleared, worker, ctx| {
-            if let Err(error) = cleared {
-                warn!(%error, "the folders of earlier merges stay behind");
-            }
+        ctx.spawn(cleared.into_actor(self).map(|(), worker, ctx| {
             worker.is_clear = true;
             worker.begin_what_fits(ctx);
         }));
@@ -187,7 +185,8 @@ struct Making {
 impl Making {
     async fn run(self) -> Result<MergedVideo, MergeFault> {
         let began = Instant::now();
-        WorkFolder::prepare(self.folder.path()).await?;
+        let failed = |error: std::io::Error| MergeFault::Store(format!("the folder for a merge: {error}"));
+        self.folder.prepare().await.map_err(failed)?;
         let video = self.make().await?;
         let path = video.facts.path();
         self.metrics.merge_duration.with_label_values(&[path]).observe(began.elapsed().as_secs_f64());
@@ -356,50 +355,6 @@ impl Storing {
                 warn!(recording = %self.manifest.record_id, %error, "no poster");
                 None
             }
-        }
-    }
-}
-
-/// A folder that goes when nobody needs it any more, also when its merge is dropped.
-struct WorkFolder(PathBuf);
-
-impl WorkFolder {
-    fn at(path: PathBuf) -> Arc<Self> {
-        Arc::new(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Makes it, empty: what an earlier try has left would only confuse.
-    async fn prepare(path: &Path) -> Result<(), MergeFault> {
-        let failed = |error: std::io::Error| MergeFault::Store(format!("the folder for a merge: {error}"));
-        cleared(tokio::fs::remove_dir_all(path).await).map_err(failed)?;
-        tokio::fs::create_dir_all(path).await.map_err(failed)
-    }
-}
-
-/// What removing a folder came to; nothing there is no error.
-fn cleared(removed: std::io::Result<()>) -> std::io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
-}
-
-impl Drop for WorkFolder {
-    fn drop(&mut self) {
-        let path = std::mem::take(&mut self.0);
-        let clear = move || {
-            if let Err(error) = cleared(std::fs::remove_dir_all(path)) {
-                warn!(%error, "the folder of a merge stays behind");
-            }
-        };
-        // Off the event loop where there is one.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(clear)),
-            Err(_) => clear(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         command::Username,
         event::{Body, Presence, Role},
         metadata::Metadata,
-        recorder::{Made, RecorderEvent, Start, Started},
+        recorder::{Made, RecorderEvent, Start, Started, VideoKey},
     },
 };
 
@@ -412,6 +412,39 @@ pub enum MergeFault {
     /// A store failed. The words are for the log.
     #[error("{0}")]
     Store(String),
+}
+
+/// To the export worker: how does the MP4 of this video stand, which is not there?
+#[derive(Debug, Message)]
+#[rtype(result = "Result<ExportAnswer, Refusal>")]
+pub struct AskExport {
+    /// The video.
+    pub video: VideoKey,
+    /// What is wanted.
+    pub wish: ExportWish,
+}
+
+/// What is wanted of the export worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportWish {
+    /// The MP4: its making begins, unless somebody is at it.
+    Begin,
+    /// To know how it stands.
+    Look,
+}
+
+/// How an MP4 stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportAnswer {
+    /// It is there by now.
+    There,
+    /// It is being made, by whichever node.
+    Converting {
+        /// 0–100.
+        percent: u8,
+    },
+    /// Nobody is at it.
+    NotBegun,
 }
 
 /// To the recording supervisor: the node is going away. Recorders are told to go on elsewhere, or later.

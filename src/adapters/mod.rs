@@ -13,6 +13,7 @@ pub mod crash;
 mod disk;
 pub mod ffmpeg;
 pub mod memory;
+pub mod memory_exports;
 pub mod memory_ledger;
 pub mod ports;
 pub mod redis;

@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
@@ -130,6 +130,16 @@ impl VideoStore for FolderVideos {
             // Where the whole folder is away, nobody may take its videos for gone.
             Err(error) if error.kind() == io::ErrorKind::NotFound && has_folder(place) => Ok(None),
             Err(error) => Err(StoreError::io(place.display(), &error)),
+        })
+    }
+
+    fn local(&self, key: &VideoKey, _: &Path) -> PortFuture<Result<Option<PathBuf>, StoreError>> {
+        let found = self.find(key);
+        Box::pin(async move {
+            Ok(found.await?.and_then(|source| match source {
+                VideoSource::File(path) => Some(path),
+                VideoSource::Elsewhere(_) => None,
+            }))
         })
     }
 

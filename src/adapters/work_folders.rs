@@ -6,12 +6,17 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use tokio::sync::OnceCell;
 use tracing::warn;
 
-use super::{disk, ports::Swept};
+use super::{
+    disk,
+    ports::{StoreError, Swept},
+};
 use crate::protocol::NodeId;
 
 /// What the names of nodes' folders begin with. Nothing else in `TEMP_DIR` is ours.
@@ -24,13 +29,16 @@ const LEFT_ALONE: Duration = Duration::from_secs(86_400);
 pub struct WorkFolders {
     all: PathBuf,
     own: PathBuf,
+    /// Shared by clones.
+    cleared: Arc<OnceCell<()>>,
 }
 
 impl WorkFolders {
     /// Those below this folder, as this node has them.
     #[must_use]
     pub fn new(all: &Path, node: &NodeId) -> Self {
-        Self { all: all.to_owned(), own: all.join(format!("{NAME}{node}")) }
+        let own = all.join(format!("{NAME}{node}"));
+        Self { all: all.to_owned(), own, cleared: Arc::default() }
     }
 
     /// Where this node's merges have theirs.
@@ -39,13 +47,25 @@ impl WorkFolders {
         &self.own
     }
 
-    /// Clears away what merges of an earlier life have left.
+    /// Clears away what an earlier life has left, once: whoever asks waits until that is done, and works there only then.
+    pub async fn clear_own(&self) {
+        let own = self.own.clone();
+        let clear = async {
+            if let Err(error) = blocking(move || disk::clear_away(&own)).await {
+                warn!(%error, "the folders of earlier merges stay behind");
+            }
+        };
+        self.cleared.get_or_init(|| clear).await;
+    }
+
+    /// Space left for work, once somebody works there; `None`: as much as anybody wants. Unit: bytes.
     ///
     /// # Errors
-    /// Something stays.
-    pub async fn clear_own(&self) -> io::Result<()> {
+    /// Nobody can say.
+    pub async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
         let own = self.own.clone();
-        blocking(move || disk::clear_away(&own)).await.map(drop)
+        let looked = tokio::task::spawn_blocking(move || disk::free_bytes(&own)).await;
+        looked.unwrap_or_else(|_| Err(StoreError::Failed("the work was interrupted".to_owned())))
     }
 
     /// Clears away what other nodes have left behind, and says how much that was.

@@ -3,11 +3,13 @@
 use actix::{Actor as _, Addr, Arbiter, Context, Recipient, dev::channel as address_channel};
 use anyhow::Context as _;
 
+use super::stores;
 use crate::{
     actors::{
         accounts::Accounts,
         assembly_worker::AssemblyWorker,
         chunk_gate::ChunkGates,
+        export_worker::{ExportWorker, ExportWorkerConfig},
         keeper::{Keeper, KeeperConfig, KeeperLinks},
         merge_worker::{MergeWorker, MergeWorkerConfig},
         messages::ShowStanding,
@@ -26,6 +28,7 @@ pub(super) struct Recorders {
     pub(super) worker: Addr<MergeWorker>,
     pub(super) assembly: Addr<AssemblyWorker>,
     pub(super) keeper: Addr<Keeper>,
+    pub(super) exports: Addr<ExportWorker>,
 }
 
 /// What the actors of recording are built from.
@@ -46,8 +49,10 @@ impl Recording<'_> {
     pub(super) fn start(self, arbiter: &Arbiter) -> anyhow::Result<Recorders> {
         let (sender, inbox) = address_channel::channel(limits::RECORDING_SUPERVISOR_MAILBOX);
         let supervisor: Addr<RecordingSupervisor> = Addr::new(sender);
-        let worker = self.start_worker(&supervisor, arbiter);
-        let keeper = self.start_keeper(&supervisor, arbiter)?;
+        let folders = WorkFolders::new(&self.config.recording.temp_folder, &self.config.node_id);
+        let worker = self.start_worker(&supervisor, folders.clone(), arbiter);
+        let exports = self.start_exports(folders.clone(), arbiter);
+        let keeper = self.start_keeper(&supervisor, folders, arbiter)?;
         let links = SupervisorLinks {
             rooms: self.rooms.clone().recipient(),
             merge: worker.clone().recipient(),
@@ -67,16 +72,13 @@ impl Recording<'_> {
         let assembly = AssemblyWorker::start_in_arbiter(&arbiter.handle(), |_| {
             AssemblyWorker::new(merger, standing, metrics)
         });
-        Ok(Recorders { supervisor, worker, assembly, keeper })
-    }
-
-    fn folders(&self) -> WorkFolders {
-        WorkFolders::new(&self.config.recording.temp_folder, &self.config.node_id)
+        Ok(Recorders { supervisor, worker, assembly, keeper, exports })
     }
 
     fn start_keeper(
         &self,
         supervisor: &Addr<RecordingSupervisor>,
+        folders: WorkFolders,
         arbiter: &Arbiter,
     ) -> anyhow::Result<Addr<Keeper>> {
         let settings = &self.config.recording;
@@ -84,7 +86,7 @@ impl Recording<'_> {
         let links = KeeperLinks {
             ports: self.ports.clone(),
             accounts: self.accounts.clone(),
-            folders: self.folders(),
+            folders,
             delete: supervisor.clone().recipient(),
             webhook: webhook.context("WEBHOOK_URL cannot be used")?,
         };
@@ -99,14 +101,23 @@ impl Recording<'_> {
         Ok(Keeper::start_in_arbiter(&arbiter.handle(), keeper))
     }
 
-    fn start_worker(&self, supervisor: &Addr<RecordingSupervisor>, arbiter: &Arbiter) -> Addr<MergeWorker> {
+    fn start_exports(&self, folders: WorkFolders, arbiter: &Arbiter) -> Addr<ExportWorker> {
+        let (ports, metrics) = (self.ports.clone(), self.metrics.clone());
+        let min_free_bytes = self.config.recording.rules.min_free_bytes;
+        let config = ExportWorkerConfig { folders, min_free_bytes, lease: stores::rules(self.config).lease };
+        ExportWorker::start_in_arbiter(&arbiter.handle(), |_| ExportWorker::new(ports, config, metrics))
+    }
+
+    fn start_worker(
+        &self,
+        supervisor: &Addr<RecordingSupervisor>,
+        folders: WorkFolders,
+        arbiter: &Arbiter,
+    ) -> Addr<MergeWorker> {
         let (ports, metrics, supervisor) = (self.ports.clone(), self.metrics.clone(), supervisor.clone());
         let settings = &self.config.recording;
-        let config = MergeWorkerConfig {
-            jobs: settings.rules.merge_jobs,
-            folders: self.folders(),
-            gates: self.gates.clone(),
-        };
+        let config =
+            MergeWorkerConfig { jobs: settings.rules.merge_jobs, folders, gates: self.gates.clone() };
         MergeWorker::start_in_arbiter(&arbiter.handle(), move |_| {
             let (progressed, ended) = (supervisor.clone().recipient(), supervisor.recipient());
             MergeWorker::new(ports, config, progressed, ended, metrics)

@@ -14,8 +14,9 @@ use crate::{
         chunk_store::FolderChunks,
         clock::Clock,
         ffmpeg::{FfmpegConfig, FfmpegMerger},
+        memory_exports::MemoryExports,
         memory_ledger::MemoryLedger,
-        ports::{Breakers, ChunkStore, Ledger, Merger, RecordingPorts, SameStores, VideoStore},
+        ports::{Breakers, ChunkStore, ExportLeases, Ledger, Merger, RecordingPorts, SameStores, VideoStore},
         redis::{RedisChunks, RedisLedger, RedisStore},
         s3::{Bucket, S3Chunks, S3Videos},
         video_store::FolderVideos,
@@ -63,11 +64,15 @@ pub(super) async fn open(
         breakers.push(("redis", redis.clone()));
     }
     let chunks = chunks(settings, bucket.as_ref(), redis).await?;
+    let ffmpeg = ffmpeg(settings);
+    let (ledger, exports) = ledger(config, redis, clock);
     let ports = RecordingPorts {
-        merger: merger(settings, &chunks)?,
+        merger: merger(settings, ffmpeg.clone(), &chunks)?,
+        exporter: Arc::new(ffmpeg),
         chunks,
         videos: videos(settings, bucket.as_ref())?,
-        ledger: ledger(config, redis, clock),
+        ledger,
+        exports,
         outbox: catalog.clone(),
         catalog,
         same_stores: if redis.is_some() { SameStores::unknown() } else { SameStores::alone() },
@@ -127,12 +132,19 @@ fn videos(settings: &RecordingSettings, bucket: Option<&Arc<Bucket>>) -> anyhow:
     })
 }
 
-fn merger(settings: &RecordingSettings, chunks: &Arc<dyn ChunkStore>) -> anyhow::Result<Arc<dyn Merger>> {
-    let ffmpeg = FfmpegMerger::new(FfmpegConfig {
+fn ffmpeg(settings: &RecordingSettings) -> FfmpegMerger {
+    FfmpegMerger::new(FfmpegConfig {
         ffmpeg: settings.ffmpeg.clone(),
         ffprobe: settings.ffprobe.clone(),
         time_limit: settings.merge_timeout,
-    });
+    })
+}
+
+fn merger(
+    settings: &RecordingSettings,
+    ffmpeg: FfmpegMerger,
+    chunks: &Arc<dyn ChunkStore>,
+) -> anyhow::Result<Arc<dyn Merger>> {
     if !settings.assemble {
         return Ok(Arc::new(ffmpeg));
     }
@@ -154,10 +166,18 @@ pub(super) fn rules(config: &Config) -> RecordingRules {
     }
 }
 
-fn ledger(config: &Config, redis: Option<&Arc<RedisStore>>, clock: Clock) -> Arc<dyn Ledger> {
+/// Who may do what, and which node is at which MP4.
+fn ledger(
+    config: &Config,
+    redis: Option<&Arc<RedisStore>>,
+    clock: Clock,
+) -> (Arc<dyn Ledger>, Arc<dyn ExportLeases>) {
     let (node, rules) = (config.node_id.clone(), rules(config));
     match redis {
-        Some(redis) => Arc::new(RedisLedger::new(redis.clone(), node, rules)),
-        None => Arc::new(MemoryLedger::new(node, clock, rules)),
+        Some(redis) => {
+            let ledger = Arc::new(RedisLedger::new(redis.clone(), node, rules));
+            (ledger.clone(), ledger)
+        }
+        None => (Arc::new(MemoryLedger::new(node, clock, rules)), Arc::new(MemoryExports::new(clock))),
     }
 }

@@ -94,6 +94,7 @@ pub async fn all(state: Data<HttpState>) -> HttpResponse {
         "room_manager": check(census.is_ok()),
         "recording_supervisor": check(recordings.is_ok()),
         "merge_worker": check(state.merges.connected()),
+        "export_worker": check(state.exports.connected()),
         "keeper": check(state.keeper.connected()),
         "storage": check(storage.is_ok()),
         "catalog": check(catalog.is_ok()),

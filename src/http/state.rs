@@ -18,8 +18,8 @@ use crate::{
     actors::{
         keeper::Keeper,
         messages::{
-            CancelMerge, CountRecordings, CountRooms, DeleteRecording, ListRooms, ShowRecordings, ShowRoom,
-            ShowRooms, ShowStanding, Standing,
+            AskExport, CancelMerge, CountRecordings, CountRooms, DeleteRecording, ListRooms, ShowRecordings,
+            ShowRoom, ShowRooms, ShowStanding, Standing,
         },
         peer_session::RoomsLink,
         recorder_session::RecordingLink,
@@ -86,6 +86,8 @@ pub struct HttpState {
     pub merges: Recipient<CancelMerge>,
     /// Keeps house, and tells the application.
     pub keeper: Addr<Keeper>,
+    /// MP4s of finished videos.
+    pub exports: Recipient<AskExport>,
     /// Rows of recordings.
     pub catalog: Arc<dyn Catalog>,
     /// Whether other nodes keep recordings where this one does.
@@ -133,6 +135,7 @@ impl HttpState {
             && self.recordings.connected()
             && self.merges.connected()
             && self.keeper.connected()
+            && self.exports.connected()
             && cluster.is_none_or(|cluster| cluster.standing.connected())
     }
 

@@ -104,6 +104,7 @@ codes! {
     ChunksLost = "chunks_lost", N, false, N, true, "The chunks that were stored are not there; the recording waits for them.";
     MergingUnavailable = "merging_unavailable", N, false, some(503), true, "The node has no ffmpeg; the chunks are kept.";
     MergeFailed = "merge_failed", N, false, N, true, "The chunks could not be merged; they are kept.";
+    ExportFailed = "export_failed", N, false, some(503), true, "The MP4 could not be made; the recording is as it was.";
     LengthRequired = "length_required", N, false, some(411), false, "Say how long the body is.";
     RangeWrong = "range_not_satisfiable", N, false, some(416), false, "The file has no such range.";
     Internal = "internal", some(1011), true, some(500), true, "A bug of ours; it has been logged.";

@@ -157,6 +157,10 @@ pub const RECORDING_SUPERVISOR_MAILBOX: usize = 4 * 1024;
 pub const MERGE_WORKER_MAILBOX: usize = 1024;
 /// Mailbox of the assembly worker. Overflow: the chunk is found when its recording is over.
 pub const ASSEMBLY_WORKER_MAILBOX: usize = 1024;
+/// Mailbox of the export worker. Overflow: who asks waits for its answer, and is told that the node may not take traffic.
+pub const EXPORT_WORKER_MAILBOX: usize = 1024;
+/// Exports that wait for their turn on one node. Overflow act: the next one is refused with `overloaded`.
+pub const EXPORTS_WAITING_MAX: usize = 64;
 /// Events that wait for one recorder's socket. A recorder hears little; one that takes nothing is ended.
 pub const RECORDER_MAILBOX: usize = 256;
 

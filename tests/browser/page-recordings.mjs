@@ -43,6 +43,8 @@ export class RecordingNode {
   result = {};
   /** Answers to HTTP are this instead, where it is set. @type {number | null} */
   status = null;
+  /** What is answered when an MP4 is asked for, one after the other; a number is how far it is, and at the end it is there. @type {(number | string)[]} */
+  mp4s = [];
   /** Queries of the list. @type {URLSearchParams[]} */
   queries = [];
   /** @type {{ route: WebSocketRoute, recordId: string }[]} */
@@ -157,7 +159,7 @@ export class RecordingNode {
     const request = route.request();
     const url = new URL(request.url());
     if (this.status !== null) return route.fulfill({ status: this.status, contentType: 'application/problem+json', body: JSON.stringify({ code: 'storage_failed', detail: 'no' }) });
-    if (url.pathname.startsWith('/recordings/download/')) return this.#download(route, url.pathname);
+    if (url.pathname.startsWith('/recordings/download/')) return url.searchParams.get('format') === 'mp4' ? this.#mp4(route, url.pathname) : this.#download(route, url.pathname);
     const id = url.pathname.split('/')[2];
     if (!id) return this.#list(route, url.searchParams);
     const found = this.find(id);
@@ -177,6 +179,15 @@ export class RecordingNode {
     const found = this.recordings.filter((one) => (!state || one.state === state) && `${one.title} ${one.roomName} ${one.recordId}`.toLowerCase().includes(q));
     const next = from + limit < found.length ? String(from + limit) : undefined;
     return route.fulfill({ json: { recordings: found.slice(from, from + limit), next } });
+  }
+
+  /** @param {import('playwright-core').Route} route @param {string} pathname */
+  #mp4(route, pathname) {
+    const next = this.mp4s.shift();
+    if (typeof next === 'string') return route.fulfill({ status: 503, contentType: 'application/problem+json', body: JSON.stringify({ code: next, detail: 'no' }) });
+    if (next !== undefined) return route.fulfill({ status: 202, headers: { 'Retry-After': '1' }, json: { state: 'converting', percent: next } });
+    const name = `${pathname.split('/').pop()?.replace(/[^.]*$/, '')}mp4`;
+    return route.fulfill({ contentType: 'video/mp4', headers: { 'Content-Disposition': `attachment; filename="${name}"` }, body: 'an MP4' });
   }
 
   /** @param {import('playwright-core').Route} route @param {string} pathname */

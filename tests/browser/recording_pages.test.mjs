@@ -325,6 +325,30 @@ describePages('pages that record', 600_000, () => {
     forgive('404');
   });
 
+  test('a recording that is no MP4 can be downloaded as one, and the page says how far it is', async () => {
+    const { page, recorder } = await visit('/library?recording=nothing', { acceptDownloads: true });
+    const of = (/** @type {string} */ id, /** @type {string} */ end) => ({ recordId: id, state: 'ready', title: id, complete: true, mimeType: `video/${end}`, downloadUrl: `/recordings/download/${id}.${FENCE}.${end}` });
+    recorder.recordings.push(of('talk', 'webm'), of('phone', 'mp4'));
+    await page.goto(`${node.url}/library?recording=phone`);
+    await page.locator('#watch a', { hasText: 'Download' }).waitFor();
+    assert.equal(await page.locator('#watch [data-act=mp4]').count(), 0, 'it is one');
+
+    await page.goto(`${node.url}/library?recording=talk`);
+    const button = page.locator('#watch [data-act=mp4]');
+    recorder.mp4s.push('export_failed', 0, 40, 80);
+    await button.click();
+    await page.locator('#watch .toast', { hasText: 'It could not be made.' }).waitFor();
+    const download = page.waitForEvent('download');
+    await button.click();
+    await page.locator('#watch [data-act=mp4]:disabled', { hasText: '40 %' }).waitFor();
+    assert.equal(await page.locator('#watch .result-acts progress').evaluate((/** @type {HTMLProgressElement} */ bar) => bar.value), 40);
+    assert.match((await download).url(), /\/recordings\/download\/talk\.\d+\.webm\?format=mp4$/);
+    await page.locator('#watch [data-act=mp4]:enabled', { hasText: 'Download as MP4' }).waitFor();
+    assert.equal(await page.locator('#watch .result-acts progress').isVisible(), false);
+    forgive('404');
+    forgive('503');
+  });
+
   test('a link opens its recording, a wrong one says so, and a server without an answer too', async () => {
     const { page, recorder } = await visit('/library?recording=nothing');
     await page.locator('#watch', { hasText: 'This recording is not here' }).waitFor();

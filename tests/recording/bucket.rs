@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::{
-    link,
+    left_behind, link,
     s3::{Fault, S3Server},
-    support::{Download, Node, Recorder, Upload, cut, eventually, get, ready, send, webm},
+    support::{Download, Node, Recorder, Upload, ask_mp4, cut, eventually, get, mp4_of, ready, send, webm},
 };
 
 fn node(server: &S3Server) -> Node {
@@ -172,4 +172,28 @@ async fn what_is_in_a_bucket_can_be_looked_at_without_fetching_it() {
     }
     let none = send(node.address(), "HEAD /recordings/download/none.1.webm", &[], b"").await;
     assert_eq!(none.status, 404);
+}
+
+/// The video is in no folder of the node: it is fetched, and its MP4 is where the video is.
+#[tokio::test]
+async fn an_mp4_of_what_is_in_a_bucket_is_made_and_in_the_bucket() {
+    let server = S3Server::start();
+    let node = node(&server);
+    let row = recorded(&node).await;
+    let key = row["key"].as_str().unwrap();
+    assert_eq!(ask_mp4(node.address(), "GET", key).await.status, 202);
+    let there = mp4_of(node.address(), key).await;
+    assert_eq!(there.status, 307, "{there:?}");
+    let place = there.header("location").expect("where it is");
+    let place = place.strip_prefix(&format!("http://{}", server.address())).expect("in the bucket");
+    assert!(disposition(place).is_some_and(|how| how.contains("_topia & -more-.mp4")), "{place}");
+    let made = send(server.address(), &format!("GET {place}"), &[], b"").await;
+    assert_eq!((made.status, &made.body[4..8]), (200, &b"ftyp"[..]));
+    let head = ask_mp4(node.address(), "HEAD", key).await;
+    assert_eq!((head.status, head.header("content-type")), (200, Some("video/mp4")));
+    assert_eq!(head.header("content-length"), Some(&*made.body.len().to_string()));
+    eventually("the copy of the video is gone", async || left_behind(&node).is_empty().then_some(())).await;
+    assert_eq!(delete(&node).await.status, 204);
+    let left = server.keys().into_iter().filter(|key| key.starts_with("recordings/")).count();
+    assert_eq!(left, 0, "{:?}", server.keys());
 }

@@ -15,6 +15,7 @@ mod bucket;
 mod chunks;
 mod comings;
 mod downloads;
+mod exports;
 mod imports;
 mod late;
 mod library;

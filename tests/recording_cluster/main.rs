@@ -21,6 +21,7 @@ mod apart;
 mod clocks;
 mod databases;
 mod deaths;
+mod exports;
 mod gate;
 mod live;
 mod outages;

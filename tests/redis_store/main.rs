@@ -11,6 +11,7 @@ mod support;
 
 mod agreement;
 mod bus;
+mod exports;
 mod failures;
 mod fences;
 mod kit;

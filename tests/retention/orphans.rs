@@ -157,10 +157,12 @@ async fn videos_and_posters_of_overtaken_claims_go_when_they_are_old() {
     let named = videos(storage.path());
     assert_eq!(named.len(), 2, "a video and its poster: {named:?}");
     let fence: u64 = shown["key"].as_str().unwrap().split('.').nth(1).unwrap().parse().unwrap();
-    let go = ["webm", "jpg"].map(|kind| format!("talk.{}.{kind}", fence - 1));
-    let later = format!("talk.{}.webm", fence + 1);
+    let go = ["webm", "jpg", "mp4"].map(|kind| format!("talk.{}.{kind}", fence - 1));
+    let (later, mp4) = (format!("talk.{}.webm", fence + 1), format!("talk.{fence}.mp4"));
     // Of a recording of this name that another catalog knew; of one of which nothing is known; and of no version of ours.
-    let stay = [later.as_str(), "talk.1.webm", "talk.mp4", "lost.1.webm", "lost.1.jpg", "notes.txt"];
+    // What was made of the video that the row names is no row's, and stays with it.
+    let stay =
+        [later.as_str(), mp4.as_str(), "talk.1.webm", "talk.mp4", "lost.1.webm", "lost.1.jpg", "notes.txt"];
     for name in go.iter().map(String::as_str).chain(stay) {
         fs::write(folder.join(name), "a try").unwrap();
     }
@@ -172,7 +174,7 @@ async fn videos_and_posters_of_overtaken_claims_go_when_they_are_old() {
     let mut left: Vec<_> = named.into_iter().chain(stay.map(str::to_owned)).collect();
     left.sort();
     assert_eq!(videos(storage.path()), left);
-    assert_eq!(swept(node.address(), "orphaned_video", 2.0).await, 10.0);
+    assert_eq!(swept(node.address(), "orphaned_video", 3.0).await, 15.0);
     assert_eq!(video(node.address(), &shown).await.len() as u64, shown["sizeBytes"].as_u64().unwrap());
 }
 

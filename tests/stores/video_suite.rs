@@ -19,6 +19,7 @@ pub async fn suite(open: Open<'_>, desk: &Path) {
     replaces_only_by_what_was_meant(open, desk).await;
     finds_its_work_done(open, desk).await;
     deletes(open, desk).await;
+    lends_its_bytes(open, desk).await;
     tells_what_is_there(open, desk).await;
     assert!(open().free_bytes().await.unwrap().is_none_or(|bytes| bytes > 0));
     open().sweep().await.expect("at any time");
@@ -116,6 +117,21 @@ async fn deletes(open: Open<'_>, desk: &Path) {
     }
     assert_eq!(read(&*open(), &key).await, None);
     assert!(read(&*open(), &other).await.is_some());
+}
+
+async fn lends_its_bytes(open: Open<'_>, desk: &Path) {
+    let (key, file) = (key("lent"), desk.join("lent.webm"));
+    let folder = desk.join("work");
+    fs::create_dir_all(&folder).unwrap();
+    assert_eq!(open().local(&key, &folder).await.unwrap(), None);
+    // Larger than what is fetched at once, and no multiple of it.
+    let video: Vec<u8> = (0..2_200_000_u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(&file, &video).unwrap();
+    open().put(&key, &file, proof(&video)).await.unwrap();
+    let lent = open().local(&key, &folder).await.unwrap().expect("a file on this machine");
+    assert!(fs::read(lent).unwrap() == video, "as it was put");
+    assert!(read(&*open(), &key).await.as_deref() == Some(&video), "and it is still there");
+    open().delete(&key).await.unwrap();
 }
 
 async fn tells_what_is_there(open: Open<'_>, desk: &Path) {

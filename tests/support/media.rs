@@ -32,6 +32,15 @@ pub fn mp4() -> &'static [u8] {
     })
 }
 
+/// The same seconds as VP9 and sound without a codec in Matroska.
+pub fn vp9() -> &'static [u8] {
+    static MEDIA: OnceLock<Vec<u8>> = OnceLock::new();
+    MEDIA.get_or_init(|| {
+        let codecs = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k -g 15 -c:a pcm_s16le";
+        make(&format!("{codecs} -f matroska -live 1 -cluster_time_limit 1000"))
+    })
+}
+
 /// Pictures and sound in Matroska, in so many bytes that a video of them goes into a bucket in parts.
 pub fn large() -> &'static [u8] {
     static MEDIA: OnceLock<Vec<u8>> = OnceLock::new();

@@ -13,6 +13,7 @@
 mod chance;
 mod cluster;
 mod disk;
+mod export;
 mod files;
 mod fuzz;
 mod http;
@@ -35,10 +36,11 @@ pub use self::{
     chance::Chance,
     cluster::Cluster,
     disk::{SmallDisk, fill},
+    export::{ExportProgram, ask_mp4, mp4_of},
     files::{age, make_old, make_older, names, videos},
     fuzz::{FIRST_SEED, fuzz},
     http::{Answer, Download, get, metric, request, roster, send, try_download, try_request},
-    media::{assert_recorded, cut, cut_at, large, mp4, packets, probe, sha256, webm},
+    media::{assert_recorded, cut, cut_at, large, mp4, packets, probe, sha256, vp9, webm},
     nginx::{CONFIGURATIONS, Nginx},
     node::Node,
     peer::{Closed, Heard, Peer, resume},

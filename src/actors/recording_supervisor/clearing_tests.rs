@@ -37,8 +37,8 @@ async fn who_wakes_late_takes_away_what_it_has_overtaken_and_nothing_that_came_a
     let stores = Stores::open().await;
     let ports = stores.ports();
     let folder = stores.folder.path().join("recordings");
-    let earlier = ["talk.webm", "talk.3.webm", "talk.3.jpg", "talk.4.mkv"];
-    let own = ["talk.5.webm", "talk.5.jpg"];
+    let earlier = ["talk.webm", "talk.3.webm", "talk.3.jpg", "talk.3.mp4", "talk.4.mkv", "talk.mp4"];
+    let own = ["talk.5.webm", "talk.5.jpg", "talk.5.mp4"];
     let later = ["talk.6.webm", "talk.6.jpg", "talk.10.webm"];
     let others = ["talks.3.webm"];
     for name in [&earlier[..], &own, &later, &others].concat() {
@@ -50,6 +50,25 @@ async fn who_wakes_late_takes_away_what_it_has_overtaken_and_nothing_that_came_a
     let left: BTreeSet<_> = left.map(|name| name.to_string_lossy().into_owned()).collect();
     let stay: BTreeSet<_> = [&own[..], &later, &others].concat().into_iter().map(str::to_owned).collect();
     assert_eq!(left, stay);
+}
+
+/// A ledger that has lost its last changes claims anew what was made before.
+#[tokio::test]
+async fn what_is_published_under_a_later_claim_keeps_its_mp4() {
+    let stores = Stores::open().await;
+    let folder = stores.folder.path().join("recordings");
+    let ports = stores.ports();
+    for name in ["talk.4.webm", "talk.4.mp4", "talk.5.webm", "talk.5.jpg", "talk.5.mp4"] {
+        std::fs::write(folder.join(name), "a video").expect("writable");
+    }
+    let manifest = Manifest { fence: Fence(9), ..second_version(Fence(5)) };
+    drop_superseded(&*ports.videos, &manifest).await.expect("deleted");
+    let mut left = ports.videos.of(&id()).await.expect("readable");
+    left.sort();
+    assert_eq!(
+        left.iter().map(VideoKey::as_str).collect::<Vec<_>>(),
+        ["talk.5.jpg", "talk.5.mp4", "talk.5.webm"]
+    );
 }
 
 /// A claim of a recording that is over, which another node now closes.

@@ -338,15 +338,16 @@ impl RecordingPorts {
         Ok(Closed { left: Left { remains, below: last.map(|last| Fence(last.0 + 1)) }, fence, videos })
     }
 
-    /// Takes away what a recording has in the video store, as far as it is meant.
+    /// Takes away what a recording has in the video store, as far as it is meant; and then what has come meanwhile: an MP4 of a
+    /// video may be stored as long as that is there, and none is later.
     pub(super) async fn delete_videos(
         &self,
         id: &RecordId,
         is_meant: impl Fn(&VideoKey) -> bool,
     ) -> Result<(), StoreError> {
-        for key in self.videos.of(id).await? {
-            if is_meant(&key) {
-                self.videos.delete(&key).await?;
+        for _ in 0..2 {
+            for key in self.videos.of(id).await?.iter().filter(|key| is_meant(key)) {
+                self.videos.delete(key).await?;
             }
         }
         Ok(())

@@ -255,3 +255,19 @@ async fn who_means_one_that_began_at_another_time_deletes_nothing() {
     assert_eq!(meaning(began).await, Ok(()));
     assert!(!has_video(&stores, &video).await);
 }
+
+#[tokio::test]
+async fn an_mp4_that_is_stored_while_its_video_is_taken_away_goes_too() {
+    let stores = Stores::open().await;
+    let key = make_video(&stores, "talk", Fence(5)).await;
+    let mp4 = stores.folder.path().join("recordings").join(key.as_mp4().as_str());
+    // Whoever stores it has seen that its video is there, after everything was listed.
+    let store = |listed: &VideoKey| {
+        if *listed == key {
+            std::fs::write(&mp4, "an MP4").expect("written");
+        }
+        true
+    };
+    stores.ports().delete_videos(&id("talk"), store).await.expect("deleted");
+    assert_eq!(videos(&stores).of(&id("talk")).await.expect("readable"), []);
+}

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
+    bench::Bench,
     commands,
-    job::Attempt,
     percent::Step,
     program::{self, Listen},
     segment::disk,
@@ -46,14 +46,19 @@ pub async fn prove(
 ) -> Result<Result<Found, Difference>, MergeError> {
     let container = expected.family.container();
     step.reach(0, 1);
-    let found = blocking(path.to_owned(), move |path| scan(path, container)).await?;
+    let found = read_all(path, container).await?;
     step.reach(1, 1);
     Ok(compare(expected, &found.tally).map(|()| found))
 }
 
 /// Reads a file that is not the last.
 pub async fn read(path: &Path, container: Container) -> Result<Tally, MergeError> {
-    Ok(blocking(path.to_owned(), move |path| scan(path, container)).await?.tally)
+    Ok(read_all(path, container).await?.tally)
+}
+
+/// Reads a file to its end and makes it durable.
+pub async fn read_all(path: &Path, container: Container) -> Result<Found, MergeError> {
+    blocking(path.to_owned(), move |path| scan(path, container)).await
 }
 
 async fn blocking<T: Send + 'static>(
@@ -106,11 +111,11 @@ struct ProbedStream {
     codec_type: String,
 }
 
-impl Attempt<'_> {
+impl Bench<'_> {
     /// A reader that is not ours sees the same tracks.
     pub async fn probe(&self, name: &str, found: &Found) -> Result<(), MergeError> {
         let args = commands::probe(name);
-        let task = self.tool(&self.kit.config.ffprobe, args, LOOK).await;
+        let task = self.tool(&self.kit.config.ffprobe, args, LOOK);
         let output = program::run(task, Listen::Keep).await.map_err(not_proven)?;
         let probed: Probed = serde_json::from_slice(&output.stdout)
             .map_err(|error| MergeError::NotProven(format!("ffprobe does not say what it sees: {error}")))?;
@@ -126,7 +131,7 @@ impl Attempt<'_> {
 
     /// Its beginning can be decoded.
     pub async fn decode(&self, name: &str) -> Result<(), MergeError> {
-        let task = self.task(commands::decode(name), LOOK).await;
+        let task = self.task(commands::decode(name), LOOK);
         let output = program::run(task, Listen::Keep).await.map_err(not_proven)?;
         let text = String::from_utf8_lossy(&output.stdout);
         // Frames of pictures, or a time that sound has reached.

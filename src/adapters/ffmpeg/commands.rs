@@ -37,6 +37,9 @@ pub struct OutputFile<'a> {
     pub alpha: bool,
 }
 
+/// A recorder's pictures come at any time; none is made up, and none left out.
+const FRAMES_AS_THEY_COME: &[&str] = &["-fps_mode", "passthrough", "-enc_time_base:v", "1:1000"];
+
 /// All tracks. By kind, because a recorder's order of tracks is by chance.
 pub const ALL_TRACKS: &[&str] = &["0:v?", "0:a?"];
 
@@ -127,14 +130,16 @@ pub fn adapt(odd: &Odd<'_>, whole: &MergePlan, output: &str) -> Vec<String> {
             TrackPlan::Copy { .. } => {
                 let delay_us = if target.kind == TrackKind::Audio { odd.audio_delay_us } else { 0 };
                 let coding = [format!("-c:{at}"), "copy".to_owned()].into_iter();
-                coding.chain(late(&format!("-bsf:{at}"), delay_us)).collect()
+                coding.chain(late(&format!("-bsf:{at}"), delay_us)).collect::<Vec<_>>()
             }
-            TrackPlan::Fill | TrackPlan::Encode { .. } => encode(at, target),
+            TrackPlan::Fill | TrackPlan::Encode { .. } => {
+                encode(at, target).into_iter().chain(begun_in_time(at, target)).collect()
+            }
         });
     }
     args.extend(maps);
     args.extend(coding);
-    args.extend(strings(&["-fps_mode", "passthrough", "-enc_time_base:v", "1:1000"]));
+    args.extend(strings(FRAMES_AS_THEY_COME));
     let file = OutputFile {
         name: output,
         family: Family::Matroska,
@@ -143,6 +148,26 @@ pub fn adapt(odd: &Odd<'_>, whole: &MergePlan, output: &str) -> Vec<String> {
         alpha: false,
     };
     args.extend(written(&file));
+    args
+}
+
+/// Makes an MP4 of a finished video: copies what the plan copies, and encodes the rest.
+pub fn export(video: &str, plan: &MergePlan, output: &str) -> Vec<String> {
+    let mut args = strings(COMMON);
+    args.extend(strings(FILE));
+    args.extend(strings(&["-f", demuxer(Container::Matroska), "-i", video]));
+    let maps = plan.tracks.iter().flat_map(|track| ["-map".into(), track_of_input(track.kind, track.rank)]);
+    args.extend(maps);
+    let tracks = plan.segments.iter().flat_map(|segment| &segment.tracks);
+    for (at, (track, target)) in tracks.zip(&plan.tracks).enumerate() {
+        match track {
+            TrackPlan::Copy { .. } => args.extend([format!("-c:{at}"), "copy".to_owned()]),
+            TrackPlan::Encode { .. } | TrackPlan::Fill => args.extend(encode(at, target)),
+        }
+    }
+    args.extend(strings(FRAMES_AS_THEY_COME));
+    let (family, index_bytes) = (plan.family, None);
+    args.extend(written(&OutputFile { name: output, family, index_bytes, audio_delay_us: 0, alpha: false }));
     args
 }
 
@@ -230,14 +255,23 @@ fn encode(at: usize, target: &TargetTrack) -> Vec<String> {
             args.extend([format!("-filter:{at}"), format!("{fit},{pad}")]);
         }
         TrackKind::Audio | TrackKind::Other => {
-            // What an encoder puts in front would begin before the segment does, and move everything.
-            let late =
-                format!("asetpts=PTS+{}/TB", if target.codec == Codec::Aac { "0.022" } else { "0.0065" });
-            args.extend([format!("-filter:{at}"), late, format!("-ar:{at}"), rate(target).to_string()]);
+            args.extend([format!("-ar:{at}"), rate(target).to_string()]);
             args.extend([format!("-ac:{at}"), target.model.channels.clamp(1, 8).to_string()]);
         }
     }
     args
+}
+
+/// What an encoder of sound puts in front would begin before the segment does, and move everything. (An MP4 says of it that
+/// it is not to be heard.)
+fn begun_in_time(at: usize, target: &TargetTrack) -> Vec<String> {
+    match target.kind {
+        TrackKind::Video => Vec::new(),
+        TrackKind::Audio | TrackKind::Other => {
+            let late = if target.codec == Codec::Aac { "0.022" } else { "0.0065" };
+            vec![format!("-filter:{at}"), format!("asetpts=PTS+{late}/TB")]
+        }
+    }
 }
 
 /// Pixels that every encoder takes.

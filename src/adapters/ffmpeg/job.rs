@@ -1,28 +1,20 @@
 //! One merge: attempts, until one holds every chunk that is of use.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::collections::BTreeSet;
 
 use futures_util::future;
 
-use super::{
-    Kit, check,
-    percent::Percent,
-    program::{self, Listen, Output, Task},
-    segment::Part,
-    source::Trouble,
-};
+use super::{Kit, bench::Bench, check, percent::Percent, segment::Part, source::Trouble};
 use crate::{
     adapters::ports::{MergeError, MergeJob, Merged},
     domain::merge::{Difference, Expected, Layout, MergePlan, PlannedChunk, Segment},
 };
 
-/// What one run may take for each byte that it copies.
-const COPY_BYTES_PER_SECOND: u64 = 2_000_000;
-
 /// Makes the video. A first chunk that is damaged takes its segment with it, and everything is planned anew without
 /// it; any other damaged chunk is a hole where it stood.
 pub async fn merge(kit: &Kit, job: &MergeJob) -> Result<Merged, MergeError> {
     let percent = Percent::new(&*job.progress);
+    let bench = Bench { kit, folder: &job.folder, guard: kit.guard().await };
     let mut unusable = BTreeSet::new();
     let mut why = "its beginning is missing".to_owned();
     loop {
@@ -31,7 +23,7 @@ pub async fn merge(kit: &Kit, job: &MergeJob) -> Result<Merged, MergeError> {
         if layout.segments.is_empty() {
             return Err(MergeError::Impossible(format!("nothing of this recording can be read: {why}")));
         }
-        let attempt = Attempt { kit, job, layout: &layout, percent: &percent };
+        let attempt = Attempt { bench, job, layout: &layout, percent: &percent };
         match attempt.run().await {
             Ok(merged) => return Ok(merged),
             Err(Trouble::Merge(error)) => return Err(error),
@@ -49,7 +41,7 @@ pub async fn merge(kit: &Kit, job: &MergeJob) -> Result<Merged, MergeError> {
 
 /// One attempt, by one layout.
 pub struct Attempt<'a> {
-    pub kit: &'a Kit,
+    pub bench: Bench<'a>,
     pub job: &'a MergeJob,
     pub layout: &'a Layout,
     pub percent: &'a Percent<'a>,
@@ -120,33 +112,8 @@ impl Attempt<'_> {
             Err(difference) => return Ok(Err(difference)),
         };
         // Side by side: each takes a moment only to start, which is most of what a short recording waits for.
-        future::try_join(self.probe(name, &found), self.decode(name)).await?;
+        future::try_join(self.bench.probe(name, &found), self.bench.decode(name)).await?;
         Ok(Ok(found))
-    }
-
-    /// Runs ffmpeg over files.
-    pub async fn ffmpeg(
-        &self,
-        args: Vec<String>,
-        limit: Duration,
-        progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<Output, MergeError> {
-        program::run(self.task(args, limit).await, Listen::Progress(progress)).await
-    }
-
-    /// A run of ffmpeg.
-    pub async fn task(&self, args: Vec<String>, limit: Duration) -> Task<'_> {
-        self.tool(&self.kit.config.ffmpeg, args, limit).await
-    }
-
-    /// A run of either program.
-    pub async fn tool<'b>(&'b self, program: &'b Path, args: Vec<String>, limit: Duration) -> Task<'b> {
-        Task { program, args, folder: &self.job.folder, limit, guard: self.kit.guard().await }
-    }
-
-    /// For how long so many bytes may be copied.
-    pub fn limit(&self, bytes: u64) -> Duration {
-        self.kit.config.time_limit + Duration::from_secs(bytes / COPY_BYTES_PER_SECOND)
     }
 }
 

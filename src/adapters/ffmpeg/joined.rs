@@ -80,7 +80,7 @@ impl Attempt<'_> {
             let seconds = u32::try_from(length_us / 1_000_000).unwrap_or(u32::MAX);
             let encoding = Duration::from_secs(seconds.saturating_mul(ENCODE_SECONDS_PER_SECOND).into());
             let tell = |us| step.reach(us, length_us.unsigned_abs());
-            self.ffmpeg(args, self.limit(part.bytes) + encoding, &tell).await?;
+            self.bench.ffmpeg(args, self.bench.limit(part.bytes) + encoding, &tell).await?;
             let tally = check::read(&self.job.folder.join(&output), Container::Matroska).await?;
             own.prove(plan, &part.fed.tally, &tally)
                 .map_err(|difference| MergeError::NotProven(format!("an adapted segment: {difference}")))?;
@@ -114,7 +114,7 @@ impl Attempt<'_> {
         let total: i64 = there.iter().map(|part| part.fed.tally.length_us()).sum();
         let step = self.percent.step(75.0, 88.0);
         let tell = |us| step.reach(us, total.unsigned_abs());
-        self.ffmpeg(commands::concat(LIST, &output), self.limit(bytes), &tell).await?;
+        self.bench.ffmpeg(commands::concat(LIST, &output), self.bench.limit(bytes), &tell).await?;
 
         let expected = expected(&plan, parts, adapted);
         let found = self.check(&name, &expected).await?;

@@ -1,4 +1,4 @@
-//! Merging by ffmpeg: the port [`Merger`].
+//! Merging by ffmpeg: the port [`Merger`]; and MP4s of finished videos: the port [`Exporter`].
 //!
 //! ```text
 //!  chunks ─► source (mark compared, repaired, read) ─► ffmpeg ─► one segment: the video itself
@@ -10,10 +10,12 @@
 //! cannot be decoded. So nothing is believed but what is read back. Nothing here deletes a chunk.
 //!
 //! Next: `job` (the steps), `source` (what goes in), `commands` (what ffmpeg is told), `check` (what came out),
-//! `program` (how it is run).
+//! `bench` and `program` (how it is run), `export` (MP4s).
 
+mod bench;
 mod check;
 mod commands;
+mod export;
 mod job;
 mod joined;
 mod percent;
@@ -34,7 +36,8 @@ use tokio::sync::OnceCell;
 
 use self::program::{Guard, Listen, Task};
 use super::ports::{
-    CameChunk, MergeError, MergeJob, Merged, Merger, PortFuture, RecordingRef, StoreError, Swept,
+    CameChunk, ExportJob, Exported, Exporter, MergeError, MergeJob, Merged, Merger, PortFuture, RecordingRef,
+    StoreError, Swept,
 };
 
 /// How merging is done.
@@ -102,11 +105,18 @@ impl Merger for FfmpegMerger {
     }
 }
 
+impl Exporter for FfmpegMerger {
+    fn export(&self, job: ExportJob) -> PortFuture<Result<Exported, MergeError>> {
+        let kit = Arc::clone(&self.kit);
+        Box::pin(async move { export::export(&kit, &job).await })
+    }
+}
+
 impl Kit {
     /// How programs are started here; tried out once.
     async fn guard(&self) -> Guard {
         let try_out = async || {
-            let guarded = Guard::Guarded { memory_bytes: MEMORY_BYTES_MAX };
+            let guarded = Guard::Guarded { memory_bytes: MEMORY_BYTES_MAX, nice: NICE };
             let task = Task {
                 program: "true".as_ref(),
                 args: Vec::new(),
@@ -137,5 +147,7 @@ impl Kit {
 
 /// Most memory of one run: ten times what copying takes. Unit: bytes.
 const MEMORY_BYTES_MAX: u64 = 4 << 30;
+/// Calls and chunks go before merges.
+const NICE: u8 = 10;
 /// For what is done in a moment.
 const QUICK: Duration = Duration::from_secs(20);

@@ -25,7 +25,7 @@ impl Attempt<'_> {
     /// Makes it, from a segment that has pictures of its own. Failing is no error.
     pub async fn poster(&self, made: &Made, timeline: &Timeline) -> Option<PathBuf> {
         let at_us = place(made, timeline)?;
-        self.kit.poster(&self.job.folder, &made.name, at_us, NAME).await
+        self.bench.kit.poster(&self.job.folder, &made.name, at_us, NAME).await
     }
 }
 

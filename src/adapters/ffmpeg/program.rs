@@ -24,6 +24,9 @@ const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// How long a program that has ended is listened to: something that it started may hold its pipes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// The furthest that a program can stand back.
+const NICE_LAST: u8 = 19;
+
 /// How programs are started on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
@@ -31,9 +34,22 @@ pub enum Guard {
     Guarded {
         /// Most memory that it may take. Unit: bytes.
         memory_bytes: u64,
+        /// How far it stands back for others (`nice`).
+        nice: u8,
     },
     /// As they are: one of those is not there.
     Plain,
+}
+
+impl Guard {
+    /// The same, behind everything else that is at work.
+    #[must_use]
+    pub fn last(self) -> Self {
+        match self {
+            Self::Guarded { memory_bytes, .. } => Self::Guarded { memory_bytes, nice: NICE_LAST },
+            Self::Plain => Self::Plain,
+        }
+    }
 }
 
 /// What is to be run.
@@ -159,10 +175,17 @@ const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 fn command(task: &Task<'_>) -> Command {
     match task.guard {
         Guard::Plain => Command::new(task.program),
-        Guard::Guarded { memory_bytes } => {
+        Guard::Guarded { memory_bytes, nice } => {
             let mut command = Command::new("setpriv");
             command.args(["--pdeathsig", "KILL", "--", "prlimit"]);
-            command.arg(format!("--data={memory_bytes}")).args(["--core=0", "--", "nice", "-n", "10", "--"]);
+            command.arg(format!("--data={memory_bytes}")).args([
+                "--core=0",
+                "--",
+                "nice",
+                "-n",
+                &nice.to_string(),
+                "--",
+            ]);
             command.arg(task.program);
             command
         }

@@ -220,7 +220,7 @@ impl Attempt<'_> {
         tell: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), Trouble> {
         let args = commands::copy(Input::Pipe(container), tracks, output);
-        let task = self.task(args, self.limit(self.layout.bytes())).await;
+        let task = self.bench.task(args, self.bench.limit(self.layout.bytes()));
         let feeder = async move |stdin: ChildStdin| pour(stdin, source, pieces, tell).await;
         program::feed(task, Listen::Progress(&|_| {}), feeder).await.map(drop)
     }
@@ -239,7 +239,7 @@ impl Attempt<'_> {
         let file = tokio::fs::File::create(&path).await.map_err(|error| disk(NAME, &error))?;
         pour(file, source, pieces, tell).await?;
         let args = commands::copy(Input::File(NAME, container), tracks, output);
-        let copied = self.ffmpeg(args, self.limit(self.layout.bytes()), &|_| {}).await;
+        let copied = self.bench.ffmpeg(args, self.bench.limit(self.layout.bytes()), &|_| {}).await;
         remove(&path).await;
         Ok(copied.map(drop)?)
     }

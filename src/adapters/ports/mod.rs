@@ -1,6 +1,7 @@
 //! The traits through which actors reach the world.
 
 mod cluster;
+mod export;
 mod live;
 mod outbox;
 mod recording;
@@ -11,6 +12,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
     cluster::{Breakers, Bus, BusError, BusLink, BusNews, Guarded, Leases, StoreState},
+    export::{ExportJob, ExportLeases, ExportStands, Exported, Exporter},
     live::{LiveFile, Watched},
     outbox::{Outbox, OutboxEvent},
     recording::{
@@ -91,6 +93,10 @@ pub struct RecordingPorts {
     pub outbox: Arc<dyn Outbox>,
     /// Who merges.
     pub merger: Arc<dyn Merger>,
+    /// Who makes MP4s.
+    pub exporter: Arc<dyn Exporter>,
+    /// Which node is at which MP4.
+    pub exports: Arc<dyn ExportLeases>,
     /// Whether other nodes keep recordings there too.
     pub same_stores: SameStores,
 }

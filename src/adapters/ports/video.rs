@@ -30,6 +30,9 @@ pub trait VideoStore: Send + Sync + 'static {
     /// Where a video can be read; `None` where there is none.
     fn find(&self, key: &VideoKey) -> PortFuture<Result<Option<VideoSource>, StoreError>>;
 
+    /// A video as a file on this machine: its own, or a copy in this folder. `None` where there is no video.
+    fn local(&self, key: &VideoKey, folder: &Path) -> PortFuture<Result<Option<PathBuf>, StoreError>>;
+
     /// The SHA-256 of a video's bytes; `None` where there is no video. Takes as long as there are bytes, where the store does not
     /// keep it.
     fn sha256(&self, key: &VideoKey) -> PortFuture<Result<Option<[u8; 32]>, StoreError>>;

@@ -3,7 +3,7 @@
 
 use crate::{
     adapters::chunk_store::names::whose,
-    protocol::{NodeId, RecordId, RoomName, TokenDigest, UserId, chunk::ChunkIndex},
+    protocol::{NodeId, RecordId, RoomName, TokenDigest, UserId, chunk::ChunkIndex, recorder::VideoKey},
 };
 
 /// Hash `user_id` → row: who is in the room.
@@ -87,6 +87,11 @@ pub const STORES: &str = "recordings:stores";
 /// String with a term: who does something for all nodes.
 pub fn lead(what: &str) -> String {
     format!("recordings:lead:{what}")
+}
+
+/// Hash with a term: who makes this MP4 and how far it is, or why it could not be made.
+pub fn export(key: &VideoKey) -> String {
+    format!("recordings:export:{}", key.as_str())
 }
 
 /// What the chunk store has of a recording beside its bytes. Hash: what is known of it; hash index → mark; string with a term:

@@ -16,6 +16,7 @@ mod answer;
 mod call;
 mod chunks;
 mod entries;
+mod exports;
 mod owed;
 mod restore;
 mod sweep;

@@ -1,7 +1,7 @@
 //! The way to the bucket: every request goes through here.
 
 use std::{
-    ops::ControlFlow,
+    ops::{ControlFlow, Range},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -234,6 +234,23 @@ impl Bucket {
             return Err(Trouble::Away(format!("{name}: {} of {expected} bytes came", bytes.len())));
         }
         Ok(Object { bytes: bytes.into(), tag })
+    }
+
+    /// A piece of an object, if it is still the one of this `ETag`.
+    pub(super) async fn piece(
+        &self,
+        name: &str,
+        piece: Range<u64>,
+        tag: Option<String>,
+    ) -> Result<Bytes, Trouble> {
+        let (key, expected) = (self.key(name), piece.end - piece.start);
+        let options = GetOptions { range: Some(piece.into()), if_match: tag, ..GetOptions::default() };
+        let read = async { self.client.get_opts(&key, options).await?.bytes().await };
+        let bytes = self.ask("get", read).await?;
+        if bytes.len() as u64 != expected {
+            return Err(Trouble::Away(format!("{name}: {} of {expected} bytes came", bytes.len())));
+        }
+        Ok(bytes)
     }
 
     /// What is known of an object without reading it.

@@ -1,8 +1,14 @@
 //! Videos as objects: `recordings/<key>`, which whoever wants one gets from the bucket by a link that is good for a while.
 
-use std::{io, ops::ControlFlow, path::Path, sync::Arc};
+use std::{
+    io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use object_store::ObjectMeta;
+use tokio::io::AsyncWriteExt as _;
 
 use super::{
     bucket::{self, Bucket},
@@ -18,6 +24,8 @@ use crate::{
 };
 
 const FOLDER: &str = "recordings/";
+/// Of a video that is read here. Unit: bytes.
+const FETCHED_AT_ONCE: u64 = 8 * 1024 * 1024;
 
 /// A video store in a bucket.
 #[derive(Clone)]
@@ -77,6 +85,39 @@ async fn put(bucket: Arc<Bucket>, key: &VideoKey, path: &Path, proof: FileProof)
     Ok(())
 }
 
+/// Why an object is not in its file.
+#[derive(Debug, thiserror::Error)]
+enum Unfetched {
+    #[error(transparent)]
+    Bucket(#[from] Trouble),
+    #[error(transparent)]
+    Disk(StoreError),
+}
+
+impl From<Unfetched> for StoreError {
+    fn from(error: Unfetched) -> Self {
+        match error {
+            Unfetched::Bucket(trouble) => trouble.into(),
+            Unfetched::Disk(error) => error,
+        }
+    }
+}
+
+/// Writes an object into a file, a piece at a time: none takes longer than a request may, and all are of one state of it.
+async fn fetch(bucket: &Bucket, name: &str, path: &Path) -> Result<(), Unfetched> {
+    let disk = |error: io::Error| Unfetched::Disk(StoreError::io(path.display(), &error));
+    let about = bucket.look(name).await?.meta;
+    let mut file = tokio::fs::File::create(path).await.map_err(disk)?;
+    let mut at = 0;
+    while at < about.size {
+        let piece = at..about.size.min(at + FETCHED_AT_ONCE);
+        at = piece.end;
+        let bytes = bucket.piece(name, piece, about.e_tag.clone()).await?;
+        file.write_all(&bytes).await.map_err(disk)?;
+    }
+    file.flush().await.map_err(disk)
+}
+
 /// What goes into a bucket is proven by its digest there.
 async fn measured(path: &Path, proof: FileProof) -> Result<FileProof, StoreError> {
     if proof.sha256.is_some() {
@@ -105,6 +146,17 @@ impl VideoStore for S3Videos {
                     modified: stands.meta.last_modified.into(),
                 }))),
                 Err(Trouble::Missing(_)) => Ok(None),
+                Err(other) => Err(other),
+            }
+        })
+    }
+
+    fn local(&self, key: &VideoKey, folder: &Path) -> PortFuture<Result<Option<PathBuf>, StoreError>> {
+        let (name, file) = (name(key), folder.join(key.as_str()));
+        self.run(|bucket| async move {
+            match fetch(&bucket, &name, &file).await {
+                Ok(()) => Ok(Some(file)),
+                Err(Unfetched::Bucket(Trouble::Missing(_))) => Ok(None),
                 Err(other) => Err(other),
             }
         })

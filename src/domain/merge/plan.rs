@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Tally;
 use crate::{
     domain::media::{Codec, Container, Track, TrackKind},
     protocol::recorder::{Did, SegmentWork},
@@ -158,6 +159,31 @@ impl MergePlan {
             tracks: tracks.iter().map(|target| track_plan(segment, target)).collect(),
         };
         Self { family, segments: segments.iter().map(plan).collect(), tracks }
+    }
+
+    /// Plans an MP4 of a finished video, as its one segment: what MP4 may hold is copied, pictures of other codecs become
+    /// `pictures`, and other sound AAC.
+    #[must_use]
+    pub fn export(source: &Tally, pictures: &Codec) -> Self {
+        let (mut tracks, mut plans) = (Vec::new(), Vec::new());
+        for (track, _) in source.tracks() {
+            let (number, kind, alpha) = (track.number, track.kind, track.alpha);
+            // A header may announce tracks that never came; they are counted all the same.
+            let of_kind = source.summary.tracks.iter().filter(|other| other.kind == kind);
+            let rank = of_kind.take_while(|other| other.number != number).count();
+            let codec = match kind {
+                _ if fits_mp4(&track.codec) => track.codec.clone(),
+                TrackKind::Video => pictures.clone(),
+                TrackKind::Audio | TrackKind::Other => Codec::Aac,
+            };
+            plans.push(if codec == track.codec {
+                TrackPlan::Copy { number }
+            } else {
+                TrackPlan::Encode { number, from: track.codec.clone(), alpha }
+            });
+            tracks.push(TargetTrack { kind, rank, model: track.clone(), codec, alpha });
+        }
+        Self { family: Family::Mp4, tracks, segments: vec![SegmentPlan { tracks: plans }] }
     }
 
     /// Whether the result has pictures, or sound.

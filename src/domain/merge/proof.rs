@@ -239,6 +239,32 @@ impl SegmentPlan {
     }
 }
 
+impl MergePlan {
+    /// Holds an export against the video that it was made of: what was copied packet for packet, what was encoded as an
+    /// adapted segment.
+    ///
+    /// # Errors
+    /// Says what differs, for people.
+    pub fn prove_export(&self, source: &Tally, made: &Tally) -> Result<(), Difference> {
+        let shift_us = source.summary.first_us().saturating_neg();
+        let there = made.tracks();
+        for segment in &self.segments {
+            segment.prove(self, source, made)?;
+            for ((plan, target), (track, log)) in segment.tracks.iter().zip(&self.tracks).zip(&there) {
+                let TrackPlan::Copy { number } = plan else { continue };
+                let spans = source.logs.get(number).map(|log| Span { log, shift_us }).into_iter().collect();
+                let wanted = ExpectedTrack { kind: target.kind, codec: target.codec.clone(), spans };
+                prove_track(&wanted, log)?;
+                if let Some(account) = made.summary.packets.get(&track.number) {
+                    prove_order(&wanted, account)?;
+                }
+            }
+        }
+        let length_us = source.length_us();
+        Ok(prove_length(&Expected { family: self.family, tracks: Vec::new(), length_us }, made)?)
+    }
+}
+
 #[cfg(test)]
 #[path = "proof_tests.rs"]
 mod tests;

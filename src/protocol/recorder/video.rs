@@ -59,6 +59,13 @@ impl VideoKey {
         format!("{base_url}/recordings/download/{}", self.0)
     }
 
+    /// The name of an MP4 of the same video.
+    #[must_use]
+    pub fn as_mp4(&self) -> Self {
+        let stem = self.0.rsplit_once('.').map_or(&*self.0, |(stem, _)| stem);
+        Self(Arc::from(format!("{stem}.mp4")))
+    }
+
     /// What it ends with.
     #[must_use]
     pub fn extension(&self) -> &str {

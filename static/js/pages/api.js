@@ -22,7 +22,8 @@ export async function ask(path, options = {}) {
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
     throw new ApiError('unreachable', 'the server does not answer');
   });
-  if (response.ok) return response;
+  // Where the way leads elsewhere, and whoever asks does not want to go there, nothing more is told.
+  if (response.ok || response.type === 'opaqueredirect') return response;
   const problem = await response.json().catch(() => ({}));
   throw new ApiError(problem.code ?? String(response.status), problem.detail ?? problem.title ?? '');
 }

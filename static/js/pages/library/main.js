@@ -39,7 +39,7 @@ class Library {
       remove: (/** @type {Recording} */ recording) => void this.#remove(recording),
     };
     this.cards = new Cards(need('[data-part=list]', HTMLElement), acts);
-    this.watch = new Watch(dialog, { ...acts, closed: (id) => this.#closed(id) });
+    this.watch = new Watch(dialog, { ...acts, closed: (id) => this.#closed(id), failed: (error) => this.toasts.show(`There is no MP4 yet. ${refusalWords(error)}`, { tone: 'problem' }) });
     /** @type {Recording[]} */
     this.recordings = [];
     /** @type {string | undefined} */

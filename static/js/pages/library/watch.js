@@ -4,6 +4,7 @@ import { el, icon, need, setText } from '../dom.js';
 import { player, titleOf } from '../playback.js';
 import { recordingStatus } from './api.js';
 import { livePlayer } from './liveplayer.js';
+import { mp4Act } from './mp4.js';
 import { failureWords, refusalWords, workWords } from './words.js';
 
 /** @typedef {import('./api.js').RecordingStatus} RecordingStatus */
@@ -13,7 +14,7 @@ import { failureWords, refusalWords, workWords } from './words.js';
 export class Watch {
   /**
    * @param {HTMLDialogElement} dialog
-   * @param {Pick<import('./cards.js').CardActs, 'copyLink' | 'remove'> & { closed: (recordId: string) => void }} acts
+   * @param {Pick<import('./cards.js').CardActs, 'copyLink' | 'remove'> & { closed: (recordId: string) => void, failed: (error: unknown) => void }} acts
    */
   constructor(dialog, acts) {
     this.dialog = dialog;
@@ -104,6 +105,7 @@ export class Watch {
       'p',
       { class: 'result-acts' },
       ready ? el('a', { class: 'button primary', href: recording.downloadUrl, download: true }, icon('download'), 'Download') : null,
+      ...(ready ? mp4Act(recording, this.acts.failed) : []),
       el('button', { type: 'button', class: 'button', onclick: () => this.acts.copyLink(recording) }, icon('link'), 'Copy link'),
       remove,
     );

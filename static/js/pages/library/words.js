@@ -66,6 +66,9 @@ export function failureWords(error) {
 /** @type {Record<string, string>} */
 const REFUSALS = {
   unreachable: 'The server cannot be reached. Check your network.',
+  export_failed: 'It could not be made. Download the recording as it is, or try again in a while.',
+  merging_unavailable: 'ffmpeg is not installed on the server.',
+  storage_full: 'The server’s disk is nearly full.',
   recording_active: 'It is being recorded right now. Stop it first, then delete it.',
   recording_unknown: 'It does not exist any more.',
   not_found: 'This server does not keep recordings.',
