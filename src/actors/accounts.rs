@@ -19,7 +19,10 @@ use crate::{
         },
     },
     domain::recording::{Manifest, StopRefused},
-    protocol::{Code, RecordId, Refusal, TokenDigest, chunk::ChunkMark},
+    protocol::{
+        Code, RecordId, Refusal, TokenDigest,
+        chunk::{ChunkIndex, ChunkMark},
+    },
 };
 
 /// Accounts that a node puts back at one time, whoever asks.
@@ -182,7 +185,15 @@ impl Accounts {
         {
             manifest.version = manifest.version.max(row.version);
         }
-        let chunks = self.chunks.list(id).await?;
+        let mut chunks = self.chunks.list(id).await?;
+        let there: Vec<_> = chunks.iter().map(|chunk| (chunk.index, chunk.mark)).collect();
+        let empty = manifest.never_came(&there);
+        if !empty.is_empty() {
+            for index in empty {
+                self.make_void(id, index).await?;
+            }
+            chunks = self.chunks.list(id).await?;
+        }
         info!(recording = %id, chunks = StoredChunk::count(&chunks), "an account is made whole from the chunk store");
         let whose = manifest.token;
         self.ledger.restore(manifest, chunks).await?;
@@ -220,10 +231,8 @@ impl Accounts {
         let late = self.ledger.late_numbers(id).await?;
         let (mut voids, numbers) = (Vec::new(), late.len());
         for index in late {
-            let staged = self.chunks.stage(id, Bytes::new()).await?;
-            match staged.commit(index, ChunkMark::VOID).await? {
-                Committed::Taken(stored) if !stored.is_void() => {}
-                Committed::Stored | Committed::Taken(_) => voids.push(index),
+            if self.make_void(id, index).await? {
+                voids.push(index);
             }
             crash::point("number.filled");
         }
@@ -236,6 +245,15 @@ impl Accounts {
             self.catch_up(id).await?;
         }
         Ok(())
+    }
+
+    /// An empty chunk takes this place, unless something has come there. Whether it is empty.
+    async fn make_void(&self, id: &RecordId, index: ChunkIndex) -> Result<bool, NotPutBack> {
+        let staged = self.chunks.stage(id, Bytes::new()).await?;
+        Ok(match staged.commit(index, ChunkMark::VOID).await? {
+            Committed::Taken(stored) => stored.is_void(),
+            Committed::Stored => true,
+        })
     }
 
     /// Chunks that an operator keeps longer than a recording can be taken up again belong to no account. But what was

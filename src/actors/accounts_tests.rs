@@ -6,7 +6,7 @@ use std::{
 use futures_util::future::join_all;
 
 use super::{
-    kit::{HEAD, Stores, manifest, token},
+    kit::{HEAD, Stores, chunk, manifest, place, token},
     *,
 };
 use crate::{
@@ -219,4 +219,24 @@ async fn a_recording_that_cannot_be_read_at_the_moment_holds_up_no_other() {
     drop(std::fs::OpenOptions::new().write(true).open(&path).expect("there"));
     assert_eq!(answer.expect("not held up").expect("an answer"), Ok(()));
     hangs.await.expect("it has ended").expect_err("half a manifest");
+}
+
+/// Nodes died, one before it stored what it had a number for; and then the ledger lost everything.
+#[tokio::test]
+async fn what_never_came_to_a_recording_that_was_stopped_is_not_missing() {
+    for (announced, missing) in [(1, vec![]), (2, vec![]), (3, vec![1])] {
+        let stores = Stores::open().await;
+        let stopped = Manifest { stopped: true, announced: Some(announced), ..manifest("talk") };
+        stores.stored(&stopped, &[HEAD]).await;
+        let id = token("talk").record_id().clone();
+        let staged = stores.chunks.stage(&id, chunk(b"two").payload).await.expect("staged");
+        staged.commit(place(2), chunk(b"two").mark).await.expect("stored");
+        assert!(stores.accounts().put_back_lost(&id).await.expect("readable"));
+        let found = stores.ledger.missing(&id).await.expect("an answer");
+        assert_eq!(found, missing, "{announced} were announced");
+        // Nor does anything come there any more.
+        let late = stores.chunks.stage(&id, chunk(b"late").payload).await.expect("staged");
+        let taken = late.commit(place(1), chunk(b"late").mark).await.expect("an answer");
+        assert_eq!(taken == Committed::Taken(ChunkMark::VOID), missing.is_empty());
+    }
 }

@@ -1,10 +1,13 @@
 //! What is known of a recording beside its chunks, and kept with them.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::Finished;
 use crate::protocol::{
     Code, Fence, RecordId, Refusal, RoomName, TokenDigest, UserId,
+    chunk::{ChunkIndex, ChunkMark},
     recorder::{Framing, MimeType, RecordingState, Title},
 };
 
@@ -88,6 +91,19 @@ impl Manifest {
             revision: self.revision + 1,
             ..self.clone()
         }
+    }
+
+    /// Places of one that was stopped where nothing will come any more: numbers of nodes that died before they stored anything,
+    /// of which only the account knew. A stop is believed when everything is there that its recorder counts; with so much stored,
+    /// what is empty in between was never acknowledged. With less, something was lost, and that is missing.
+    #[must_use]
+    pub fn never_came(&self, stored: &[(ChunkIndex, ChunkMark)]) -> Vec<ChunkIndex> {
+        let chunks = stored.iter().filter(|(_, mark)| !mark.is_void()).count();
+        let all_there = self.announced.is_some_and(|announced| chunks >= announced as usize);
+        let Some((last, _)) = stored.last().filter(|_| self.stopped && all_there) else { return Vec::new() };
+        let there: BTreeSet<_> = stored.iter().map(|(index, _)| index.get()).collect();
+        let empty = (0..last.get()).filter(|index| !there.contains(index));
+        empty.filter_map(|index| ChunkIndex::new(index).ok()).collect()
     }
 
     /// The same of one that is over and never had anything: there is nothing of which a video could be.

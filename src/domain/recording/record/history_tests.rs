@@ -179,6 +179,9 @@ proptest! {
                     }
                 }
                 Step::Restart => {
+                    for index in record.manifest().never_came(&listed(&store)) {
+                        store.insert(index.get(), ChunkMark::VOID);
+                    }
                     let chunks = listed(&store);
                     record = RecordingRecord::restore(record.manifest().clone(), chunks, now, RULES);
                     claims.clear();
