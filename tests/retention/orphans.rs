@@ -157,7 +157,7 @@ async fn videos_and_posters_of_overtaken_claims_go_when_they_are_old() {
     let named = videos(storage.path());
     assert_eq!(named.len(), 2, "a video and its poster: {named:?}");
     let fence: u64 = shown["key"].as_str().unwrap().split('.').nth(1).unwrap().parse().unwrap();
-    let go = ["webm", "jpg"].map(|kind| format!("talk.{}.{kind}", fence - 1));
+    let go = ["webm", "jpg", "00000000000000ab.mkv"].map(|kind| format!("talk.{}.{kind}", fence - 1));
     let later = format!("talk.{}.webm", fence + 1);
     // Of a recording of this name that another catalog knew; of one of which nothing is known; and of no version of ours.
     let stay = [later.as_str(), "talk.1.webm", "talk.mp4", "lost.1.webm", "lost.1.jpg", "notes.txt"];
@@ -172,7 +172,7 @@ async fn videos_and_posters_of_overtaken_claims_go_when_they_are_old() {
     let mut left: Vec<_> = named.into_iter().chain(stay.map(str::to_owned)).collect();
     left.sort();
     assert_eq!(videos(storage.path()), left);
-    assert_eq!(swept(node.address(), "orphaned_video", 2.0).await, 10.0);
+    assert_eq!(swept(node.address(), "orphaned_video", 3.0).await, 15.0);
     assert_eq!(video(node.address(), &shown).await.len() as u64, shown["sizeBytes"].as_u64().unwrap());
 }
 
