@@ -2,6 +2,7 @@
 
 mod cluster;
 mod outbox;
+mod parts;
 mod recording;
 mod same_stores;
 mod video;
@@ -11,6 +12,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 pub use self::{
     cluster::{Breakers, Bus, BusError, BusLink, BusNews, Guarded, Leases, StoreState},
     outbox::{Outbox, OutboxEvent},
+    parts::{PartsRef, SavedNote, SentVideo, VideoParts},
     recording::{
         ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Loss, Patience, Remains,
         StagedChunk, StoreError, StoredChunk,

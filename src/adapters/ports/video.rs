@@ -9,7 +9,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{ChunkStore, OutboxEvent, PortFuture, StoreError, StoredChunk};
+use super::{ChunkStore, OutboxEvent, PortFuture, StoreError, StoredChunk, VideoParts};
 use crate::{
     domain::recording::{Manifest, VideoFacts},
     protocol::{
@@ -23,6 +23,9 @@ pub trait VideoStore: Send + Sync + 'static {
     /// Takes a finished file away from where it lies, and says so when it is durable under its key and proven to be what
     /// was meant. What was there under the key is replaced.
     fn put(&self, key: &VideoKey, file: &Path, proof: FileProof) -> PortFuture<Result<(), StoreError>>;
+
+    /// The way into it for what is still being recorded. `None`: there is none, and a file is moved into it at its end.
+    fn parts(&self) -> Option<Arc<dyn VideoParts>>;
 
     /// Where a video can be read; `None` where there is none.
     fn find(&self, key: &VideoKey) -> PortFuture<Result<Option<VideoSource>, StoreError>>;
@@ -304,6 +307,14 @@ pub struct RecordingRef {
 }
 
 impl RecordingRef {
+    /// What names of things begin with that are its own, and no other's. No two tokens are alike in so many digits.
+    #[must_use]
+    pub fn stem(&self) -> String {
+        const TOKEN_DIGITS: usize = 16;
+        let token = self.token.to_hex();
+        format!("{}.{}", self.id, token.get(..TOKEN_DIGITS).unwrap_or(&token))
+    }
+
     /// The one that this is known of.
     #[must_use]
     pub fn of(manifest: &Manifest) -> Self {
