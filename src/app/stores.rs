@@ -9,7 +9,7 @@ use super::sharing::{Place, Sharing, Store};
 
 use crate::{
     adapters::{
-        assembly::AssemblingMerger,
+        assembly::{Assembling, AssemblingMerger},
         catalog::SqlCatalog,
         chunk_store::FolderChunks,
         clock::Clock,
@@ -63,10 +63,11 @@ pub(super) async fn open(
         breakers.push(("redis", redis.clone()));
     }
     let chunks = chunks(settings, bucket.as_ref(), redis).await?;
+    let videos = videos(settings, bucket.as_ref())?;
     let ports = RecordingPorts {
-        merger: merger(settings, &chunks)?,
+        merger: merger(settings, &chunks, &*videos)?,
         chunks,
-        videos: videos(settings, bucket.as_ref())?,
+        videos,
         ledger: ledger(config, redis, clock),
         outbox: catalog.clone(),
         catalog,
@@ -127,7 +128,11 @@ fn videos(settings: &RecordingSettings, bucket: Option<&Arc<Bucket>>) -> anyhow:
     })
 }
 
-fn merger(settings: &RecordingSettings, chunks: &Arc<dyn ChunkStore>) -> anyhow::Result<Arc<dyn Merger>> {
+fn merger(
+    settings: &RecordingSettings,
+    chunks: &Arc<dyn ChunkStore>,
+    videos: &dyn VideoStore,
+) -> anyhow::Result<Arc<dyn Merger>> {
     let ffmpeg = FfmpegMerger::new(FfmpegConfig {
         ffmpeg: settings.ffmpeg.clone(),
         ffprobe: settings.ffprobe.clone(),
@@ -138,8 +143,13 @@ fn merger(settings: &RecordingSettings, chunks: &Arc<dyn ChunkStore>) -> anyhow:
     }
     // Where the videos are: then nothing is copied at the end, and where nodes share them, one can go on for another.
     let place = if settings.videos == StorePlace::Folder { &settings.folder } else { &settings.temp_folder };
-    let merger =
-        AssemblingMerger::open(&place.join("assembly"), chunks.clone(), ffmpeg, settings.hashed_at_once);
+    let merger = AssemblingMerger::open(Assembling {
+        folder: place.join("assembly"),
+        chunks: chunks.clone(),
+        parts: videos.parts(),
+        ffmpeg,
+        hashed_at_once: settings.hashed_at_once,
+    });
     Ok(Arc::new(merger.with_context(|| folder(settings))?))
 }
 

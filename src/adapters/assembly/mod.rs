@@ -7,29 +7,38 @@
 //! ```
 //! So what is left to do at the end does not grow with the recording. Nothing here is the truth about anything: a file that is
 //! lost, torn or in the way is made again from the chunks. Files: `place` (names, taking over), `growing` (one file),
-//! `following` (while it comes), `completing` (at its end).
+//! `following` (while it comes), `completing` (at its end), `sending` (into a store that takes it in parts; `note` and `brought`:
+//! how another node goes on).
 
+mod brought;
 mod completing;
 mod following;
 mod growing;
+mod note;
 mod place;
+mod sending;
 
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tracing::warn;
 
-use self::{following::Following, growing::Fault};
+use self::{
+    following::Following,
+    growing::{Fault, Growing},
+    place::Purpose,
+    sending::Sender,
+};
 use super::{
     disk::{self, Disk},
     ffmpeg::FfmpegMerger,
     ports::{
         ChunkStore, MergeError, MergeJob, Merged, Merger, PortFuture, RecordingRef, StoreError, StoredChunk,
-        Swept,
+        Swept, VideoParts,
     },
 };
 
@@ -43,6 +52,8 @@ struct Shared {
     ffmpeg: FfmpegMerger,
     store: Arc<dyn ChunkStore>,
     disk: Disk,
+    /// `None`: videos are moved into their store.
+    sender: Option<Arc<Sender>>,
     folder: PathBuf,
     /// Pictures that are made of what grows at one time: nobody waits for them.
     pictures: Arc<Semaphore>,
@@ -52,18 +63,29 @@ struct Shared {
     following: Mutex<HashMap<RecordingRef, Arc<tokio::sync::Mutex<Following>>>>,
 }
 
+/// What an assembler is made of.
+pub struct Assembling {
+    /// Its files are there, which nodes may share: best on the disk of the finished videos, where a rename is all that is left
+    /// to do.
+    pub folder: PathBuf,
+    /// Where the chunks are.
+    pub chunks: Arc<dyn ChunkStore>,
+    /// How videos go into their store while they grow, where that can be.
+    pub parts: Option<Arc<dyn VideoParts>>,
+    /// Does the rest.
+    pub ffmpeg: FfmpegMerger,
+    /// Up to so many bytes a video's digest is told at once.
+    pub hashed_at_once: u64,
+}
+
 impl AssemblingMerger {
-    /// Has its files in a folder, which nodes may share: best on the disk of the finished videos, where a rename is all that
-    /// is left to do. Blocks.
+    /// Makes its folder. Blocks.
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub fn open(
-        folder: &Path,
-        store: Arc<dyn ChunkStore>,
-        ffmpeg: FfmpegMerger,
-        hashed_at_once: u64,
-    ) -> Result<Self, StoreError> {
+    pub fn open(with: Assembling) -> Result<Self, StoreError> {
+        let Assembling { folder, chunks: store, parts, ffmpeg, hashed_at_once } = with;
+        let folder = folder.as_path();
         let opened = disk::make_folders(folder);
         let opened =
             opened.or_else(|error| if disk::cannot_be_written(&error) { Ok(()) } else { Err(error) });
@@ -71,6 +93,7 @@ impl AssemblingMerger {
         let (disk, following) = (Disk::new(), Mutex::default());
         let shared = Shared {
             ffmpeg,
+            sender: parts.map(|parts| Arc::new(Sender::new(parts, store.clone()))),
             store,
             disk,
             folder: folder.to_owned(),
@@ -153,6 +176,9 @@ impl Shared {
         if let Some(following) = following {
             *following.lock_owned().await = Following::over();
         }
+        if let Some(sender) = &self.sender {
+            sender.forget(recording).await;
+        }
         let (folder, gone) = (self.folder.clone(), recording.clone());
         let cleared = self.disk.run(move || {
             let cleared = place::clear_all(&folder, &gone);
@@ -167,5 +193,13 @@ impl Shared {
     fn let_go_of_idle(&self) {
         let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
         following.retain(|_, held| held.try_lock().map_or(true, |held| !held.is_idle()));
+        if let Some(sender) = &self.sender {
+            sender.keep(|recording| following.contains_key(recording));
+        }
+    }
+
+    /// A file of it made of what another node has sent.
+    async fn bring(&self, recording: &RecordingRef, purpose: Purpose) -> Option<Growing> {
+        self.sender.as_ref()?.bring(&self.folder, recording, purpose).await
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{ChunkStore, OutboxEvent, PortFuture, StoreError, StoredChunk, VideoParts};
+use super::{ChunkStore, OutboxEvent, PortFuture, SentVideo, StoreError, StoredChunk, VideoParts};
 use crate::{
     domain::recording::{Manifest, VideoFacts},
     protocol::{
@@ -326,6 +326,8 @@ impl RecordingRef {
 pub struct MergeJob {
     /// Which recording.
     pub recording: RecordingRef,
+    /// Under which claim.
+    pub fence: Fence,
     /// Every chunk stored, in order of index.
     pub chunks: Vec<StoredChunk>,
     /// How many chunks were expected: what is missing below counts as a gap.
@@ -345,6 +347,8 @@ pub struct Merged {
     pub file: PathBuf,
     /// What it is.
     pub proof: FileProof,
+    /// Where it is in its store already, but for the last step.
+    pub sent: Option<SentVideo>,
     /// Of its bytes. `None`: there are so many that it takes a while; whoever has stored them says ([`VideoStore::sha256`]).
     pub sha256: Option<[u8; 32]>,
     /// `webm`, `mkv` or `mp4`.
