@@ -23,6 +23,7 @@ mod databases;
 mod deaths;
 mod gate;
 mod outages;
+mod parts;
 mod recorders;
 mod refused;
 mod rollbacks;
