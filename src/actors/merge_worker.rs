@@ -212,6 +212,7 @@ impl Making {
         crash::point("merge.planned");
         let job = MergeJob {
             recording: RecordingRef::of(&self.manifest),
+            fence: self.manifest.fence,
             expected: self.expected(&chunks),
             chunks,
             folder: self.folder.path().to_owned(),
@@ -299,9 +300,7 @@ impl Storing {
         if self.is_overtaken().await {
             return Err(MergeFault::Overtaken);
         }
-        let key = VideoKey::new(id, fence, merged.extension);
-        let put = self.ports.videos.put(&key, &merged.file, merged.proof).await;
-        put.map_err(|error| MergeFault::Store(error.to_string()))?;
+        let key = self.put(&merged).await.map_err(|error| MergeFault::Store(error.to_string()))?;
         crash::point("put.stored");
         let poster = match &merged.poster {
             Some(file) => self.store_poster(VideoKey::new(id, fence, "jpg"), file).await,
@@ -327,6 +326,21 @@ impl Storing {
             work: merged.work,
         };
         Ok(MergedVideo { facts, mime_type: merged.mime_type, missing: merged.missing, chunks })
+    }
+
+    /// Puts the video into its store, where it may be already but for the last step. Its name.
+    async fn put(&self, merged: &Merged) -> Result<VideoKey, StoreError> {
+        let Manifest { record_id: id, fence, .. } = &self.manifest;
+        if let (Some(sent), Some(parts)) = (&merged.sent, self.ports.videos.parts()) {
+            match parts.complete(sent, merged.proof.size_bytes).await {
+                Ok(()) => return Ok(sent.parts.key.clone()),
+                Err(error) if sent.is_in_file => warn!(recording = %id, %error, "a video is sent once more"),
+                Err(error) => return Err(error),
+            }
+        }
+        let key = VideoKey::new(id, *fence, merged.extension);
+        self.ports.videos.put(&key, &merged.file, merged.proof).await?;
+        Ok(key)
     }
 
     /// Whether its claim no longer holds; not that nobody can say so.

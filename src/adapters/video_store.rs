@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     crash,
     disk::{self, Disk, Partial},
-    ports::{FileProof, PortFuture, StoreError, StoredVideo, Swept, VideoSource, VideoStore},
+    ports::{FileProof, PortFuture, StoreError, StoredVideo, Swept, VideoParts, VideoSource, VideoStore},
 };
 use crate::protocol::{RecordId, recorder::VideoKey, tokens::hex};
 
@@ -122,6 +122,10 @@ impl VideoStore for FolderVideos {
     fn put(&self, key: &VideoKey, file: &Path, proof: FileProof) -> PortFuture<Result<(), StoreError>> {
         let file = file.to_owned();
         self.run(key, move |place| put(&file, place, proof))
+    }
+
+    fn parts(&self) -> Option<Arc<dyn VideoParts>> {
+        None
     }
 
     fn find(&self, key: &VideoKey) -> PortFuture<Result<Option<VideoSource>, StoreError>> {

@@ -9,7 +9,7 @@ use super::sharing::{Place, Sharing, Store};
 
 use crate::{
     adapters::{
-        assembly::AssemblingMerger,
+        assembly::{Assembling, AssemblingMerger},
         catalog::SqlCatalog,
         chunk_store::FolderChunks,
         clock::Clock,
@@ -64,13 +64,14 @@ pub(super) async fn open(
         breakers.push(("redis", redis.clone()));
     }
     let chunks = chunks(settings, bucket.as_ref(), redis).await?;
+    let videos = videos(settings, bucket.as_ref())?;
     let ffmpeg = ffmpeg(settings);
     let (ledger, exports) = ledger(config, redis, clock);
     let ports = RecordingPorts {
-        merger: merger(settings, ffmpeg.clone(), &chunks)?,
+        merger: merger(config, ffmpeg.clone(), &chunks, &*videos)?,
         exporter: Arc::new(ffmpeg),
         chunks,
-        videos: videos(settings, bucket.as_ref())?,
+        videos,
         ledger,
         exports,
         outbox: catalog.clone(),
@@ -141,17 +142,25 @@ fn ffmpeg(settings: &RecordingSettings) -> FfmpegMerger {
 }
 
 fn merger(
-    settings: &RecordingSettings,
+    config: &Config,
     ffmpeg: FfmpegMerger,
     chunks: &Arc<dyn ChunkStore>,
+    videos: &dyn VideoStore,
 ) -> anyhow::Result<Arc<dyn Merger>> {
+    let settings = &config.recording;
     if !settings.assemble {
         return Ok(Arc::new(ffmpeg));
     }
     // Where the videos are: then nothing is copied at the end, and where nodes share them, one can go on for another.
     let place = if settings.videos == StorePlace::Folder { &settings.folder } else { &settings.temp_folder };
-    let merger =
-        AssemblingMerger::open(&place.join("assembly"), chunks.clone(), ffmpeg, settings.hashed_at_once);
+    let merger = AssemblingMerger::open(Assembling {
+        folder: place.join("assembly"),
+        watched: settings.temp_folder.join("watched").join(config.node_id.as_str()),
+        chunks: chunks.clone(),
+        parts: videos.parts(),
+        ffmpeg,
+        hashed_at_once: settings.hashed_at_once,
+    });
     Ok(Arc::new(merger.with_context(|| folder(settings))?))
 }
 

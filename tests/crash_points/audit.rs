@@ -5,17 +5,23 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::{
-    story::{FORGOTTEN_WITHIN, OWNER, ROOM, Story},
-    support::{Upload, age, assert_recorded, get, names, ready, send, soon, video},
+    story::{FORGOTTEN_WITHIN, OTHER_DISK, OWNER, ROOM, Story},
+    support::{Upload, age, assert_recorded, get, names, ready, send, soon, status, video},
 };
 
 impl Story {
     /// Waits for the video, which is what was recorded; its row.
     pub async fn check_video(&mut self) -> Value {
         let node = self.cluster.address(1);
-        let row = ready(node, self.id()).await;
+        ready(node, self.id()).await;
+        // Of one that went into its bucket while it came it may follow.
+        let row = soon(FORGOTTEN_WITHIN, "its digest is known", async || {
+            let row = status(node, self.id()).await;
+            row["sha256"].is_string().then_some(row)
+        })
+        .await;
         assert_eq!((&row["complete"], &row["version"]), (&json!(true), &json!(1)), "{row}");
-        if let Some(told) = &self.told {
+        if let Some(told) = self.told.as_ref().filter(|told| told["sha256"].is_string()) {
             assert_eq!(told["sha256"], row["sha256"], "what was told is what there is");
         }
         let bytes = match &self.bucket {
@@ -67,11 +73,14 @@ impl Story {
             let chunks = match &self.bucket {
                 Some(bucket) => {
                     age(&bucket.file(""));
-                    bucket.keys().into_iter().filter(|key| key.starts_with("chunks/")).count()
+                    let work = |key: &String| key.starts_with("chunks/") || key.starts_with("assembly/");
+                    bucket.keys().into_iter().filter(work).count()
                 }
                 None => names(&storage.join("chunks")).len(),
             };
-            let growing = [storage.join("assembly"), storage.join("tmp/assembly")];
+            let folders =
+                ["assembly".to_owned(), "tmp/assembly".to_owned(), format!("{OTHER_DISK}/assembly")];
+            let growing = folders.map(|folder| storage.join(folder));
             let growing: usize = growing.iter().map(|folder| names(folder).len()).sum();
             (chunks == 0 && merges == 0 && growing == 0 && self.videos() == kept).then_some(())
         })

@@ -153,6 +153,31 @@ mod bucket {
     }
 }
 
+/// Videos that go into a bucket while they come.
+mod parts {
+    mod while_it_comes {
+        use crate::{Framing, Place, story::die_in_parts_before_stop as die_at};
+
+        points! { Framing::Indexed, Place::Bucket;
+            before_anything_is_noted_of_its_upload: "bucket.opened",
+            before_its_first_part_is_sent: "sending.begun",
+            after_its_second_part_was_sent: "sending.part:2",
+            after_its_first_part_was_noted: "sending.noted",
+        }
+    }
+
+    mod at_its_end {
+        use crate::{Framing, Place, story::die_in_parts as die_at};
+
+        points! { Framing::Indexed, Place::Bucket;
+            before_its_last_parts_are_sent: "sending.claimed",
+            after_all_of_its_parts_are_sent: "sending.sent",
+            before_its_parts_become_one: "bucket.completing",
+            after_its_parts_became_one: "bucket.completed",
+        }
+    }
+}
+
 /// Chunks in Redis.
 mod redis {
     use super::{Framing, Place, die_at};
@@ -192,6 +217,22 @@ mod woken {
 
     wakes! { Place::Bucket, Meanwhile::Kept;
         after_its_video_was_sent: "bucket.put",
+    }
+}
+
+/// The same of one whose parts went into a bucket while it came.
+mod woken_in_parts {
+    use super::{Meanwhile, Place, wake::wake_in_parts as wake_at};
+
+    wakes! { Place::Bucket, Meanwhile::Kept;
+        before_its_last_parts_are_sent: "sending.claimed",
+        before_its_parts_become_one: "bucket.completing",
+        after_its_parts_became_one: "bucket.completed",
+    }
+
+    wakes! { Place::Bucket, Meanwhile::Deleted;
+        before_they_become_one_of_what_was_deleted: "sending.sent",
+        after_they_became_one_of_what_was_deleted: "bucket.completed",
     }
 }
 

@@ -7,13 +7,17 @@ use tokio::time::sleep;
 
 use crate::{
     s3::S3Server,
-    support::{Cluster, Heard, Postgres, Recorder, Redis, cut, cut_at, large, mp4, soon, webm},
+    support::{Cluster, Heard, Postgres, Recorder, Redis, cut, cut_at, large, longer, mp4, soon, webm},
 };
 
 /// Chunks of the recording.
 pub const CHUNKS: usize = 5;
 /// So many that what is assembled of them is saved before they are all there.
 const MANY_CHUNKS: usize = 10;
+/// Chunks of one of which parts go up while it comes.
+const CHUNKS_OF_PARTS: usize = 40;
+/// Where the second node has its files then, on a disk of its own.
+pub const OTHER_DISK: &str = "tmp-of-another";
 /// A recording of which nobody was told, and which has no chunk, is waited for as one over HTTP is: half a minute.
 pub const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
 /// Before a page that was not let in tries again.
@@ -90,6 +94,18 @@ pub async fn die_before_stop(point: &str, framing: Framing, place: Place) {
     story.over_two_nodes().await;
 }
 
+/// The same of one of which parts go into a bucket while it comes, over nodes with disks of their own.
+pub async fn die_in_parts(point: &str, framing: Framing, place: Place) {
+    let Some(story) = Story::begin("crash", point, place).await else { return };
+    Story { framing, ..story.of_parts() }.over_two_nodes().await;
+}
+
+/// The same before anybody says that it is over.
+pub async fn die_in_parts_before_stop(point: &str, framing: Framing, place: Place) {
+    let Some(story) = Story::begin("crash", point, place).await else { return };
+    Story { framing, says_stop: false, ..story.of_parts() }.over_two_nodes().await;
+}
+
 /// The same of one that only ffmpeg can make.
 pub async fn die_at_in_mp4(point: &str) {
     die(point, Framing::Indexed, Place::Folder, (mp4(), cut(mp4(), CHUNKS, 402))).await;
@@ -105,7 +121,9 @@ impl Story {
     async fn over_two_nodes(mut self) {
         self.record(0).await;
         self.cluster.ended(0).await;
-        self.cluster.add(&[]).await;
+        let disk = format!("--temp-dir={}", self.cluster.storage(0).join(OTHER_DISK).display());
+        let flags: &[&str] = if self.chunks.len() == CHUNKS_OF_PARTS { &[&disk] } else { &[] };
+        self.cluster.add(flags).await;
         self.says_stop = true;
         if self.told.is_none() {
             self.record(1).await;
@@ -151,6 +169,14 @@ impl Story {
             says_stop: true,
             told: None,
         })
+    }
+
+    /// Of one of which parts go into a bucket while it comes.
+    pub fn of_parts(self) -> Self {
+        let media = longer();
+        let borders: Vec<usize> =
+            (1..CHUNKS_OF_PARTS).map(|border| border * media.len() / CHUNKS_OF_PARTS).collect();
+        Self { media, chunks: cut_at(media, &borders), ..self }
     }
 
     /// Records by way of this node until the video is there, or the node is not.

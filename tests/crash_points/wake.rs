@@ -6,8 +6,8 @@ use std::fs;
 use serde_json::json;
 
 use crate::{
-    story::{CHUNKS, OWNER, Place, ROOM, Story},
-    support::{Cluster, Recorder, cut, eventually, mp4, names, send},
+    story::{CHUNKS, FORGOTTEN_WITHIN, OWNER, Place, ROOM, Story},
+    support::{Cluster, Recorder, cut, eventually, mp4, names, send, soon},
 };
 
 /// Chunks of the next recording that are acknowledged before the node wakes.
@@ -26,7 +26,17 @@ pub enum Meanwhile {
 
 /// The first node stands still at this point, and wakes when the second has taken over.
 pub async fn wake_at(point: &str, place: Place, meanwhile: Meanwhile) {
-    let Some(mut story) = Story::begin("stop", point, place).await else { return };
+    let Some(story) = Story::begin("stop", point, place).await else { return };
+    wake(story, meanwhile).await;
+}
+
+/// The same of a recording of which parts go into a bucket while it comes.
+pub async fn wake_in_parts(point: &str, place: Place, meanwhile: Meanwhile) {
+    let Some(story) = Story::begin("stop", point, place).await else { return };
+    wake(story.of_parts(), meanwhile).await;
+}
+
+async fn wake(mut story: Story, meanwhile: Meanwhile) {
     story.record_until_it_stops().await;
     story.cluster.add(&[]).await;
     if story.told.is_none() {
@@ -55,7 +65,7 @@ impl Story {
     /// Records by way of the first node, as far as it goes. Its sockets say nothing any more, and do not end.
     async fn record_until_it_stops(&mut self) {
         let pid = self.cluster.process(0).id();
-        let stops = eventually("the node stands still", async || stands_still(pid).then_some(()));
+        let stops = soon(FORGOTTEN_WITHIN, "the node stands still", async || stands_still(pid).then_some(()));
         tokio::pin!(stops);
         tokio::select! {
             biased;

@@ -236,6 +236,7 @@ pub async fn merge_in(
         .iter()
         .map(|(index, chunk)| StoredChunk { index: ChunkIndex::new(*index).unwrap(), mark: chunk.mark });
     let job = MergeJob {
+        fence: greenroom::protocol::Fence(1),
         recording: RecordingRef { id: Recording::id(), token: TokenDigest::parse(&"0".repeat(64)).unwrap() },
         chunks: chunks.collect(),
         expected: recording.made,

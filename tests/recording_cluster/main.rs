@@ -25,6 +25,7 @@ mod exports;
 mod gate;
 mod live;
 mod outages;
+mod parts;
 mod recorders;
 mod refused;
 mod rollbacks;

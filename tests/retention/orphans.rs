@@ -157,7 +157,7 @@ async fn videos_and_posters_of_overtaken_claims_go_when_they_are_old() {
     let named = videos(storage.path());
     assert_eq!(named.len(), 2, "a video and its poster: {named:?}");
     let fence: u64 = shown["key"].as_str().unwrap().split('.').nth(1).unwrap().parse().unwrap();
-    let go = ["webm", "jpg", "mp4"].map(|kind| format!("talk.{}.{kind}", fence - 1));
+    let go = ["webm", "jpg", "mp4", "00000000000000ab.mkv"].map(|kind| format!("talk.{}.{kind}", fence - 1));
     let (later, mp4) = (format!("talk.{}.webm", fence + 1), format!("talk.{fence}.mp4"));
     // Of a recording of this name that another catalog knew; of one of which nothing is known; and of no version of ours.
     // What was made of the video that the row names is no row's, and stays with it.

@@ -3,6 +3,7 @@
 mod chunks;
 mod deletes;
 mod names;
+mod parts;
 mod server;
 mod videos;
 

@@ -44,10 +44,18 @@ pub fn vp9() -> &'static [u8] {
 /// Pictures and sound in Matroska, in so many bytes that a video of them goes into a bucket in parts.
 pub fn large() -> &'static [u8] {
     static MEDIA: OnceLock<Vec<u8>> = OnceLock::new();
-    MEDIA.get_or_init(|| {
-        let codecs = "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 200k -g 15 -c:a pcm_s16le -ac 2";
-        make_long(50, &format!("{codecs} -f matroska -live 1 -cluster_time_limit 1000"))
-    })
+    MEDIA.get_or_init(|| uncompressed(50))
+}
+
+/// The same, so long that parts of it go there while it is recorded.
+pub fn longer() -> &'static [u8] {
+    static MEDIA: OnceLock<Vec<u8>> = OnceLock::new();
+    MEDIA.get_or_init(|| uncompressed(160))
+}
+
+fn uncompressed(seconds: u32) -> Vec<u8> {
+    let codecs = "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 200k -g 15 -c:a pcm_s16le -ac 2";
+    make_long(seconds, &format!("{codecs} -f matroska -live 1 -cluster_time_limit 1000"))
 }
 
 fn make(output: &str) -> Vec<u8> {

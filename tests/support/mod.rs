@@ -40,7 +40,7 @@ pub use self::{
     files::{age, make_old, make_older, names, videos},
     fuzz::{FIRST_SEED, fuzz},
     http::{Answer, Download, get, metric, request, roster, send, try_download, try_request},
-    media::{assert_recorded, cut, cut_at, large, mp4, packets, probe, sha256, vp9, webm},
+    media::{assert_recorded, cut, cut_at, large, longer, mp4, packets, probe, sha256, vp9, webm},
     nginx::{CONFIGURATIONS, Nginx},
     node::Node,
     peer::{Closed, Heard, Peer, resume},

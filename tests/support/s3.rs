@@ -182,6 +182,14 @@ impl S3Server {
         seen.iter().filter(|(request, _)| fits(request)).map(|(_, times)| times).sum()
     }
 
+    /// The same with both of these in it.
+    pub fn seen_both(&self, method: &str, part: &str, other: &str) -> u32 {
+        let seen = self.seen.lock().expect("whole");
+        let fits =
+            |request: &str| request.starts_with(method) && request.contains(part) && request.contains(other);
+        seen.iter().filter(|(request, _)| fits(request)).map(|(_, times)| times).sum()
+    }
+
     /// The file that holds an object.
     pub fn file(&self, key: &str) -> PathBuf {
         self.root.path().join(BUCKET).join(key)

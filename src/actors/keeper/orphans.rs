@@ -229,7 +229,7 @@ impl Sweep {
             // Of an earlier recording of this name, which this catalog never knew: a claim is not older than its recording.
             Some(row) if fence.0 < row.started_ms => Ok(Known::Unknown),
             // Made by a claim that was overtaken, or an earlier version.
-            Some(CatalogRow { video: Some(facts), .. }) if facts.key.fence() > fence => Ok(Known::Outdated),
+            Some(row) if row.video.is_some() && row.fence > fence => Ok(Known::Outdated),
             Some(_) => Ok(Known::Unsettled),
             None => match self.ports.chunks.manifest(id).await {
                 Ok(None) => Ok(Known::Unknown),

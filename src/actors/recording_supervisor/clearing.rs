@@ -264,14 +264,16 @@ impl Clearing {
 }
 
 /// Videos of earlier versions go when the row names the new one, and so does what was made by claims that were overtaken, each with
-/// its MP4; that of the video that the row names stays with it. But
-/// not what came later: whoever wakes late deletes nothing of those that have gone on without it (M-3).
+/// its MP4; that of the video that the row names stays with it. But not what came later: whoever wakes late deletes nothing of those
+/// that have gone on without it (M-3). What was sent while it was recorded may be older by its name than by its claim: the sweep, which
+/// asks the catalog first, takes it.
 async fn drop_superseded(videos: &dyn VideoStore, manifest: &Manifest) -> Result<(), StoreError> {
     let Some(finished) = manifest.finished.as_ref().filter(|_| manifest.version > 1) else {
         return Ok(());
     };
     for key in videos.of(&manifest.record_id).await? {
-        if key.fence() < manifest.fence && key.fence() != finished.video.key.fence() {
+        let is_older = key.mark().is_none() && key.fence() < manifest.fence;
+        if is_older && key.fence() != finished.video.key.fence() {
             videos.delete(&key).await?;
         }
     }

@@ -39,7 +39,8 @@ async fn who_wakes_late_takes_away_what_it_has_overtaken_and_nothing_that_came_a
     let folder = stores.folder.path().join("recordings");
     let earlier = ["talk.webm", "talk.3.webm", "talk.3.jpg", "talk.3.mp4", "talk.4.mkv", "talk.mp4"];
     let own = ["talk.5.webm", "talk.5.jpg", "talk.5.mp4"];
-    let later = ["talk.6.webm", "talk.6.jpg", "talk.10.webm"];
+    // By its name the last one may be of any claim since the third.
+    let later = ["talk.6.webm", "talk.6.jpg", "talk.10.webm", "talk.3.00000000000000ab.webm"];
     let others = ["talks.3.webm"];
     for name in [&earlier[..], &own, &later, &others].concat() {
         std::fs::write(folder.join(name), "a video").expect("writable");

@@ -6,18 +6,18 @@ use std::{
 };
 
 use tokio::sync::OwnedMutexGuard;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{
     Shared,
-    following::Following,
-    growing::{Fault, Growing},
-    place::{self, Place, Purpose},
+    following::{Following, PICTURE_US},
+    growing::{Fault, Finished, Growing},
+    place::{self, Extent, Place, Purpose},
 };
 use crate::{
     adapters::{
         disk,
-        ports::{FileProof, MergeError, MergeJob, Merged, RecordingRef, StoreError},
+        ports::{FileProof, MergeError, MergeJob, Merged, RecordingRef, SentVideo, StoreError},
         video_store,
         whole_chunk::whole_chunk,
     },
@@ -38,6 +38,8 @@ enum Stop {
     Unfit(String),
     /// The first chunk of a segment is of no use: without it the layout is another.
     Unusable(u32),
+    /// What is up of it cannot be used, and the file here has only the rest.
+    NotWhole,
     /// It may go better another time.
     Merge(MergeError),
 }
@@ -58,6 +60,8 @@ impl Shared {
                 Err(Stop::Merge(error)) => return Err(error),
                 Err(Stop::Unusable(index)) if unusable.insert(index) => {}
                 Err(Stop::Unusable(_)) => return Ok(None),
+                // What is up is not gone on with a second time: this one is whole.
+                Err(Stop::NotWhole) => info!(recording = %job.recording.id, "assembled from its chunks"),
                 Err(Stop::Unfit(why)) => {
                     info!(recording = %job.recording.id, why, "left to ffmpeg");
                     self.forget(&job.recording).await;
@@ -76,7 +80,10 @@ impl Shared {
         self.watches.forget(&job.recording.id);
         let first_missing = missing.first().copied();
         let (folder, recording) = (self.folder.clone(), job.recording.clone());
-        let opened = self.step(held, move |held| held.open_to_complete(&folder, &recording, first_missing));
+        let has_own = held.growing.as_ref().is_some_and(|growing| !growing.is_being_completed());
+        let brought = if has_own { None } else { self.bring(&recording, Purpose::Complete).await };
+        let opened =
+            self.step(held, move |held| held.open_to_complete(&folder, &recording, (first_missing, brought)));
         let (held, opened) = opened.await.map_err(|error| away(&error))?;
         opened.map_err(stop)?;
         let held = self.feed_rest(held, job, &missing, &firsts).await?;
@@ -84,11 +91,27 @@ impl Shared {
             .step(held, |held| held.growing.take().map(Growing::finish).transpose())
             .await
             .map_err(|error| away(&error))?;
-        let Some((file, assembled)) = finished.map_err(stop)? else {
+        let Some(finished) = finished.map_err(stop)? else {
             return Err(MergeError::Interrupted("its file was taken over".into()).into());
         };
         (job.progress)(u8::try_from(READ_PERCENT).unwrap_or(100));
-        self.report(job, file, assembled).await.map_err(Stop::Merge)
+        let sent = self.send_rest(job, &finished).await?;
+        self.report(job, finished, sent).await.map_err(Stop::Merge)
+    }
+
+    /// What is up already is gone on with.
+    async fn send_rest(&self, job: &MergeJob, finished: &Finished) -> Result<Option<SentVideo>, Stop> {
+        let is_whole = finished.place.extent() == Extent::Whole;
+        let Some(sender) = &self.sender else { return Ok(None) };
+        match sender.send_rest(&job.recording, job.fence, finished).await {
+            Ok(None) if !is_whole => Err(Stop::NotWhole),
+            Err(error) if !is_whole => Err(away(&error)),
+            Err(error) => {
+                debug!(recording = %job.recording.id, %error, "it goes up as a whole");
+                Ok(None)
+            }
+            sent => Ok(sent.unwrap_or_default()),
+        }
     }
 
     /// Everything that is not in the file yet, in order.
@@ -147,22 +170,25 @@ impl Shared {
     async fn report(
         &self,
         job: &MergeJob,
-        file: PathBuf,
-        assembled: Assembled,
+        finished: Finished,
+        sent: Option<SentVideo>,
     ) -> Result<Merged, MergeError> {
+        let Finished { place, assembled, .. } = finished;
+        let (file, is_whole) = (place.part(), place.extent() == Extent::Whole);
         let proof = FileProof { size_bytes: assembled.bytes, sha256: None };
         let path = file.clone();
-        let sha256 = if assembled.bytes <= self.hashed_at_once {
+        let sha256 = if is_whole && assembled.bytes <= self.hashed_at_once {
             let measured = self.disk.run(move || video_store::measured(&path));
             measured.await.map_err(|error| MergeError::Interrupted(error.to_string()))?.sha256
         } else {
             None
         };
-        let poster = self.picture(&file, &assembled).await;
+        let poster = self.picture(&file, &assembled, place.extent()).await;
         (job.progress)(100);
         Ok(Merged {
             file,
             proof,
+            sent,
             sha256,
             extension: assembled.extension,
             mime_type: assembled.mime_type,
@@ -176,7 +202,7 @@ impl Shared {
     }
 
     /// That which was made while it came, or one that is made now.
-    async fn picture(&self, file: &Path, assembled: &Assembled) -> Option<PathBuf> {
+    async fn picture(&self, file: &Path, assembled: &Assembled, extent: Extent) -> Option<PathBuf> {
         if !assembled.has_pictures {
             return None;
         }
@@ -184,7 +210,12 @@ impl Shared {
         if tokio::fs::metadata(&made).await.is_ok_and(|made| made.len() > 0) {
             return Some(made);
         }
-        let at_us = (assembled.duration_us / 10).min(POSTER_US_MAX);
+        // In its first part, which every file has.
+        let at_us = (assembled.duration_us / 10).min(if extent == Extent::Whole {
+            POSTER_US_MAX
+        } else {
+            PICTURE_US
+        });
         self.ffmpeg.poster(file, at_us, place::UNFINISHED).await
     }
 }
@@ -195,7 +226,7 @@ impl Following {
         &mut self,
         folder: &Path,
         recording: &RecordingRef,
-        first_missing: Option<u32>,
+        (first_missing, brought): (Option<u32>, Option<Growing>),
     ) -> Result<(), Fault> {
         let is_of_use =
             |growing: &Growing| first_missing.is_none_or(|first_missing| growing.next() <= first_missing);
@@ -208,13 +239,16 @@ impl Following {
         let taken = match own {
             Some(Ok(growing)) => Some(growing),
             // Somebody else has taken it over, or has given it up.
-            Some(Err(_)) | None => Growing::take_over(folder, recording, Purpose::Complete)?,
+            Some(Err(_)) | None => match brought {
+                None => Growing::take_over(folder, recording, Purpose::Complete)?,
+                brought => brought,
+            },
         };
         self.growing = Some(match taken {
             Some(growing) if is_of_use(&growing) => growing,
             other => {
                 other.map(Growing::clear).transpose()?;
-                Growing::begin(Place::new(folder, recording, Purpose::Complete))?
+                Growing::begin(Place::new(folder, recording, Purpose::Complete, Extent::Whole))?
             }
         });
         Ok(())

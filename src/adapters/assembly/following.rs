@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::{
     Shared,
     growing::{Fault, Growing},
-    place::{self, Place, Purpose},
+    place::{self, Extent, Place, Purpose},
 };
 use crate::{
     adapters::{
@@ -29,7 +29,7 @@ use crate::{
 /// Chunks between two checkpoints: what is done again by whoever takes over.
 pub const UNSAVED_MAX: u32 = 8;
 /// Where in it its picture is taken. Unit: microseconds.
-const PICTURE_US: i64 = 2_000_000;
+pub const PICTURE_US: i64 = 2_000_000;
 /// How often a chunk that is missing is looked for in the chunk store, where it may have come by way of another node.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// After its disk failed, such as one that is full.
@@ -93,7 +93,10 @@ impl Shared {
                 return Ok(());
             }
             let (folder, wanted) = (self.folder.clone(), recording.clone());
-            let (taken, begun) = self.step(held, move |held| held.open(&folder, &wanted)).await?;
+            // One that has only begun is nobody else's.
+            let begins = held.known.contains_key(&0);
+            let brought = if begins { None } else { self.bring(&recording, Purpose::Follow).await };
+            let (taken, begun) = self.step(held, move |held| held.open(&folder, &wanted, brought)).await?;
             held = taken;
             held.unlisted = true;
             if let Err(fault) = begun {
@@ -132,6 +135,15 @@ impl Shared {
             if let Some(growing) = &held.growing {
                 self.watches.show(&recording, growing);
             }
+            self.offer(&held, &recording);
+        }
+    }
+
+    /// After a checkpoint: what is settled may go into the video store.
+    fn offer(&self, held: &Following, recording: &RecordingRef) {
+        let saved = held.growing.as_ref().filter(|growing| growing.is_saved() && growing.unsaved() == 0);
+        if let (Some(sender), Some(growing)) = (&self.sender, saved) {
+            sender.offer(recording, growing);
         }
     }
 
@@ -242,12 +254,20 @@ impl Following {
     }
 
     /// Takes the file up from whoever had it, or begins it.
-    fn open(&mut self, folder: &Path, recording: &RecordingRef) -> Result<(), Fault> {
+    fn open(
+        &mut self,
+        folder: &Path,
+        recording: &RecordingRef,
+        brought: Option<Growing>,
+    ) -> Result<(), Fault> {
         disk::make_folders(folder)?;
-        let taken = Growing::take_over(folder, recording, Purpose::Follow)?;
+        let taken = match brought {
+            None => Growing::take_over(folder, recording, Purpose::Follow)?,
+            brought => brought,
+        };
         self.growing = Some(match taken {
             Some(growing) => growing,
-            None => Growing::begin(Place::new(folder, recording, Purpose::Follow))?,
+            None => Growing::begin(Place::new(folder, recording, Purpose::Follow, Extent::Whole))?,
         });
         Ok(())
     }

@@ -14,14 +14,14 @@ use std::{
     sync::Arc,
 };
 
-use super::place::{Place, Purpose};
+use super::place::{Extent, Place, Purpose};
 use crate::{
     adapters::{
         crash,
         disk::Partial,
         ports::{LiveFile, RecordingRef},
     },
-    domain::assembly::{Assembled, Checkpoint, Rules, Unfit, Write},
+    domain::assembly::{Assembled, Assembler, Checkpoint, Rules, Unfit, Write},
 };
 
 /// Read back at once. Unit: bytes.
@@ -55,6 +55,14 @@ pub struct Growing {
     is_saved: bool,
 }
 
+/// A file that is complete and proven.
+#[derive(Debug)]
+pub struct Finished {
+    pub place: Place,
+    pub assembled: Assembled,
+    pub assembler: Assembler,
+}
+
 impl Growing {
     /// Begins a recording's.
     pub fn begin(place: Place) -> Result<Self, Fault> {
@@ -70,16 +78,9 @@ impl Growing {
         purpose: Purpose,
     ) -> Result<Option<Self>, Fault> {
         for (from, state) in saved(folder, recording)? {
-            let (place, length) = (Place::new(folder, recording, purpose), state.assembler.length());
-            if place.take_over(&from, length)? {
-                return Ok(Some(Self {
-                    place,
-                    state,
-                    writes: Vec::new(),
-                    length,
-                    unsaved: 0,
-                    is_saved: true,
-                }));
+            let place = Place::new(folder, recording, purpose, Extent::Whole);
+            if place.take_over(&from, state.assembler.length())? {
+                return Ok(Some(Self::saved(place, state)));
             }
         }
         Ok(None)
@@ -99,13 +100,24 @@ impl Growing {
 
     /// What can be watched in it.
     pub fn live(&self, recording: &RecordingRef) -> Option<LiveFile> {
-        let live = Arc::new(self.state.assembler.live().filter(|_| !self.is_being_completed())?);
+        let live = Arc::new(self.state.assembler.live().filter(|_| self.can_be_watched())?);
         Some(LiveFile { recording: recording.clone(), path: self.path(), live })
+    }
+
+    /// Whether all of it is there, and nothing left out.
+    pub fn can_be_watched(&self) -> bool {
+        !self.is_being_completed() && self.place.extent() == Extent::Whole
+    }
+
+    /// What is there at its checkpoint.
+    pub fn saved(place: Place, state: Checkpoint) -> Self {
+        let length = state.assembler.length();
+        Self { place, state, writes: Vec::new(), length, unsaved: 0, is_saved: true }
     }
 
     /// The same for another purpose, under another name.
     pub fn renamed(mut self, recording: &RecordingRef, purpose: Purpose) -> Result<Self, Fault> {
-        let place = Place::new(self.place.folder(), recording, purpose);
+        let place = Place::new(self.place.folder(), recording, purpose, self.place.extent());
         self.place.rename(&place)?;
         self.place = place;
         Ok(self)
@@ -141,6 +153,11 @@ impl Growing {
         self.place.part()
     }
 
+    /// Up to here nothing but the head will change. Unit: bytes.
+    pub fn settled(&self) -> u64 {
+        self.state.assembler.settled()
+    }
+
     /// Takes the next chunk.
     pub fn chunk(&mut self, index: u32, begins_segment: bool, bytes: &[u8]) -> Result<(), Fault> {
         self.state.assembler.chunk(index, begins_segment, bytes, &mut self.writes)?;
@@ -171,7 +188,7 @@ impl Growing {
     }
 
     /// Completes the file, makes it durable, and proves it.
-    pub fn finish(mut self) -> Result<(PathBuf, Assembled), Fault> {
+    pub fn finish(mut self) -> Result<Finished, Fault> {
         let assembled = self.state.assembler.finish(&mut self.writes)?;
         self.write()?;
         crash::point("assembly.completed");
@@ -183,7 +200,7 @@ impl Growing {
         let proven = prover.finish(&head, &assembler);
         proven.map_err(|difference| Fault::NotProven(difference.to_string()))?;
         crash::point("assembly.proven");
-        Ok((self.place.part(), assembled))
+        Ok(Finished { place: self.place, assembled, assembler })
     }
 
     /// Takes it away.

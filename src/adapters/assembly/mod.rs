@@ -7,30 +7,40 @@
 //! ```
 //! So what is left to do at the end does not grow with the recording. Nothing here is the truth about anything: a file that is
 //! lost, torn or in the way is made again from the chunks. Files: `place` (names, taking over), `growing` (one file),
-//! `following` (while it comes), `watching` (what can be seen of it meanwhile), `completing` (at its end).
+//! `following` (while it comes), `watching` (what can be seen of it meanwhile), `completing` (at its end), `sending` (into a store
+//! that takes it in parts; `note` and `brought`: how another node goes on).
 
+mod brought;
 mod completing;
 mod following;
 mod growing;
+mod note;
 mod place;
+mod sending;
 mod watching;
 
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tracing::warn;
 
-use self::{following::Following, growing::Fault, watching::Watches};
+use self::{
+    following::Following,
+    growing::{Fault, Growing},
+    place::Purpose,
+    sending::Sender,
+    watching::Watches,
+};
 use super::{
     disk::{self, Disk},
     ffmpeg::FfmpegMerger,
     ports::{
         CameChunk, ChunkStore, MergeError, MergeJob, Merged, Merger, PortFuture, RecordingRef, StoreError,
-        Swept, Watched,
+        Swept, VideoParts, Watched,
     },
 };
 use crate::protocol::RecordId;
@@ -39,12 +49,16 @@ use crate::protocol::RecordId;
 #[derive(Clone)]
 pub struct AssemblingMerger {
     shared: Arc<Shared>,
+    /// Of recordings that are watched here and nobody follows as far as can be seen: for their viewers alone.
+    watched: Arc<Shared>,
 }
 
 struct Shared {
     ffmpeg: FfmpegMerger,
     store: Arc<dyn ChunkStore>,
     disk: Disk,
+    /// `None`: videos are moved into their store.
+    sender: Option<Arc<Sender>>,
     folder: PathBuf,
     /// Pictures that are made of what grows at one time: nobody waits for them.
     pictures: Arc<Semaphore>,
@@ -53,37 +67,53 @@ struct Shared {
     /// One for each recording that anything was done for lately.
     following: Mutex<HashMap<RecordingRef, Arc<tokio::sync::Mutex<Following>>>>,
     /// What people see of recordings that come.
-    watches: Watches,
+    watches: Arc<Watches>,
+}
+
+/// What an assembler is made of.
+pub struct Assembling {
+    /// Its files are there, which nodes may share: best on the disk of the finished videos, where a rename is all that is left
+    /// to do.
+    pub folder: PathBuf,
+    /// Files are there that are made for viewers. No other node has this folder.
+    pub watched: PathBuf,
+    /// Where the chunks are.
+    pub chunks: Arc<dyn ChunkStore>,
+    /// How videos go into their store while they grow, where that can be.
+    pub parts: Option<Arc<dyn VideoParts>>,
+    /// Does the rest.
+    pub ffmpeg: FfmpegMerger,
+    /// Up to so many bytes a video's digest is told at once.
+    pub hashed_at_once: u64,
 }
 
 impl AssemblingMerger {
-    /// Has its files in a folder, which nodes may share: best on the disk of the finished videos, where a rename is all that
-    /// is left to do. Blocks.
+    /// Makes its folder. Blocks.
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub fn open(
-        folder: &Path,
-        store: Arc<dyn ChunkStore>,
-        ffmpeg: FfmpegMerger,
-        hashed_at_once: u64,
-    ) -> Result<Self, StoreError> {
-        let opened = disk::make_folders(folder);
+    pub fn open(with: Assembling) -> Result<Self, StoreError> {
+        let Assembling { folder, watched, chunks: store, parts, ffmpeg, hashed_at_once } = with;
+        // What an earlier life made for its viewers is nobody's.
+        let opened = disk::make_folders(&folder).and_then(|()| disk::clear_away(&watched).map(drop));
         let opened =
             opened.or_else(|error| if disk::cannot_be_written(&error) { Ok(()) } else { Err(error) });
         opened.map_err(|error| StoreError::io(folder.display(), &error))?;
-        let (disk, following) = (Disk::new(), Mutex::default());
-        let shared = Shared {
-            ffmpeg,
-            store,
-            disk,
-            folder: folder.to_owned(),
-            pictures: Arc::new(Semaphore::new(1)),
+        let sender = parts.map(|parts| Arc::new(Sender::new(parts, store.clone())));
+        let watches = Arc::new(Watches::default());
+        let open = |folder, sender, pictures| Shared {
+            ffmpeg: ffmpeg.clone(),
+            sender,
+            store: store.clone(),
+            disk: Disk::new(),
+            folder,
+            pictures: Arc::new(Semaphore::new(pictures)),
             hashed_at_once,
-            following,
-            watches: Watches::default(),
+            following: Mutex::default(),
+            watches: watches.clone(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Arc::new(open(folder, sender, 1));
+        Ok(Self { shared, watched: Arc::new(open(watched, None, 0)) })
     }
 }
 
@@ -108,15 +138,22 @@ impl Merger for AssemblingMerger {
     }
 
     fn forget(&self, recording: RecordingRef) -> PortFuture<()> {
-        let shared = self.shared.clone();
+        let (shared, watched) = (self.shared.clone(), self.watched.clone());
         Box::pin(async move {
             // Nobody has to wait for whoever is at it, such as for a store that is slow.
-            tokio::spawn(async move { shared.forget(&recording).await });
+            tokio::spawn(async move {
+                watched.forget(&recording).await;
+                shared.forget(&recording).await;
+            });
         })
     }
 
     fn sweep(&self) -> PortFuture<Result<Swept, StoreError>> {
         self.shared.let_go_of_idle();
+        for recording in self.watched.let_go_of_idle() {
+            let watched = self.watched.clone();
+            tokio::spawn(async move { watched.forget(&recording).await });
+        }
         let folder = self.shared.folder.clone();
         self.shared.disk.run(move || {
             let swept = place::sweep(&folder);
@@ -125,8 +162,8 @@ impl Merger for AssemblingMerger {
     }
 
     fn watch(&self, id: RecordId, anew: bool) -> PortFuture<Result<Watched, StoreError>> {
-        let shared = self.shared.clone();
-        Box::pin(async move { shared.watch(&id, anew).await })
+        let merger = self.clone();
+        Box::pin(async move { merger.look(&id, anew).await })
     }
 }
 
@@ -164,6 +201,9 @@ impl Shared {
         if let Some(following) = following {
             *following.lock_owned().await = Following::over();
         }
+        if let Some(sender) = &self.sender {
+            sender.forget(recording).await;
+        }
         let (folder, gone) = (self.folder.clone(), recording.clone());
         let cleared = self.disk.run(move || {
             let cleared = place::clear_all(&folder, &gone);
@@ -175,8 +215,19 @@ impl Shared {
     }
 
     /// Recordings of which nothing was heard for long are only known by their files.
-    fn let_go_of_idle(&self) {
+    fn let_go_of_idle(&self) -> Vec<RecordingRef> {
         let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
-        following.retain(|_, held| held.try_lock().map_or(true, |held| !held.is_idle()));
+        let is_idle =
+            |held: &mut Arc<tokio::sync::Mutex<Following>>| held.try_lock().is_ok_and(|held| held.is_idle());
+        let idle = following.extract_if(|_, held| is_idle(held)).map(|(recording, _)| recording).collect();
+        if let Some(sender) = &self.sender {
+            sender.keep(|recording| following.contains_key(recording));
+        }
+        idle
+    }
+
+    /// A file of it made of what another node has sent.
+    async fn bring(&self, recording: &RecordingRef, purpose: Purpose) -> Option<Growing> {
+        self.sender.as_ref()?.bring(&self.folder, recording, purpose).await
     }
 }

@@ -4,7 +4,8 @@
 //! Every owner writes under a name of its own, drawn at random, and opens its file by that name for each step. Whoever takes one
 //! over copies it up to its checkpoint and takes the other away: what a former owner still writes, which has opened it before and
 //! stood still since, is in nobody's file. A file that a merge completes is marked `m`: chunks may be left out in it that come
-//! after all, so nobody follows with it, and whoever takes it over has what was saved before.
+//! after all, so nobody follows with it, and whoever takes it over has what was saved before. One that lacks what is in the video store already is
+//! marked `s`: only whoever has made it knows what to do with it.
 
 use std::{
     fs,
@@ -22,13 +23,13 @@ use crate::adapters::{
 
 /// What nobody has touched for so long nobody is at work on.
 const LEFT_ALONE: Duration = Duration::from_secs(86_400);
-/// Of a token in a name.
-const TOKEN_DIGITS: usize = 16;
 const PART: &str = "part";
 const STATE: &str = "state";
 const PICTURE: &str = "jpg";
 /// In the name of a file that a merge completes.
-const MERGE: &str = "m";
+const MERGE: char = 'm';
+/// In the name of one that is not whole.
+const SPARSE: char = 's';
 
 /// The ending of a picture that is being made.
 pub const UNFINISHED: &str = "picture";
@@ -36,6 +37,11 @@ pub const UNFINISHED: &str = "picture";
 /// The picture of a file.
 pub fn picture_of(part: &Path) -> PathBuf {
     part.with_extension(PICTURE)
+}
+
+/// The checkpoint of a file.
+pub fn state_of(part: &Path) -> PathBuf {
+    part.with_extension(STATE)
 }
 
 /// What an owner's file is for.
@@ -47,6 +53,14 @@ pub enum Purpose {
     Complete,
 }
 
+/// What of it is in an owner's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    Whole,
+    /// Its first part, and what is behind the last part that is in the video store.
+    Sparse,
+}
+
 /// Where one owner has its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -56,12 +70,14 @@ pub struct Place {
 
 impl Place {
     /// One that nobody else has.
-    pub fn new(folder: &Path, recording: &RecordingRef, purpose: Purpose) -> Self {
-        let (prefix, own) = (prefix(recording), Uuid::new_v4().simple());
-        let stem = match purpose {
-            Purpose::Follow => format!("{prefix}{own}"),
-            Purpose::Complete => format!("{prefix}{MERGE}.{own}"),
-        };
+    pub fn new(folder: &Path, recording: &RecordingRef, purpose: Purpose, extent: Extent) -> Self {
+        let merge = (purpose == Purpose::Complete).then_some(MERGE);
+        let sparse = (extent == Extent::Sparse).then_some(SPARSE);
+        let mut marks: String = merge.into_iter().chain(sparse).collect();
+        if !marks.is_empty() {
+            marks.push('.');
+        }
+        let stem = format!("{}{marks}{}", prefix(recording), Uuid::new_v4().simple());
         Self { folder: folder.to_owned(), stem }
     }
 
@@ -72,7 +88,7 @@ impl Place {
 
     /// Its checkpoint.
     pub fn state(&self) -> PathBuf {
-        self.folder.join(format!("{}.{STATE}", self.stem))
+        state_of(&self.part())
     }
 
     /// Its picture.
@@ -86,16 +102,28 @@ impl Place {
 
     /// Whether what is missing is left out in it: nobody follows with it.
     pub fn is_being_completed(&self) -> bool {
-        self.stem.split('.').nth(2) == Some(MERGE)
+        self.marks().contains(MERGE)
     }
 
-    /// Everybody's places of this recording that have a checkpoint.
+    /// What of it is in the file.
+    pub fn extent(&self) -> Extent {
+        if self.marks().contains(SPARSE) { Extent::Sparse } else { Extent::Whole }
+    }
+
+    fn marks(&self) -> &str {
+        // Without marks what is last stands there.
+        let mut marks = self.stem.split('.').skip(2);
+        marks.next().filter(|_| marks.next().is_some()).unwrap_or_default()
+    }
+
+    /// Everybody's places of this recording that have a checkpoint and are whole.
     pub fn all(folder: &Path, recording: &RecordingRef) -> io::Result<Vec<Self>> {
         let stems = names(folder, &prefix(recording))?.into_iter().filter_map(|name| {
             let (stem, ending) = name.rsplit_once('.')?;
             (ending == STATE).then(|| stem.to_owned())
         });
-        Ok(stems.map(|stem| Self { folder: folder.to_owned(), stem }).collect())
+        let places = stems.map(|stem| Self { folder: folder.to_owned(), stem });
+        Ok(places.filter(|place| place.extent() == Extent::Whole).collect())
     }
 
     /// Copies somebody's file, as it was at its checkpoint, and takes theirs away. `false`: it is not there any more. A copy,
@@ -151,10 +179,15 @@ pub fn clear_all(folder: &Path, recording: &RecordingRef) -> io::Result<()> {
     names(folder, &prefix(recording))?.iter().try_for_each(|name| disk::remove_if_there(&folder.join(name)))
 }
 
-/// What the names of a recording's files begin with. No two tokens are alike in so many digits.
+/// The same of those that follow and are not whole: nobody takes one over.
+pub fn clear_sparse(folder: &Path, recording: &RecordingRef) -> io::Result<()> {
+    let sparse = names(folder, &format!("{}{SPARSE}.", prefix(recording)))?;
+    sparse.iter().try_for_each(|name| disk::remove_if_there(&folder.join(name)))
+}
+
+/// What the names of a recording's files begin with.
 fn prefix(recording: &RecordingRef) -> String {
-    let token = recording.token.to_hex();
-    format!("{}.{}.", recording.id, token.get(..TOKEN_DIGITS).unwrap_or(&token))
+    format!("{}.", recording.stem())
 }
 
 /// What there was nothing to be done to is done.

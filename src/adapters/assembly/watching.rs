@@ -3,7 +3,7 @@
 //! ```text
 //!  this node puts it together ─► what is in its file
 //!  another one does, in the same folder ─► what that one has saved
-//!  nobody does, as far as can be seen ─► this node begins, for as long as somebody asks
+//!  nobody does, as far as can be seen ─► this node does, in a folder of its own, for as long as somebody asks
 //! ```
 //! All of them show the same bytes: what is put together is a pure function of the chunks.
 
@@ -15,7 +15,7 @@ use std::{
 
 use tracing::debug;
 
-use super::{Shared, following::UNSAVED_MAX, growing::Growing};
+use super::{AssemblingMerger, Shared, following::UNSAVED_MAX, growing::Growing};
 use crate::{
     adapters::{
         disk,
@@ -95,7 +95,7 @@ impl Watches {
 
 /// How far this node is with a recording.
 enum Own {
-    /// It has nothing to do with it.
+    /// It has nothing that could be watched.
     Nothing,
     /// It is at it right now.
     Busy,
@@ -105,68 +105,93 @@ enum Own {
     Here(Option<LiveFile>, bool),
 }
 
-impl Shared {
-    pub async fn watch(self: &Arc<Self>, id: &RecordId, anew: bool) -> Result<Watched, StoreError> {
-        if let Some(file) = self.watches.fresh(id).filter(|_| !anew) {
+impl Own {
+    fn file(self) -> Option<LiveFile> {
+        if let Self::Here(file, _) = self { file } else { None }
+    }
+}
+
+impl AssemblingMerger {
+    /// As [`Merger::watch`](crate::adapters::ports::Merger::watch).
+    pub(super) async fn look(&self, id: &RecordId, anew: bool) -> Result<Watched, StoreError> {
+        let watches = &self.shared.watches;
+        if let Some(file) = watches.fresh(id).filter(|_| !anew) {
             return Ok(Watched::Here(file));
         }
-        let manifest = self.store.manifest(id).await?;
+        let manifest = self.shared.store.manifest(id).await?;
         let is_known = manifest.is_some();
         let Some(manifest) = manifest.filter(|known| known.state == RecordingState::Recording) else {
-            self.watches.forget(id);
+            watches.forget(id);
             return Ok(if is_known { Watched::Over } else { Watched::Unknown });
         };
         let recording = RecordingRef::of(&manifest);
-        let seen = self.watches.asked(&recording, anew);
-        let file = match self.own(&recording) {
+        let seen = watches.asked(&recording, anew);
+        let file = match self.shared.own(&recording) {
             Own::Never => return Ok(Watched::Never),
+            Own::Nothing => match self.of_others(&recording, seen).await? {
+                Own::Never => return Ok(Watched::Never),
+                other => other.file(),
+            },
             Own::Busy => seen,
             Own::Here(file, is_silent) => {
                 if is_silent {
-                    self.look(recording);
+                    self.shared.clone().look_into_store(recording);
                 }
                 file
             }
-            Own::Nothing => self.of_others(recording).await?,
         };
         if let Some(file) = &file {
-            self.watches.put(file);
+            watches.put(file);
         }
         Ok(file.map_or(Watched::NotYet, Watched::Here))
     }
 
+    /// What another node has saved of it. Where there is nobody who puts it together so that it could be seen, this node does for its
+    /// viewers.
+    async fn of_others(&self, recording: &RecordingRef, seen: Option<LiveFile>) -> Result<Own, StoreError> {
+        let (folder, wanted) = (self.shared.folder.clone(), recording.clone());
+        let found = self.shared.disk.run(move || {
+            let found = Growing::live_of_others(&folder, &wanted);
+            found.map_err(|error| disk::in_words(&folder, &error))
+        });
+        let found = found.await?;
+        let next = found.as_ref().map_or(0, |(_, next)| *next);
+        let stored = self.shared.store.list(&recording.id).await?;
+        if stored.last().is_none_or(|last| last.index.get() < next + BEHIND_MAX) {
+            return Ok(Own::Here(found.map(|(file, _)| file), false));
+        }
+        let made = match self.watched.own(recording) {
+            Own::Never => return Ok(Own::Never),
+            Own::Busy => return Ok(Own::Here(seen, false)),
+            Own::Here(made, false) => made,
+            other => {
+                self.watched.clone().look_into_store(recording.clone());
+                other.file()
+            }
+        };
+        let files = [made, found.map(|(file, _)| file)].into_iter().flatten();
+        Ok(Own::Here(files.max_by_key(|file| file.live.bytes), false))
+    }
+}
+
+impl Shared {
     fn own(&self, recording: &RecordingRef) -> Own {
         let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).get(recording).cloned();
         let Some(following) = following else { return Own::Nothing };
         let Ok(held) = following.try_lock() else { return Own::Busy };
         match &held.growing {
             _ if held.is_over => Own::Never,
-            Some(growing) => Own::Here(growing.live(recording), held.is_silent(SILENT)),
-            None => Own::Nothing,
+            Some(growing) if growing.can_be_watched() => {
+                Own::Here(growing.live(recording), held.is_silent(SILENT))
+            }
+            Some(_) | None => Own::Nothing,
         }
-    }
-
-    /// What another node has saved of it. Where there is nobody who puts it together, this node begins.
-    async fn of_others(self: &Arc<Self>, recording: RecordingRef) -> Result<Option<LiveFile>, StoreError> {
-        let (folder, wanted) = (self.folder.clone(), recording.clone());
-        let found = self.disk.run(move || {
-            let found = Growing::live_of_others(&folder, &wanted);
-            found.map_err(|error| disk::in_words(&folder, &error))
-        });
-        let found = found.await?;
-        let next = found.as_ref().map_or(0, |(_, next)| *next);
-        let stored = self.store.list(&recording.id).await?;
-        if stored.last().is_some_and(|last| last.index.get() >= next + BEHIND_MAX) {
-            self.look(recording);
-        }
-        Ok(found.map(|(file, _)| file))
     }
 
     /// Puts together what is in the chunk store; nobody waits for it.
-    fn look(self: &Arc<Self>, recording: RecordingRef) {
-        let shared = self.clone();
+    fn look_into_store(self: Arc<Self>, recording: RecordingRef) {
         tokio::spawn(async move {
-            if let Err(error) = shared.follow(recording.clone(), Vec::new()).await {
+            if let Err(error) = self.follow(recording.clone(), Vec::new()).await {
                 debug!(recording = %recording.id, %error, "what is watched of it is not the newest");
             }
         });

@@ -24,6 +24,7 @@ impl Attempt<'_> {
         Merged {
             file: self.job.folder.join(&made.name),
             proof: made.found.proof,
+            sent: None,
             sha256: made.found.proof.sha256,
             extension: made.plan.family.extension(),
             mime_type: mime_type(made.plan.family, &tracks),

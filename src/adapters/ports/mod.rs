@@ -4,6 +4,7 @@ mod cluster;
 mod export;
 mod live;
 mod outbox;
+mod parts;
 mod recording;
 mod same_stores;
 mod video;
@@ -15,6 +16,7 @@ pub use self::{
     export::{ExportJob, ExportLeases, ExportStands, Exported, Exporter},
     live::{LiveFile, Watched},
     outbox::{Outbox, OutboxEvent},
+    parts::{PartsRef, SavedNote, SentVideo, VideoParts},
     recording::{
         ChunkStore, ClaimEnd, Committed, Ledger, LedgerError, LedgerView, Loss, Patience, Remains,
         StagedChunk, StoreError, StoredChunk,

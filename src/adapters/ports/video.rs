@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{ChunkStore, OutboxEvent, PortFuture, StoreError, StoredChunk, Watched};
+use super::{ChunkStore, OutboxEvent, PortFuture, SentVideo, StoreError, StoredChunk, VideoParts, Watched};
 use crate::{
     domain::recording::{Manifest, VideoFacts},
     protocol::{
@@ -26,6 +26,9 @@ pub trait VideoStore: Send + Sync + 'static {
     /// Takes a finished file away from where it lies, and says so when it is durable under its key and proven to be what
     /// was meant. What was there under the key is replaced.
     fn put(&self, key: &VideoKey, file: &Path, proof: FileProof) -> PortFuture<Result<(), StoreError>>;
+
+    /// The way into it for what is still being recorded. `None`: there is none, and a file is moved into it at its end.
+    fn parts(&self) -> Option<Arc<dyn VideoParts>>;
 
     /// Where a video can be read; `None` where there is none.
     fn find(&self, key: &VideoKey) -> PortFuture<Result<Option<VideoSource>, StoreError>>;
@@ -348,6 +351,14 @@ pub struct RecordingRef {
 }
 
 impl RecordingRef {
+    /// What names of things begin with that are its own, and no other's. No two tokens are alike in so many digits.
+    #[must_use]
+    pub fn stem(&self) -> String {
+        const TOKEN_DIGITS: usize = 16;
+        let token = self.token.to_hex();
+        format!("{}.{}", self.id, token.get(..TOKEN_DIGITS).unwrap_or(&token))
+    }
+
     /// The one that this is known of.
     #[must_use]
     pub fn of(manifest: &Manifest) -> Self {
@@ -359,6 +370,8 @@ impl RecordingRef {
 pub struct MergeJob {
     /// Which recording.
     pub recording: RecordingRef,
+    /// Under which claim.
+    pub fence: Fence,
     /// Every chunk stored, in order of index.
     pub chunks: Vec<StoredChunk>,
     /// How many chunks were expected: what is missing below counts as a gap.
@@ -378,6 +391,8 @@ pub struct Merged {
     pub file: PathBuf,
     /// What it is.
     pub proof: FileProof,
+    /// Where it is in its store already, but for the last step.
+    pub sent: Option<SentVideo>,
     /// Of its bytes. `None`: there are so many that it takes a while; whoever has stored them says ([`VideoStore::sha256`]).
     pub sha256: Option<[u8; 32]>,
     /// `webm`, `mkv` or `mp4`.

@@ -9,10 +9,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::{
-    Attributes, GetOptions, GetResult, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode,
-    PutMultipartOptions, PutOptions, PutResult, UpdateVersion,
+    Attributes, GetOptions, GetResult, MultipartId, ObjectMeta, ObjectStore as _, ObjectStoreExt as _,
+    PutMode, PutMultipartOptions, PutOptions, PutResult, UpdateVersion,
     aws::AmazonS3,
     list::{PaginatedListOptions, PaginatedListStore as _},
+    multipart::{MultipartStore as _, PartId},
     path::Path,
     signer::{SignedUrlOptions, Signer as _},
 };
@@ -106,12 +107,16 @@ impl Bucket {
 
     /// Goes on only where the server obeys conditions. One that was away at the start is looked at when it is first needed.
     pub(super) async fn proven(&self) -> Result<(), Trouble> {
-        let looked = self.conditions.get_or_try_init(|| probe::conditions(self)).await;
-        looked.copied().inspect_err(|trouble| {
+        self.obeys().await.inspect_err(|trouble| {
             if !trouble.may_pass() {
                 tracing::error!(bucket = self.settings.place(), error = %trouble, "no chunk can be stored");
             }
         })
+    }
+
+    /// The same for whoever can do without.
+    pub(super) async fn obeys(&self) -> Result<(), Trouble> {
+        self.conditions.get_or_try_init(|| probe::conditions(self)).await.copied()
     }
 
     /// Where it is, for people.
@@ -184,8 +189,19 @@ impl Bucket {
         bytes: Bytes,
         about: Attributes,
     ) -> Result<(), Trouble> {
+        self.replace_tagged(name, which, bytes, about).await.map(drop)
+    }
+
+    /// The same for whoever wants to do so again.
+    pub(super) async fn replace_tagged(
+        &self,
+        name: &str,
+        which: &Tag,
+        bytes: Bytes,
+        about: Attributes,
+    ) -> Result<PutResult, Trouble> {
         let version = UpdateVersion { e_tag: Some(which.0.clone()), version: None };
-        self.put_if(name, bytes, about, PutMode::Update(version)).await.map(drop)
+        self.put_if(name, bytes, about, PutMode::Update(version)).await
     }
 
     async fn put_if(
@@ -211,12 +227,53 @@ impl Bucket {
         self.ask("begin", self.client.put_multipart_opts(&key, options)).await
     }
 
+    /// The same, of which each part may come from another node, and which does not end by itself: what it is called.
+    pub(super) async fn begin_parts(
+        &self,
+        name: &str,
+        attributes: Attributes,
+    ) -> Result<MultipartId, Trouble> {
+        let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
+        let key = self.key(name);
+        self.ask("begin", self.client.create_multipart_opts(&key, options)).await
+    }
+
+    /// Sends a part of it. The first one is 1.
+    pub(super) async fn put_part(
+        &self,
+        name: &str,
+        upload: &MultipartId,
+        number: u32,
+        bytes: Bytes,
+    ) -> Result<PartId, Trouble> {
+        let (key, at) = (self.key(name), usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1));
+        self.ask("part", self.client.put_part(&key, upload, at, bytes.into())).await
+    }
+
+    /// Makes it an object.
+    pub(super) async fn complete_parts(
+        &self,
+        name: &str,
+        upload: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult, Trouble> {
+        let key = self.key(name);
+        self.ask("complete", self.client.complete_multipart(&key, upload, parts)).await
+    }
+
+    /// Takes its parts away.
+    pub(super) async fn abort_parts(&self, name: &str, upload: &str) -> Result<(), Trouble> {
+        let (key, upload) = (self.key(name), upload.to_owned());
+        self.ask("abort", self.client.abort_multipart(&key, &upload)).await
+    }
+
     /// A whole object, or of one that is longer than this as much as shows it.
     pub(super) async fn read(&self, name: &str, longest: usize) -> Result<Object, Trouble> {
         let key = self.key(name);
         let read = async {
             let found = self.client.get_opts(&key, GetOptions::default()).await?;
             let tag = found.meta.e_tag.clone().map(Tag);
+            let about = found.attributes.clone();
             let expected = found.meta.size;
             let mut bytes = Vec::new();
             let mut pieces = found.into_stream();
@@ -227,13 +284,30 @@ impl Bucket {
                     break;
                 }
             }
-            Ok((tag, expected, bytes))
+            Ok((tag, about, expected, bytes))
         };
-        let (tag, expected, bytes) = self.ask("get", read).await?;
+        let (tag, about, expected, bytes) = self.ask("get", read).await?;
         if bytes.len() <= longest && bytes.len() as u64 != expected {
             return Err(Trouble::Away(format!("{name}: {} of {expected} bytes came", bytes.len())));
         }
-        Ok(Object { bytes: bytes.into(), tag })
+        Ok(Object { bytes: bytes.into(), about, tag })
+    }
+
+    /// A stretch of an object, as long as it is that one.
+    pub(super) async fn read_range(
+        &self,
+        name: &str,
+        range: Range<u64>,
+        if_match: Option<String>,
+    ) -> Result<Bytes, Trouble> {
+        let (key, length) = (self.key(name), range.end - range.start);
+        let options = GetOptions { if_match, ..GetOptions::default() }.with_range(Some(range));
+        let read = async { self.client.get_opts(&key, options).await?.bytes().await };
+        let bytes = self.ask("get", read).await?;
+        if bytes.len() as u64 == length {
+            return Ok(bytes);
+        }
+        Err(Trouble::Away(format!("{name}: {} of {length} bytes came", bytes.len())))
     }
 
     /// A piece of an object, if it is still the one of this `ETag`.
@@ -331,6 +405,7 @@ impl Guarded for Bucket {
 /// An object as it was read.
 pub(super) struct Object {
     pub(super) bytes: Bytes,
+    pub(super) about: Attributes,
     tag: Option<Tag>,
 }
 

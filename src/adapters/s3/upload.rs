@@ -29,15 +29,26 @@ use crate::{
 /// Metadata: SHA-256 of the whole, hexadecimal.
 const DIGEST: &str = "sha256";
 /// Of all parts but the last, where a file is not so long that they would be too many. Unit: bytes.
-const PART_BYTES: u64 = 8 * 1024 * 1024;
+pub(super) const PART_BYTES: u64 = 8 * 1024 * 1024;
 /// More no server takes.
-const PARTS_MAX: u64 = 10_000;
+pub(super) const PARTS_MAX: u64 = 10_000;
 /// Parts on their way at one time; one more is being read.
 const PARTS_AT_ONCE: usize = 3;
 
 /// The digest that an object was stored with.
 pub(super) fn digest(stands: &GetResult) -> Option<[u8; 32]> {
     unhex(stands.attributes.get(&Attribute::Metadata(DIGEST.into()))?.as_ref())
+}
+
+/// What stands with a video. What is sent while it is recorded has no digest: nobody knows it when it is begun.
+pub(super) fn about(key: &VideoKey, digest: Option<String>) -> Attributes {
+    let stem = key.record_id().map_or_else(|| "recording".to_owned(), |id| id.to_string());
+    let kind = if key.extension() == "jpg" { "inline" } else { "attachment" };
+    let disposition = format!("{kind}; filename=\"{stem}.{}\"", key.extension());
+    let digest = digest.map(|digest| (Attribute::Metadata(DIGEST.into()), digest));
+    let told =
+        [(Attribute::ContentType, media_type(key).to_owned()), (Attribute::ContentDisposition, disposition)];
+    told.into_iter().chain(digest).collect()
 }
 
 /// One file's way.
@@ -52,15 +63,8 @@ pub(super) struct Upload {
 
 impl Upload {
     pub(super) fn new(bucket: Arc<Bucket>, key: &VideoKey, name: String, proof: FileProof) -> Self {
-        let stem = key.record_id().map_or_else(|| "recording".to_owned(), |id| id.to_string());
-        let kind = if key.extension() == "jpg" { "inline" } else { "attachment" };
-        let disposition = format!("{kind}; filename=\"{stem}.{}\"", key.extension());
         let digest = proof.sha256.map(|digest| hex(&digest));
-        let about = Attributes::from_iter([
-            (Attribute::ContentType, media_type(key).to_owned()),
-            (Attribute::ContentDisposition, disposition),
-            (Attribute::Metadata(DIGEST.into()), digest.clone().unwrap_or_default()),
-        ]);
+        let about = about(key, digest.clone());
         Self { bucket, name, proof, digest, about }
     }
 

@@ -8,16 +8,21 @@ use std::{
 };
 
 use object_store::ObjectMeta;
+use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
 use super::{
     bucket::{self, Bucket},
+    parts::{self, S3Parts},
     trouble::Trouble,
-    upload::{self, Upload},
+    upload::{self, PART_BYTES, Upload},
 };
 use crate::{
     adapters::{
-        ports::{Elsewhere, FileProof, PortFuture, StoreError, StoredVideo, Swept, VideoSource, VideoStore},
+        ports::{
+            Elsewhere, FileProof, PortFuture, StoreError, StoredVideo, Swept, VideoParts, VideoSource,
+            VideoStore,
+        },
         video_store,
     },
     protocol::{RecordId, recorder::VideoKey},
@@ -54,7 +59,8 @@ impl S3Videos {
     }
 }
 
-fn name(key: &VideoKey) -> String {
+/// Of its object.
+pub(super) fn name(key: &VideoKey) -> String {
     format!("{FOLDER}{}", key.as_str())
 }
 
@@ -130,10 +136,26 @@ async fn measured(path: &Path, proof: FileProof) -> Result<FileProof, StoreError
     Ok(measured)
 }
 
+/// Of what was sent while it was recorded: nobody knew it when that was begun.
+async fn read_digest(bucket: &Bucket, name: &str, object: &ObjectMeta) -> Result<[u8; 32], Trouble> {
+    let mut digest = Sha256::new();
+    let mut at = 0;
+    while at < object.size {
+        let end = object.size.min(at + PART_BYTES);
+        digest.update(bucket.read_range(name, at..end, object.e_tag.clone()).await?);
+        at = end;
+    }
+    Ok(digest.finalize().into())
+}
+
 impl VideoStore for S3Videos {
     fn put(&self, key: &VideoKey, file: &Path, proof: FileProof) -> PortFuture<Result<(), StoreError>> {
         let (key, file) = (key.clone(), file.to_owned());
         self.run(move |bucket| async move { put(bucket, &key, &file, proof).await })
+    }
+
+    fn parts(&self) -> Option<Arc<dyn VideoParts>> {
+        Some(Arc::new(S3Parts::new(self.bucket.clone())))
     }
 
     fn find(&self, key: &VideoKey) -> PortFuture<Result<Option<VideoSource>, StoreError>> {
@@ -166,7 +188,10 @@ impl VideoStore for S3Videos {
         let name = name(key);
         self.run(|bucket| async move {
             match bucket.look(&name).await {
-                Ok(stands) => Ok(upload::digest(&stands)),
+                Ok(stands) => match upload::digest(&stands) {
+                    None => read_digest(&bucket, &name, &stands.meta).await.map(Some),
+                    kept => Ok(kept),
+                },
                 Err(Trouble::Missing(_)) => Ok(None),
                 Err(other) => Err(other),
             }
@@ -219,9 +244,9 @@ impl VideoStore for S3Videos {
         Box::pin(async { Ok(None) })
     }
 
-    /// Parts of uploads that never ended go by a rule of the bucket, `AbortIncompleteMultipartUpload`: whether somebody is at
-    /// work on them the bucket alone can tell.
+    /// Of uploads that have a note. Parts of others that never ended go by a rule of the bucket,
+    /// `AbortIncompleteMultipartUpload`: whether somebody is at work on them the bucket alone can tell.
     fn sweep(&self) -> PortFuture<Result<Swept, StoreError>> {
-        Box::pin(async { Ok(Swept::default()) })
+        self.run(|bucket| async move { parts::sweep(&bucket).await })
     }
 }

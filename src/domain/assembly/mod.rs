@@ -207,6 +207,22 @@ impl Assembler {
         self.output.as_ref().map_or(0, |output| output.head.bytes)
     }
 
+    /// `webm` or `mkv`; `None` while there is nothing.
+    #[must_use]
+    pub fn extension(&self) -> Option<&'static str> {
+        self.output.as_ref().map(|output| output.family.extension())
+    }
+
+    /// Whether the finished file is made of these: its beginning with all of its head, and the pieces behind it, each by its
+    /// CRC-32C and its length.
+    #[must_use]
+    pub fn consists_of(&self, beginning: &[u8], rest: impl IntoIterator<Item = (u32, usize)>) -> bool {
+        let Some(output) = &self.output else { return false };
+        let sum = output.head.sum_on(0, 0, beginning);
+        let sum = rest.into_iter().fold(sum, |sum, (piece, bytes)| crc32c::crc32c_combine(sum, piece, bytes));
+        sum == output.sum.whole()
+    }
+
     /// Takes the next chunk. What it makes of it goes to `writes`.
     ///
     /// # Errors

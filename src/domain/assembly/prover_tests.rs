@@ -249,3 +249,28 @@ proptest! {
         prop_assert!(found.is_err() || !changed);
     }
 }
+
+/// Whoever has sent it piece by piece can tell whether the pieces are the file, without what is in the head at its end.
+#[test]
+fn pieces_are_the_file_or_are_not() {
+    let running = finished(&live(8));
+    let (bytes, assembler) = (&running.disk.0, &running.state.assembler);
+    let head = usize::try_from(assembler.head_bytes()).unwrap();
+    let pieces = |bytes: &[u8], size: usize| -> Vec<_> {
+        bytes.chunks(size).map(|piece| (crc32c::crc32c(piece), piece.len())).collect()
+    };
+    for (first, size) in [(head, 1), (head, 700), (head + 9, 4096), (bytes.len(), 1)] {
+        let (first, rest) = bytes.split_at(first);
+        let rest = pieces(rest, size);
+        assert!(assembler.consists_of(first, rest.clone()), "pieces of {size} bytes");
+        for at in 0..rest.len().min(20) {
+            let mut other = rest.clone();
+            other[at].0 ^= 1;
+            assert!(!assembler.consists_of(first, other), "piece {at} of {size} bytes is another");
+        }
+        let changed = flipped(first, first.len() * 8 - 1);
+        assert!(!assembler.consists_of(&changed, rest.clone()), "its beginning is another");
+        assert!(rest.is_empty() || !assembler.consists_of(first, rest[1..].to_vec()), "one is missing");
+    }
+    assert!(!Assembler::new(Rules::default()).consists_of(bytes, []));
+}

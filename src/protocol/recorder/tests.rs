@@ -79,6 +79,10 @@ fn a_key_names_a_file_of_its_own_folder_and_nothing_else() {
     assert_eq!(VideoKey::parse("tuesday.2.mp4"), Some(second));
     let of_the_first_program = VideoKey::parse("tuesday.webm").expect("a key");
     assert_eq!(of_the_first_program.fence(), Fence(0));
+    let sent = VideoKey::sent(&id, Fence(3), 0xab, "mkv");
+    assert_eq!(sent.as_str(), "tuesday.3.00000000000000ab.mkv");
+    assert_eq!((sent.fence(), sent.mark(), sent.record_id()), (Fence(3), Some("00000000000000ab"), Some(id)));
+    assert_eq!((VideoKey::parse(sent.as_str()), of_the_first_program.mark()), (Some(sent), None));
     for bad in [
         "",
         "tuesday",
@@ -89,6 +93,9 @@ fn a_key_names_a_file_of_its_own_folder_and_nothing_else() {
         "a.b.webm",
         "a.+1.webm",
         "a.01.webm",
+        "a.1.ab.webm",
+        "a.1.00000000000000AB.webm",
+        "a.1.00000000000000ab.1.webm",
     ] {
         assert_eq!(VideoKey::parse(bad), None, "{bad}");
     }

@@ -9,7 +9,8 @@ use crate::protocol::{Fence, RecordId};
 /// A video's or poster's name in its store: `<recordId>.<fence>.<extension>`. It can never lead out of a folder.
 ///
 /// The fence is that of the claim under which it was made: whoever was overtaken can only ever write under a name of its
-/// own, and never in the place of what is newer (M-3).
+/// own, and never in the place of what is newer (M-3). What was sent while it was recorded had its name before its claim:
+/// `<recordId>.<fence>.<mark>.<extension>`, with the fence of the recording then, and a mark that nothing else has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct VideoKey(Arc<str>);
@@ -18,10 +19,19 @@ impl VideoKey {
     /// What videos and posters may end with.
     pub const EXTENSIONS: [&str; 4] = ["webm", "mkv", "mp4", "jpg"];
 
+    /// Of a mark.
+    const MARK_DIGITS: usize = 16;
+
     /// The name of what was made under this claim.
     #[must_use]
     pub fn new(id: &RecordId, fence: Fence, extension: &str) -> Self {
         Self(Arc::from(format!("{id}.{}.{extension}", fence.0)))
+    }
+
+    /// The name of what is sent while it is recorded. The mark is drawn at random.
+    #[must_use]
+    pub fn sent(id: &RecordId, fence: Fence, mark: u64, extension: &str) -> Self {
+        Self(Arc::from(format!("{id}.{}.{mark:0digits$x}.{extension}", fence.0, digits = Self::MARK_DIGITS)))
     }
 
     /// Reads a name. `None`: nothing can be stored under it.
@@ -29,9 +39,12 @@ impl VideoKey {
     pub fn parse(text: &str) -> Option<Self> {
         let (stem, extension) = text.rsplit_once('.')?;
         // Those of the first versions of the program had no fence.
-        let (id, fence) = stem.split_once('.').unwrap_or((stem, "0"));
+        let (id, rest) = stem.split_once('.').unwrap_or((stem, "0"));
+        let (fence, mark) = rest.split_once('.').map_or((rest, None), |(fence, mark)| (fence, Some(mark)));
         let is_fence = fence.parse::<u64>().is_ok_and(|number| number.to_string() == fence);
-        let known = Self::EXTENSIONS.contains(&extension);
+        let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        let is_mark = |mark: &str| mark.len() == Self::MARK_DIGITS && mark.bytes().all(is_digit);
+        let known = Self::EXTENSIONS.contains(&extension) && mark.is_none_or(is_mark);
         (known && is_fence && RecordId::parse(id).is_ok()).then(|| Self(Arc::from(text)))
     }
 
@@ -41,10 +54,18 @@ impl VideoKey {
         RecordId::parse(self.0.split('.').next().unwrap_or_default()).ok()
     }
 
-    /// The claim under which it was made; those of the first versions of the program have none.
+    /// The claim under which it was made, or where it has a mark the latest before that; those of the first versions of the
+    /// program have none.
     #[must_use]
     pub fn fence(&self) -> Fence {
         Fence(self.0.split('.').nth(1).and_then(|fence| fence.parse().ok()).unwrap_or(0))
+    }
+
+    /// What tells it from all others of its fence, where it was sent while it was recorded.
+    #[must_use]
+    pub fn mark(&self) -> Option<&str> {
+        let (stem, _) = self.0.rsplit_once('.')?;
+        stem.split('.').nth(2)
     }
 
     /// As it is in the store.

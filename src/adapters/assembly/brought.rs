@@ -1,0 +1,77 @@
+//! A file of a recording that another node has begun: its first part and what is behind the parts that are in the video store.
+//! Everything here blocks.
+
+use std::{
+    fs::{self, File},
+    io,
+    ops::Range,
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
+use bytes::Bytes;
+
+use super::{
+    growing::Growing,
+    note::Note,
+    place::{self, Place},
+};
+use crate::adapters::{
+    disk,
+    ports::{RecordingRef, StoreError},
+};
+
+/// What there is to make it of.
+pub struct Brought {
+    pub place: Place,
+    pub note: Note,
+    pub first: Bytes,
+    /// Where the tail begins. Unit: bytes.
+    pub behind: u64,
+}
+
+impl Brought {
+    /// Makes it, in the place of earlier ones. `None`: it does not fit together.
+    pub fn write(self, folder: &Path, recording: &RecordingRef) -> Result<Option<Growing>, StoreError> {
+        let Self { place, note, first, behind } = self;
+        let length = note.checkpoint.assembler.length();
+        let fits = behind.checked_add(note.tail.len() as u64) == Some(length)
+            && first.len() as u64 <= behind
+            && first.len() as u64 >= note.checkpoint.assembler.head_bytes();
+        if !fits {
+            return Ok(None);
+        }
+        let written = disk::make_folders(folder)
+            .and_then(|()| place::clear_sparse(folder, recording))
+            .and_then(|()| File::create_new(place.part()))
+            .and_then(|file| {
+                file.write_all_at(&first, 0).and_then(|()| file.write_all_at(&note.tail, behind))
+            })
+            .and_then(|()| fs::write(place.state(), note.checkpoint.save()));
+        written.map_err(|error| disk::in_words(folder, &error))?;
+        Ok(Some(Growing::saved(place, note.checkpoint)))
+    }
+}
+
+/// Whether this node has a file of it from which it can go on.
+pub fn has_one(folder: &Path, recording: &RecordingRef) -> Result<bool, StoreError> {
+    match Place::all(folder, recording) {
+        Ok(places) => Ok(!places.is_empty()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(disk::in_words(folder, &error)),
+    }
+}
+
+/// A stretch of a file, or all of it.
+pub fn read(path: &Path, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
+    let read = match range {
+        None => fs::read(path),
+        Some(range) => File::open(path).and_then(|file| {
+            let length = range.end.saturating_sub(range.start);
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+            file.read_exact_at(&mut bytes, range.start)?;
+            Ok(bytes)
+        }),
+    };
+    read.map_err(|error| disk::in_words(path, &error))
+}
