@@ -160,7 +160,9 @@ impl Growing {
 
     /// Completes the file, makes it durable, and proves it.
     pub fn finish(mut self) -> Result<(PathBuf, Assembled), Fault> {
-        let assembled = self.state.assembler.finish(&mut self.writes)?;
+        let file = File::open(self.place.part())?;
+        let read = |at, bytes: &mut [u8]| Ok::<_, Fault>(file.read_exact_at(bytes, at)?);
+        let assembled = self.state.assembler.finish(&mut self.writes, read)?;
         self.write()?;
         crash::point("assembly.completed");
         self.open()?.sync_data()?;
