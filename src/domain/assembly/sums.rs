@@ -22,6 +22,17 @@ impl Digests {
     }
 }
 
+/// For each track over where its samples stand in the file, in order. CRC-32C.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Positions(BTreeMap<u32, u32>);
+
+impl Positions {
+    pub fn take(&mut self, track: u32, position: u64) {
+        let sum = self.0.entry(track).or_default();
+        *sum = crc32c::crc32c_append(*sum, &position.to_be_bytes());
+    }
+}
+
 /// Over the bytes of the file as they stand in the end. A Cluster's size is known only behind it, so the sum of what
 /// stands in the open one is kept apart until then.
 #[derive(Debug, Clone, Serialize, Deserialize)]

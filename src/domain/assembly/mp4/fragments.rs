@@ -14,7 +14,7 @@ use super::{
             ticks_to_us,
         },
         Rules, Unfit,
-        sums::{Digests, Sum, sum_around},
+        sums::{Digests, Positions, Sum, sum_around},
         writes::{Appending, ReadBack},
     },
     boxes::{HEADER_BYTES, LARGE_HEADER_BYTES, data_header, large_data_header, put, put_free},
@@ -41,6 +41,8 @@ pub struct Fragments {
     pub digests: Digests,
     /// As a reader of the tables will.
     pub tabled: Digests,
+    /// Where the samples stand.
+    pub positions: Positions,
     pub sum: Sum,
     /// Where the tables stand, once they do, and how many stretches of samples there are.
     pub tables: Option<(u64, usize)>,
@@ -137,6 +139,7 @@ impl Fragments {
             written,
             digests: Digests::default(),
             tabled: Digests::default(),
+            positions: Positions::default(),
             tables: None,
         })
     }
@@ -184,6 +187,8 @@ impl Fragments {
             self.account(*track, sample)?;
         }
         let Some(Open { at, reserved, bytes }) = self.open.take() else { return Ok(()) };
+        let data_at = at + (reserved + HEADER_BYTES) as u64;
+        samples.iter().for_each(|(track, sample)| self.positions.take(*track, data_at + sample.offset));
         let mut head = Vec::with_capacity(reserved + HEADER_BYTES);
         if !samples.is_empty() {
             let moof = Moof::of(samples).ok_or_else(Unfit::times_of_fragment)?;

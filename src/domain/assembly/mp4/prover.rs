@@ -12,13 +12,15 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         super::{
-            media::{Container, Event, Reader, Summary, TrackSummary},
+            media::{
+                Container, Event, Reader, Summary, TrackSummary, in_base64, moov, sample_tables::Cursor,
+            },
             merge::Difference,
         },
         Assembler,
-        sums::{Digests, with_in_place},
+        sums::{Digests, Positions, with_in_place},
     },
-    boxes::{LARGE_HEADER_BYTES, put_free},
+    boxes::{HEADER_BYTES, LARGE_HEADER_BYTES, put_free},
     fragments::Fragments,
 };
 
@@ -28,6 +30,9 @@ pub struct FragmentProver {
     fragments: Found,
     /// Once the tables have begun.
     tables: Option<Found>,
+    /// Their bytes.
+    #[serde(with = "in_base64")]
+    moov: Vec<u8>,
     /// Over what was read. CRC-32C.
     sum: u32,
 }
@@ -59,6 +64,7 @@ impl FragmentProver {
             let begin = || Found::behind(tables_at, output);
             let mut tables = self.tables.take().map_or_else(begin, Ok)?;
             tables.feed(&bytes[before..])?;
+            self.moov.extend_from_slice(&bytes[before..]);
             self.tables = Some(tables);
         }
         Ok(())
@@ -80,6 +86,9 @@ impl FragmentProver {
         let Some(mut tables) = self.tables else { return Err(Difference::NoIndex) };
         tables.finish()?;
         tables.prove(&output.written, &output.tabled)?;
+        if positions(&self.moov) != Some(output.positions.clone()) {
+            return Err("its tables lead elsewhere".to_owned().into());
+        }
         let (says_us, duration_us) = (tables.summary.duration_us, assembler.end_us);
         if says_us != Some(duration_us.unsigned_abs()) {
             return Err(format!("it says that it plays for {says_us:?} µs, not {duration_us}").into());
@@ -167,8 +176,21 @@ impl Found {
     }
 }
 
+/// Where tables lead to.
+fn positions(moov: &[u8]) -> Option<Positions> {
+    let body = moov.get(HEADER_BYTES..)?;
+    let mut positions = Positions::default();
+    for track in moov::read(body).ok()?.tracks {
+        let mut cursor = Cursor::default();
+        while let Some(sample) = cursor.next(body, &track.tables) {
+            positions.take(track.track.number, sample.offset);
+        }
+    }
+    Some(positions)
+}
+
 impl Default for FragmentProver {
     fn default() -> Self {
-        Self { fragments: Found::new(), tables: None, sum: 0 }
+        Self { fragments: Found::new(), tables: None, moov: Vec::new(), sum: 0 }
     }
 }
