@@ -66,7 +66,7 @@ pub async fn show(
         return Ok(answer(&json!({ "recordId": id, "bytes": 0, "durationMs": 0, "places": [] })));
     };
     let (live, cut) = (&file.live, file.live.cut());
-    let places: Vec<_> = live.places().filter(|(_, at)| *at >= asked.from).collect();
+    let places: Vec<_> = live.places().into_iter().filter(|(_, at)| *at >= asked.from).collect();
     let media = format!("{}/recordings/{id}/live/media", state.api_base_url);
     let Cut { bytes, duration_ms, every } = cut;
     let upto = format!("{media}?bytes={bytes}&durationMs={duration_ms}&every={every}");
@@ -74,7 +74,7 @@ pub async fn show(
         "recordId": id,
         "mimeType": live.mime_type,
         "bytes": bytes,
-        "headBytes": live.head_bytes(),
+        "headBytes": live.head_bytes,
         "durationMs": duration_ms,
         "places": places,
         "streamUrl": media,

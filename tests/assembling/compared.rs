@@ -42,7 +42,11 @@ pub fn assemble(recording: &Recording) -> Result<File, Unfit> {
             state = Checkpoint::restore(&state.save()).unwrap();
         }
     }
-    let assembled = state.assembler.finish(&mut writes)?;
+    let assembled = state.assembler.finish(&mut writes, |at, into| {
+        let at = usize::try_from(at).unwrap();
+        into.copy_from_slice(&bytes[at..at + into.len()]);
+        Ok::<_, Unfit>(())
+    })?;
     writes.drain(..).for_each(|write| apply(write, &mut bytes));
     read_on(&mut state, &bytes);
     let head = usize::try_from(state.assembler.head_bytes()).unwrap();
@@ -130,8 +134,10 @@ pub fn assert_like_merged(name: &str, file: &File, done: &Done) {
     }
     assert_eq!(ours.work, theirs.work, "{name}");
     let duration_ms = u64::try_from(ours.duration_us).unwrap() / 1000;
+    // MP4 says how long its last packet is, which ffmpeg does not keep: it takes it for as long as another, or for none.
+    let close_ms = if ours.extension == "mp4" { 60 } else { 3 };
     assert!(
-        duration_ms.abs_diff(theirs.duration_ms) <= 3,
+        duration_ms.abs_diff(theirs.duration_ms) <= close_ms,
         "{name}: {duration_ms} ms, merged {}",
         theirs.duration_ms
     );

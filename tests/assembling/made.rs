@@ -91,7 +91,7 @@ async fn what_is_for_ffmpeg_is_refused() {
     let (vp8, vp9) = (of(&format!("{VP8} {OPUS} {LIVE}")), of(&format!("{VP9} {OPUS} {LIVE}")));
     let changed = Unfit::TrackChanged { from: "vp8".into(), to: "vp9".into() };
     assert_eq!(refused(&[&vp8, &vp9]), changed);
-    assert_eq!(refused(&[&of(&format!("{H264} {AAC} {FRAGMENTS}"))]), Unfit::NotMatroska);
+    assert_eq!(refused(&[&vp8, &of(&format!("{H264} {AAC} {FRAGMENTS}"))]), Unfit::Mixed);
     let pictures = media(&format!("{PICTURES} {VP8} {LIVE}"));
     assert_eq!(refused(&[&pictures, &vp8]), Unfit::TrackAppeared("opus".into()));
     // Their parameter sets are in the header, and differ.

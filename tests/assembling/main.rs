@@ -1,4 +1,4 @@
-//! Chunks of WebM and Matroska, assembled as they come: each case of media and of damage, compared packet by packet and
+//! Chunks of WebM, Matroska and MP4, assembled as they come: each case of media and of damage, compared packet by packet and
 //! frame by frame with its source, and with what ffmpeg makes of the same chunks. ffmpeg is real, and so is the browser.
 #![allow(
     clippy::unwrap_used,
@@ -20,4 +20,5 @@ mod kit;
 mod compared;
 mod damaged;
 mod made;
+mod mp4;
 mod table;

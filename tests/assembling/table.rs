@@ -17,7 +17,7 @@ enum Fate {
     Merged(fn(&Unfit) -> bool),
 }
 
-const NOT_MATROSKA: Fate = Fate::Merged(|unfit| *unfit == Unfit::NotMatroska);
+const MIXED: Fate = Fate::Merged(|unfit| *unfit == Unfit::Mixed);
 const APPEARED: Fate = Fate::Merged(|unfit| matches!(unfit, Unfit::TrackAppeared(_)));
 
 /// What was recorded, under which name, and what becomes of it.
@@ -40,12 +40,12 @@ const CASES: [(&str, &str, Fate); 24] = [
     ("another codec in the second segment", "codecs", Fate::Merged(changed)),
     ("a microphone from the second segment on", "track-added", APPEARED),
     ("pictures from the second segment on", "video-added", APPEARED),
-    ("a WebM segment, then one in MP4", "mixed", NOT_MATROSKA),
-    ("MP4 with H.264 and Opus", "mp4-h264", NOT_MATROSKA),
-    ("MP4 with VP9 and Opus", "mp4-vp9", NOT_MATROSKA),
-    ("MP4 with AV1 and Opus", "mp4-av1", NOT_MATROSKA),
-    ("MP4, sound alone", "mp4-sound", NOT_MATROSKA),
-    ("two segments of MP4", "mp4-two", NOT_MATROSKA),
+    ("a WebM segment, then one in MP4", "mixed", MIXED),
+    ("MP4 with H.264 and Opus", "mp4-h264", Fate::Same),
+    ("MP4 with VP9 and Opus", "mp4-vp9", Fate::Same),
+    ("MP4 with AV1 and Opus", "mp4-av1", Fate::Same),
+    ("MP4, sound alone", "mp4-sound", Fate::Same),
+    ("two segments of MP4", "mp4-two", Fate::Same),
 ];
 
 fn changed(unfit: &Unfit) -> bool {

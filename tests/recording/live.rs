@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Download, Node, Recorder, cut_at, eventually, get, packets, probe, send, video, webm};
+use crate::support::{
+    Download, Node, Recorder, cut_at, eventually, get, mp4, packets, probe, send, video, webm,
+};
 
 /// Three seconds, a Cluster a second.
 const CHUNKS: usize = 12;
@@ -124,6 +126,30 @@ async fn what_has_come_is_a_file_that_has_its_length_and_seeks() {
     assert_eq!((other.status, other.body.len()), (200, total), "parts of two files are never mixed");
     let beyond = part(&node, &link, &format!("bytes={total}-")).await;
     assert_eq!(beyond.refusal(), (416, "range_not_satisfiable".into()));
+}
+
+/// It has no index before its end: a player begins at its beginning.
+#[tokio::test]
+async fn mp4_that_has_come_can_be_watched_too() {
+    let node = crate::node(&[]);
+    let chunks: Vec<_> = mp4().chunks(mp4().len().div_ceil(CHUNKS)).map(<[u8]>::to_vec).collect();
+    let fields = json!({ "recordId": "talk", "mimeType": "video/mp4;codecs=avc1,mp4a.40.2" });
+    let mut recorder = Recorder::start(node.address(), fields).await;
+    recorder.store_all(0, &chunks).await;
+    let live = live(&node, 1000).await;
+    let (bytes, head) = (live["bytes"].as_u64().unwrap(), live["headBytes"].as_u64().unwrap());
+    assert_eq!(live["places"], json!([[0, head]]));
+    assert!(text(&live, "mimeType").starts_with("video/mp4;codecs="), "{live}");
+    let stream = fetch(&node, text(&live, "streamUrl")).await;
+    let (came, found) = (packets(mp4()), packets(&stream.body));
+    for (came, found) in came.iter().zip(&found) {
+        assert!(!found.is_empty() && came[..found.len()] == found[..], "{found:?}");
+    }
+    assert_eq!(fetch(&node, text(&live, "fileUrl")).await.body, stream.body);
+    let told = recorder.stop_and_wait(&chunks).await;
+    let made = video(node.address(), &told).await;
+    let settled = usize::try_from(head).unwrap()..usize::try_from(bytes).unwrap();
+    assert!(stream.body[settled.clone()] == made[settled], "what was watched is in the video");
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::{
     stored,
     support::{
-        Process, Recorder, SmallDisk, check_video, cut, eventually, fill, get, mp4, names, ready, send,
-        status, video, webm,
+        Process, Recorder, SmallDisk, check_video, cut, eventually, fill, frame_of, get, mp4, names, ready,
+        send, status, video, webm,
     },
 };
 
@@ -223,7 +223,7 @@ async fn a_chunk_that_is_damaged_before_its_turn_is_told() {
 
 /// Without ffmpeg there is no picture of it, and what only ffmpeg can make waits.
 #[tokio::test]
-async fn without_ffmpeg_webm_is_ready_all_the_same() {
+async fn without_ffmpeg_what_browsers_record_is_ready_all_the_same() {
     let storage = tempfile::tempdir().unwrap();
     let node = Process::start_on(storage.path(), &["--ffmpeg=/nonexistent/ffmpeg"]);
     let chunks = chunks();
@@ -233,12 +233,21 @@ async fn without_ffmpeg_webm_is_ready_all_the_same() {
     check_video(node.address(), &told, webm()).await;
     assert_eq!(told["posterUrl"], Value::Null, "{told}");
 
-    let mut other =
-        Recorder::start(node.address(), json!({ "recordId": "other", "mimeType": "video/mp4" })).await;
-    other.store(0, mp4()).await;
-    other.stop(json!({ "chunks": 1 })).await;
-    other.expect("finished").await;
-    let error = other.wait_for("recordingError").await;
+    let boxes = cut(mp4(), 20, 8);
+    let start = json!({ "recordId": "boxes", "mimeType": "video/mp4" });
+    let mut recorder = Recorder::start(node.address(), start).await;
+    recorder.store_all(0, &boxes).await;
+    let told = recorder.stop_and_wait(&boxes).await;
+    check_video(node.address(), &told, mp4()).await;
+
+    let mut mixed = Recorder::start(node.address(), json!({ "recordId": "mixed" })).await;
+    mixed.store(0, webm()).await;
+    let length = u32::try_from(mp4().len()).unwrap();
+    mixed.send_bytes(frame_of(1, 1, length, crc32c::crc32c(mp4()), mp4())).await;
+    mixed.expect_ack(1).await;
+    mixed.stop(json!({ "chunks": 2 })).await;
+    mixed.expect("finished").await;
+    let error = mixed.wait_for("recordingError").await;
     assert_eq!(error["code"], "merging_unavailable", "{error}");
     nothing_left(storage.path()).await;
 }

@@ -141,7 +141,8 @@ impl Shared {
 
     /// After a checkpoint: what is settled may go into the video store.
     fn offer(&self, held: &Following, recording: &RecordingRef) {
-        let saved = held.growing.as_ref().filter(|growing| growing.is_saved() && growing.unsaved() == 0);
+        let is_saved = |growing: &&Growing| growing.is_saved() && growing.unsaved() == 0;
+        let saved = held.growing.as_ref().filter(is_saved).filter(|growing| growing.can_go_in_parts());
         if let (Some(sender), Some(growing)) = (&self.sender, saved) {
             sender.offer(recording, growing);
         }

@@ -133,6 +133,11 @@ impl Growing {
         self.unsaved
     }
 
+    /// Whether it could be completed by somebody who has only its beginning and its end.
+    pub fn can_go_in_parts(&self) -> bool {
+        !self.state.assembler.reads_back()
+    }
+
     /// Whether somebody completes it, or was about to.
     pub fn is_being_completed(&self) -> bool {
         self.place.is_being_completed()
@@ -189,7 +194,9 @@ impl Growing {
 
     /// Completes the file, makes it durable, and proves it.
     pub fn finish(mut self) -> Result<Finished, Fault> {
-        let assembled = self.state.assembler.finish(&mut self.writes)?;
+        let file = File::open(self.place.part())?;
+        let read = |at, bytes: &mut [u8]| Ok::<_, Fault>(file.read_exact_at(bytes, at)?);
+        let assembled = self.state.assembler.finish(&mut self.writes, read)?;
         self.write()?;
         crash::point("assembly.completed");
         self.open()?.sync_data()?;

@@ -1,4 +1,4 @@
-//! WebM and Matroska without ffmpeg: the assembler (`domain::assembly`) on chunks and a file, as the port [`Merger`].
+//! WebM, Matroska and MP4 without ffmpeg: the assembler (`domain::assembly`) on chunks and a file, as the port [`Merger`].
 //!
 //! ```text
 //!  chunks that come ─► follow: what is there in order goes into the file ─► a checkpoint every few chunks

@@ -11,7 +11,7 @@ use super::{Assembler, Prover, Rules};
 
 const MAGIC: [u8; 4] = *b"GRAS";
 /// Rises whenever the state, or what is made of the same chunks, changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEAD_BYTES: usize = 12;
 
 /// Why a checkpoint is of no use: the recording is assembled anew.

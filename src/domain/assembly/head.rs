@@ -18,6 +18,7 @@ use super::{
     },
     Unfit,
     element::{self, Elements, SIZE_UNKNOWN, put, put_header, put_id, put_number, put_void},
+    sums::sum_around,
 };
 
 /// A tick. Unit: nanoseconds.
@@ -74,15 +75,8 @@ impl Head {
     }
 
     /// Goes on with a sum over the file by the bytes that stand at `at`. What is written at the end is left out.
-    pub fn sum_on(&self, mut sum: u32, at: u64, bytes: &[u8]) -> u32 {
-        let end = at + bytes.len() as u64;
-        let within = |position: u64| usize::try_from(position.clamp(at, end) - at).unwrap_or(bytes.len());
-        let mut from = 0;
-        for place in self.places() {
-            sum = crc32c::crc32c_append(sum, &bytes[from..within(place.start)]);
-            from = within(place.end);
-        }
-        crc32c::crc32c_append(sum, &bytes[from..])
+    pub fn sum_on(&self, sum: u32, at: u64, bytes: &[u8]) -> u32 {
+        sum_around(&self.places(), sum, at, bytes)
     }
 
     /// What is written at the end, in order.
@@ -90,6 +84,17 @@ impl Head {
         let of = |at: u64, bytes: usize| at..at + bytes as u64;
         let size = of(self.segment_data - 8, SIZE_UNKNOWN.len());
         [size, of(self.seek_cues, SEEK_BYTES), of(self.duration, DURATION_BYTES)]
+    }
+
+    /// What stands there until then.
+    pub fn begun(&self) -> [(u64, Vec<u8>); 3] {
+        let void = |bytes| {
+            let mut void = Vec::new();
+            put_void(bytes, &mut void);
+            void
+        };
+        let [size, seek, duration] = self.places().map(|place| place.start);
+        [(size, SIZE_UNKNOWN.to_vec()), (seek, void(SEEK_BYTES)), (duration, void(DURATION_BYTES))]
     }
 
     /// What is written into it at the end: positions, with the bytes there.

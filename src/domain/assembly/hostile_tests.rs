@@ -1,7 +1,7 @@
 //! What lies, and what cannot be assembled: a clear word, and no more memory than what was allowed.
 
 use super::{
-    kit::{Step, assemble, good, live, read, run, with_blocks},
+    kit::{Step, assemble, good, in_fragments, live, read, run, with_blocks},
     *,
 };
 use crate::domain::media::{ebml, test_media as build};
@@ -30,16 +30,17 @@ fn picture(time: u64) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_not_matroska_is_refused() {
-    assert_eq!(unfit(&[&build::moov()]), Unfit::NotMatroska);
-    assert_eq!(unfit(&[b"<!doctype html>"]), Unfit::NotMatroska);
-    assert_eq!(unfit(&[&live(2), &[build::ftyp(), build::moov()].concat()]), Unfit::NotMatroska);
+fn what_is_no_media_is_refused() {
+    assert_eq!(unfit(&[&build::moov()]), Unfit::NotMedia);
+    assert_eq!(unfit(&[b"<!doctype html>"]), Unfit::NotMedia);
+    assert_eq!(unfit(&[&live(2), &in_fragments(1)]), Unfit::Mixed);
+    assert_eq!(unfit(&[&in_fragments(1), &live(2)]), Unfit::Mixed);
     assert_eq!(unfit(&[&build::ebml_header()[..5]]), Unfit::NoHeader);
     assert_eq!(unfit(&[&[]]), Unfit::NoHeader);
     assert_eq!(unfit(&[]), Unfit::Empty);
     assert_eq!(unfit(&[&build::live_header()]), Unfit::Empty);
     let odd = build::element(ebml::EBML, &build::element(ebml::DOC_TYPE, b"other"));
-    assert_eq!(unfit(&[&odd]), Unfit::NotMatroska);
+    assert_eq!(unfit(&[&odd]), Unfit::NotMedia);
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn what_comes_out_of_order_is_refused() {
     );
     let mut assembler = Assembler::new(Rules::default());
     assembler.gap(3..5);
-    assert_eq!(assembler.finish(&mut Vec::new()), Err(Unfit::OutOfOrder));
+    assert_eq!(assembler.finish(&mut Vec::new(), |_, _| Ok(())), Err(Unfit::OutOfOrder));
     let (_, assembled) = run(Rules::default(), &[Step::Gap(1), Step::Chunk(false, &source)]);
     assert_eq!(assembled.unwrap_err(), Unfit::NoBeginning);
     let (_, assembled) = run(Rules::default(), &[Step::Chunk(true, &source[..6]), Step::Gap(1)]);

@@ -2,7 +2,7 @@
 
 use super::{Assembled, Checkpoint, Prover, Rules, Unfit, Write};
 use crate::domain::{
-    media::{Container, Event, Packet, Reader, Summary, test_media as build},
+    media::{Container, Event, Packet, Reader, Sniff, Summary, sniff, test_media as build},
     merge::Difference,
 };
 
@@ -61,8 +61,12 @@ impl Running {
     }
 
     pub fn finish(&mut self) -> Result<Assembled, Unfit> {
-        let mut writes = Vec::new();
-        let assembled = self.state.assembler.finish(&mut writes);
+        let (mut writes, disk) = (Vec::new(), &self.disk.0);
+        let assembled = self.state.assembler.finish(&mut writes, |at, into| {
+            let at = usize::try_from(at).unwrap();
+            into.copy_from_slice(&disk[at..at + into.len()]);
+            Ok::<_, Unfit>(())
+        });
         self.disk.write(writes);
         assembled
     }
@@ -136,7 +140,11 @@ pub fn good(steps: &[Step<'_>]) -> (Disk, Assembled) {
 
 /// What a reader finds.
 pub fn read(bytes: &[u8]) -> (Summary, Vec<Packet>) {
-    let (mut reader, mut events) = (Reader::new(Container::Matroska), Vec::new());
+    let container = match sniff(bytes) {
+        Sniff::Media(container) => container,
+        Sniff::NotMedia | Sniff::TooShort => Container::Matroska,
+    };
+    let (mut reader, mut events) = (Reader::new(container), Vec::new());
     reader.feed(bytes, &mut events).unwrap();
     reader.finish(&mut events);
     let mut summary = Summary::default();
@@ -152,6 +160,15 @@ pub fn read(bytes: &[u8]) -> (Summary, Vec<Packet>) {
 pub fn live(halves: u64) -> Vec<u8> {
     let cluster = |half| build::live_cluster(half * 500, &build::half_second(half % 2 == 0, 60));
     [build::live_header(), (0..halves).flat_map(cluster).collect()].concat()
+}
+
+/// The same in fragments of half a second: pictures and sound every 20 ms.
+pub fn in_fragments(halves: u32) -> Vec<u8> {
+    let fragment = |half: u32| {
+        let sizes: Vec<_> = (0..25).map(|at| 5 + (half + at) % 9).collect();
+        build::fragment(half + 1, half * 500, half.is_multiple_of(2), &sizes, None)
+    };
+    [build::ftyp(), build::moov(), (0..halves).flat_map(fragment).collect()].concat()
 }
 
 /// A segment with other blocks.

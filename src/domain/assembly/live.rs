@@ -5,6 +5,8 @@
 //!  └───── settled ──────────┘                      played as it is, as a stream that has no end yet
 //!  head, completed │ settled, up to a cut │ index  played as a file of its own, which has its length and seeks at once
 //! ```
+//! MP4 is in fragments while it comes, and has its index only when it is over: as a stream it is played from its beginning on.
+//!
 //! What is settled never changes again but for the head, and is the same at every node. So is the file up to a cut: whoever is
 //! asked for a part of it needs nothing but the cut, and to be as far.
 
@@ -12,6 +14,7 @@ use super::{
     Assembler,
     head::Head,
     index::{Cue, Index},
+    output::Output,
     used,
 };
 use crate::domain::merge::mime_type;
@@ -25,8 +28,10 @@ pub struct Live {
     pub bytes: u64,
     /// How long that is. Unit: milliseconds.
     pub duration_ms: u64,
-    head: Head,
-    index: Index,
+    /// So many of these bytes describe the tracks.
+    pub head_bytes: u64,
+    /// Of Matroska: what makes a file of it.
+    matroska: Option<(Head, Index)>,
 }
 
 /// Up to where a recording is watched as a file.
@@ -44,7 +49,7 @@ pub struct Cut {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
     /// Positions, with the bytes that stand there, in order; within the head.
-    pub patches: [(u64, Vec<u8>); 3],
+    pub patches: Vec<(u64, Vec<u8>)>,
     /// Stands at the cut.
     pub index: Vec<u8>,
 }
@@ -54,55 +59,67 @@ impl Assembler {
     #[must_use]
     pub fn live(&self) -> Option<Live> {
         let output = self.output.as_ref()?;
-        let bytes = self.settled();
-        if bytes <= output.head.bytes {
+        let (bytes, head_bytes) = (self.settled(), output.head_bytes());
+        if bytes <= head_bytes {
             return None;
         }
-        let last_us = output.written.packets.values().map(|account| account.last_us).max();
-        let time_ms = output.open_time_ms().or(last_us.map(|us| us / 1000));
+        let last_us = output.written().packets.values().map(|account| account.last_us).max();
+        let (open_ms, matroska) = match output {
+            Output::Matroska(clusters) => {
+                (clusters.open_time_ms(), Some((clusters.head, clusters.index.clone())))
+            }
+            Output::Mp4(_) => (None, None),
+        };
+        let time_ms = open_ms.or(last_us.map(|us| us / 1000));
         Some(Live {
-            mime_type: mime_type(output.family, &used(output)),
+            mime_type: mime_type(output.family(), &used(output)),
             bytes,
             duration_ms: time_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
-            head: output.head,
-            index: output.index.clone(),
+            head_bytes,
+            matroska,
         })
     }
 }
 
 impl Live {
-    /// So many bytes describe the tracks.
-    #[must_use]
-    pub fn head_bytes(&self) -> u64 {
-        self.head.bytes
-    }
-
     /// Times in milliseconds, and where in the file a player begins for them.
-    pub fn places(&self) -> impl Iterator<Item = (u32, u64)> {
-        self.cues(self.bytes, 1).map(|(time, _, position)| (*time, position + self.head.segment_data))
+    #[must_use]
+    pub fn places(&self) -> Vec<(u32, u64)> {
+        let Some((head, index)) = &self.matroska else { return vec![(0, self.head_bytes)] };
+        let places = cues(head, index, self.bytes, 1);
+        places.map(|(time, _, position)| (*time, position + head.segment_data)).collect()
     }
 
     /// The cut of everything there is.
     #[must_use]
     pub fn cut(&self) -> Cut {
-        Cut { bytes: self.bytes, duration_ms: self.duration_ms, every: self.index.every() }
+        let every = self.matroska.as_ref().map_or(1, |(_, index)| index.every());
+        Cut { bytes: self.bytes, duration_ms: self.duration_ms, every }
     }
 
     /// What makes a file up to this cut. `None`: it is not as far, or its index has become coarser since.
     #[must_use]
     pub fn ending(&self, cut: Cut) -> Option<Ending> {
-        let is_there = (self.head.bytes..=self.bytes).contains(&cut.bytes);
-        let coarser = cut.every.checked_div(self.index.every())?;
-        let coarser = usize::try_from(coarser).ok().filter(|step| *step > 0 && is_there)?;
+        if !(self.head_bytes..=self.bytes).contains(&cut.bytes) {
+            return None;
+        }
         let duration_us = i64::try_from(cut.duration_ms).ok()?.checked_mul(1000)?;
-        let mut index = Vec::new();
-        Index::put_cues(self.cues(cut.bytes, coarser), &mut index);
-        let patches = self.head.completed(cut.bytes, duration_us, cut.bytes + index.len() as u64);
-        Some(Ending { patches, index })
+        let mut ending = Ending { patches: Vec::new(), index: Vec::new() };
+        if let Some((head, index)) = &self.matroska {
+            let coarser = usize::try_from(cut.every.checked_div(index.every())?).ok()?;
+            if coarser == 0 {
+                return None;
+            }
+            Index::put_cues(cues(head, index, cut.bytes, coarser), &mut ending.index);
+            let end = cut.bytes + ending.index.len() as u64;
+            ending.patches = head.completed(cut.bytes, duration_us, end).into();
+        }
+        Some(ending)
     }
+}
 
-    fn cues(&self, end: u64, step: usize) -> impl Iterator<Item = &Cue> {
-        let end = end - self.head.segment_data.min(end);
-        self.index.cues().iter().step_by(step).take_while(move |(_, _, position)| *position < end)
-    }
+/// Those that lead to before this place, and of so many one.
+fn cues<'a>(head: &Head, index: &'a Index, end: u64, step: usize) -> impl Iterator<Item = &'a Cue> {
+    let end = end - head.segment_data.min(end);
+    index.cues().iter().step_by(step).take_while(move |(_, _, position)| *position < end)
 }

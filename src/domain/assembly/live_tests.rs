@@ -45,7 +45,7 @@ fn what_has_come_so_far_is_a_file_that_plays_and_seeks() {
         assert_eq!(packets, came[..packets.len()], "all of what came up to there, and nothing else");
         assert_eq!(found.cues.len() as u64, live.duration_ms / 1000, "one for each keyframe");
         let places: Vec<_> = found.clusters.iter().map(|(time_us, at)| (time_us / 1000, *at)).collect();
-        let told: Vec<_> = live.places().map(|(ms, at)| (i64::from(ms), at)).collect();
+        let told: Vec<_> = live.places().into_iter().map(|(ms, at)| (i64::from(ms), at)).collect();
         assert_eq!(told, places);
         assert_eq!(live.mime_type, "video/webm;codecs=\"vp8,opus\"");
     }
@@ -53,7 +53,7 @@ fn what_has_come_so_far_is_a_file_that_plays_and_seeks() {
     let mut whole = running;
     whole.finish().unwrap();
     for (live, file) in all {
-        let settled = usize::try_from(live.head_bytes()).unwrap()..usize::try_from(live.bytes).unwrap();
+        let settled = usize::try_from(live.head_bytes).unwrap()..usize::try_from(live.bytes).unwrap();
         assert_eq!(file[settled.clone()], whole.disk.0[settled]);
     }
 }
@@ -67,7 +67,7 @@ fn whoever_is_farther_makes_the_same_file_up_to_a_cut() {
     }
     let ahead = Cut { bytes: last.bytes + 1, ..last.cut() };
     assert_eq!(last.ending(ahead), None, "who is not as far makes none");
-    assert_eq!(last.ending(Cut { bytes: last.head_bytes() - 1, ..last.cut() }), None);
+    assert_eq!(last.ending(Cut { bytes: last.head_bytes - 1, ..last.cut() }), None);
     assert_eq!(last.ending(Cut { every: 0, ..last.cut() }), None);
     assert_eq!(last.ending(Cut { duration_ms: u64::MAX, ..last.cut() }), None);
 }

@@ -1,9 +1,9 @@
-//! One WebM or Matroska file out of a recording's chunks, written while they come.
+//! One WebM, Matroska or MP4 file out of a recording's chunks, written while they come.
 //!
 //! ```text
-//!  chunk, gap ─► OpenSegment: taken apart by the repair ─► Output: tracks, Clusters, index ─► Write…
+//!  chunk, gap ─► OpenSegment: taken apart by the repair ─► Output: tracks, Clusters or fragments ─► Write…
 //!                 its tracks matched, its time moved               │
-//!  finish ────────────────────────────────────────────────────────►┴► the index, the head completed ─► Assembled
+//!  finish ────────────────────────────────────────────────────────►┴► index or tables, the head completed ─► Assembled
 //! ```
 //! Packets are copied and never looked into. What is written is a pure function of the chunks and of which are missing:
 //! however they are cut, and whoever went on from whichever checkpoint, the file is the same. What goes where follows the
@@ -17,15 +17,18 @@
 //!
 //! What it is not: it reads no chunk and writes no file. What it cannot do it says ([`Unfit`]), and ffmpeg does all of it.
 //!
-//! Next: `segment` (in), `output` (out), `prover` (the file read back), `checkpoint` (what is written down), `live` (what can
-//! be watched meanwhile).
+//! Next: `segment` (in), `clusters` (Matroska), `mp4` (MP4), `prover` (the file read back), `checkpoint` (what is written
+//! down), `live` (what can be watched meanwhile).
 
 mod block;
 mod checkpoint;
+mod cluster_prover;
+mod clusters;
 mod element;
 mod head;
 mod index;
 mod live;
+mod mp4;
 mod output;
 mod prover;
 mod segment;
@@ -47,7 +50,7 @@ pub use self::{
 use self::{
     output::Output,
     segment::{OpenSegment, push_range},
-    writes::Appending,
+    writes::{Appending, ReadBack},
 };
 use super::{
     media::{Track, TrackKind},
@@ -69,6 +72,12 @@ pub struct Rules {
     pub unit_bytes_max: u64,
     /// Of a segment's description of its tracks. Unit: bytes.
     pub header_bytes_max: usize,
+    /// Of a fragment's data. Unit: bytes.
+    pub fragment_bytes_max: u64,
+    /// Samples of a fragment.
+    pub fragment_samples_max: usize,
+    /// Of the tables of an MP4 file. Unit: bytes.
+    pub tables_bytes_max: u64,
     /// Entries of the index; from there on they become fewer.
     pub cues_max: usize,
     /// Gaps of one recording.
@@ -84,6 +93,9 @@ impl Default for Rules {
             cluster_bytes_max: 4 * 1024 * 1024,
             unit_bytes_max: 4 * 1024 * 1024,
             header_bytes_max: 64 * 1024,
+            fragment_bytes_max: 64 * 1024 * 1024,
+            fragment_samples_max: 65_536,
+            tables_bytes_max: 48 * 1024 * 1024,
             cues_max: 8192,
             gaps_max: 1000,
             segments_max: 10_000,
@@ -130,7 +142,7 @@ struct Lack {
 /// What was assembled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assembled {
-    /// `webm` or `mkv`.
+    /// `webm`, `mkv` or `mp4`.
     pub extension: &'static str,
     /// With `codecs` (RFC 6381).
     pub mime_type: String,
@@ -140,9 +152,9 @@ pub struct Assembled {
     pub duration_us: i64,
     /// Of the file.
     pub bytes: u64,
-    /// How many there are.
+    /// How many there are, or fragments.
     pub clusters: u64,
-    /// Entries of the index.
+    /// Entries of the index; stretches of samples, where there are tables.
     pub cues: usize,
     /// Chunks that are not in it.
     pub missing: Vec<u32>,
@@ -204,20 +216,26 @@ impl Assembler {
     /// So many bytes at the file's beginning are patched at its end; 0 while it has none. [`Prover::finish`] wants them.
     #[must_use]
     pub fn head_bytes(&self) -> u64 {
-        self.output.as_ref().map_or(0, |output| output.head.bytes)
+        self.output.as_ref().map_or(0, Output::head_bytes)
     }
 
     /// `webm` or `mkv`; `None` while there is nothing.
     #[must_use]
     pub fn extension(&self) -> Option<&'static str> {
-        self.output.as_ref().map(|output| output.family.extension())
+        self.output.as_ref().map(|output| output.family().extension())
+    }
+
+    /// Whether all of the file is read once more at its end, for the tables of MP4: then whoever completes it must have all of it.
+    #[must_use]
+    pub fn reads_back(&self) -> bool {
+        matches!(self.output, Some(Output::Mp4(_)))
     }
 
     /// Whether the finished file is made of these: its beginning with all of its head, and the pieces behind it, each by its
     /// CRC-32C and its length.
     #[must_use]
     pub fn consists_of(&self, beginning: &[u8], rest: impl IntoIterator<Item = (u32, usize)>) -> bool {
-        let Some(output) = &self.output else { return false };
+        let Some(Output::Matroska(output)) = &self.output else { return false };
         let sum = output.head.sum_on(0, 0, beginning);
         let sum = rest.into_iter().fold(sum, |sum, (piece, bytes)| crc32c::crc32c_combine(sum, piece, bytes));
         sum == output.sum.whole()
@@ -243,13 +261,26 @@ impl Assembler {
         self.unfit = self.unfit.take().or(gapped.err());
     }
 
-    /// No more chunks come. Completes the file.
+    /// No more chunks come. Completes the file. `read` fills bytes with those of the file from a position on: all writes
+    /// of earlier calls have been done.
     ///
     /// # Errors
-    /// As [`chunk`](Self::chunk).
-    pub fn finish(&mut self, writes: &mut Vec<Write>) -> Result<Assembled, Unfit> {
-        self.step(writes, Self::try_finish)?;
-        self.assembled()
+    /// As [`chunk`](Self::chunk), or what `read` says.
+    pub fn finish<E: From<Unfit>>(
+        &mut self,
+        writes: &mut Vec<Write>,
+        mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<Assembled, E> {
+        let mut failed = None;
+        let mut disk = |at: u64, into: &mut [u8]| {
+            failed = read(at, into).err();
+            failed.is_none()
+        };
+        let finished = self.step(writes, |assembler, out| assembler.try_finish(&mut disk, out));
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(finished.and_then(|()| self.assembled())?),
+        }
     }
 
     fn step(
@@ -314,9 +345,9 @@ impl Assembler {
         if gaps > self.rules.gaps_max { Err(Unfit::TooMany("gaps".into())) } else { Ok(()) }
     }
 
-    fn try_finish(&mut self, out: &mut Appending) -> Result<(), Unfit> {
+    fn try_finish(&mut self, disk: ReadBack<'_>, out: &mut Appending) -> Result<(), Unfit> {
         self.end_segment(out)?;
-        self.output.as_mut().ok_or(Unfit::Empty)?.end(self.end_us, out)
+        self.output.as_mut().ok_or(Unfit::Empty)?.end(self.end_us, &self.rules, disk, out)
     }
 
     /// The segment is over: its length is known, and where its gaps are in the file.
@@ -357,26 +388,26 @@ impl Assembler {
             chunks: lack.missing.iter().cloned().flatten().collect(),
         };
         Ok(Assembled {
-            extension: output.family.extension(),
-            mime_type: mime_type(output.family, &used),
+            extension: output.family().extension(),
+            mime_type: mime_type(output.family(), &used),
             codecs: used.iter().map(|track| track.codec.name().to_owned()).collect(),
             duration_us: self.end_us,
             bytes: self.length,
-            clusters: output.clusters,
-            cues: output.index.cues().len(),
+            clusters: output.clusters(),
+            cues: output.cues(),
             missing: self.missing.iter().cloned().flatten().collect(),
             gaps: self.gaps.iter().map(gap).collect(),
             work: self.done.iter().zip(0..).map(|(done, at)| work(done, at, output)).collect(),
             left_out: self.left_out,
             has_pictures: used.iter().any(|track| track.kind == TrackKind::Video),
-            packets: output.written.packet_count(),
+            packets: output.written().packet_count(),
         })
     }
 }
 
 /// Tracks that had a packet.
 fn used(output: &Output) -> Vec<&Track> {
-    output.tracks.iter().filter(|track| output.written.packets.contains_key(&track.number)).collect()
+    output.tracks().iter().filter(|track| output.written().packets.contains_key(&track.number)).collect()
 }
 
 /// The gaps of a segment as merging by ffmpeg tells them. Each hole stands there by its number.
@@ -397,7 +428,7 @@ fn lacks(segment: TimelineSegment, open: &OpenSegment) -> Vec<Lack> {
 
 fn work(done: &Done, segment: u32, output: &Output) -> SegmentWork {
     let there = |kind| if kind == TrackKind::Video { done.pictures } else { done.sound };
-    let tracks = output.tracks.iter().filter(|track| there(track.kind));
+    let tracks = output.tracks().iter().filter(|track| there(track.kind));
     let words: Vec<_> = tracks.map(|track| format!("{} copied", track.codec.name())).collect();
     let nothing = !done.pictures && !done.sound;
     let detail = if nothing { "nothing in it but a header".to_owned() } else { words.join(", ") };

@@ -15,8 +15,10 @@ use super::{
         merge::continues,
     },
     Rules, Unfit,
+    clusters::{Block, Clusters},
     head::SCALE_NS,
-    output::{Block, Output},
+    mp4::{Incoming, Stretch, Surroundings},
+    output::Output,
     writes::Appending,
 };
 
@@ -52,6 +54,8 @@ pub struct OpenSegment {
     shift_us: i64,
     newest_us: Option<i64>,
     packets: Vec<Packet>,
+    /// Of an MP4 segment.
+    incoming: Option<Box<Incoming>>,
     /// Of tracks that go on: packets put into the file.
     put: u64,
     /// Blocks of no use: of an unknown track, or in contradiction to themselves.
@@ -68,7 +72,7 @@ pub struct Hole {
 
 /// Where a track of a segment goes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-enum Way {
+pub enum Way {
     /// To this track of the file.
     To(Box<Track>),
     /// Nowhere: it is neither pictures nor sound.
@@ -95,6 +99,7 @@ impl OpenSegment {
             shift_us: 0,
             newest_us: None,
             packets: Vec::new(),
+            incoming: None,
             put: 0,
             left_out: 0,
         }
@@ -109,22 +114,40 @@ impl OpenSegment {
         out: &mut Appending,
     ) -> Result<(), Unfit> {
         self.in_hole = false;
-        let mut passed = Vec::new();
-        let read = match &mut self.repair {
-            Some(repair) => repair.take_apart(bytes, &mut passed),
-            None => {
-                self.beginning.extend_from_slice(bytes);
-                match sniff(&self.beginning) {
-                    Sniff::TooShort => return Ok(()),
-                    Sniff::NotMedia | Sniff::Media(Container::Mp4) => return Err(Unfit::NotMatroska),
-                    Sniff::Media(Container::Matroska) => {}
-                }
-                let beginning = std::mem::take(&mut self.beginning);
-                let repair = self.repair.insert(Repair::apart(rules.unit_bytes_max));
-                repair.take_apart(&beginning, &mut passed)
-            }
+        if self.repair.is_some() {
+            return self.take(bytes, output, rules, out);
+        }
+        self.beginning.extend_from_slice(bytes);
+        let container = match sniff(&self.beginning) {
+            Sniff::TooShort => return Ok(()),
+            Sniff::NotMedia => return Err(Unfit::NotMedia),
+            Sniff::Media(container) => container,
         };
-        self.pass(passed, output, rules, out)?;
+        if output.as_ref().is_some_and(|output| output.container() != container) {
+            return Err(Unfit::Mixed);
+        }
+        self.repair = Some(Repair::apart(container, rules.unit_bytes_max));
+        self.incoming = (container == Container::Mp4).then(Box::default);
+        let beginning = std::mem::take(&mut self.beginning);
+        self.take(&beginning, output, rules, out)
+    }
+
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        output: &mut Option<Output>,
+        rules: &Rules,
+        out: &mut Appending,
+    ) -> Result<(), Unfit> {
+        let Some(repair) = &mut self.repair else { return Err(Unfit::NoHeader) };
+        let (mut passed, came) = (Vec::new(), Stretch { at: repair.position(), bytes });
+        let read = repair.take_apart(bytes, &mut passed);
+        if let Some(incoming) = &mut self.incoming {
+            incoming.close_lost(output, out)?;
+            self.pass_fragments(passed, came, output, rules, out)?;
+        } else {
+            self.pass(passed, output, rules, out)?;
+        }
         read?;
         if self.gaps() > rules.gaps_max {
             return Err(Unfit::TooMany("gaps".into()));
@@ -140,6 +163,9 @@ impl OpenSegment {
             None => {
                 let repair = self.repair.as_mut().ok_or(Unfit::NoHeader)?;
                 repair.gap_apart();
+                if let Some(incoming) = &mut self.incoming {
+                    incoming.lost();
+                }
                 let gap = repair.gaps().len().checked_sub(1);
                 self.holes.push(Hole { missing: vec![missing], gap });
             }
@@ -157,8 +183,20 @@ impl OpenSegment {
     ) -> Result<(), Unfit> {
         let repair = self.repair.as_mut().ok_or(Unfit::NoHeader)?;
         let mut passed = Vec::new();
+        let came = Stretch { at: repair.position(), bytes: &[] };
         repair.finish_apart(&mut passed);
-        self.pass(passed, output, rules, out)?;
+        if let Some(incoming) = &mut self.incoming {
+            incoming.close_lost(output, out)?;
+            // It may end anywhere.
+            passed.retain(|passed| !matches!(passed, Passed::Event(Event::Damaged { .. })));
+            self.pass_fragments(passed, came, output, rules, out)?;
+        } else {
+            self.pass(passed, output, rules, out)?;
+        }
+        if let Some(incoming) = &mut self.incoming {
+            incoming.lost();
+            incoming.close_lost(output, out)?;
+        }
         if !self.knows_tracks {
             return Err(Unfit::NoHeader);
         }
@@ -196,10 +234,46 @@ impl OpenSegment {
                 Passed::Tracks(element) => self.tracks_element = element,
                 Passed::Block(element) => self.block(&element, output, rules, out)?,
                 Passed::Beside { id, in_cluster, element } if is_kept(id) => {
-                    self.put_beside(&element, in_cluster, output.as_mut(), rules, out)?;
+                    self.put_beside(&element, in_cluster, output, rules, out)?;
                 }
-                Passed::Beside { .. } => {}
+                Passed::Beside { .. } | Passed::Movie(_) | Passed::Begins { .. } | Passed::Whole => {}
             }
+        }
+        Ok(())
+    }
+
+    /// The same of an MP4 segment, of which these bytes have come.
+    fn pass_fragments(
+        &mut self,
+        passed: Vec<Passed>,
+        came: Stretch<'_>,
+        output: &mut Option<Output>,
+        rules: &Rules,
+        out: &mut Appending,
+    ) -> Result<(), Unfit> {
+        for passed in passed {
+            if let Passed::Event(event) = &passed {
+                self.event(event)?;
+            }
+            let Some(incoming) = &mut self.incoming else { continue };
+            let (tracks, begins_us) = (&self.account.tracks, self.begins_us);
+            let mut around = Surroundings { tracks, ways: &mut self.ways, begins_us, rules };
+            match passed {
+                Passed::Event(Event::Damaged { what, .. }) => return Err(Unfit::Fragment(what.to_owned())),
+                Passed::Movie(moov) => incoming.movie(moov, rules)?,
+                Passed::Begins { fragment, begin } => {
+                    incoming.begins(*fragment, begin, &mut around, output, out)?;
+                }
+                Passed::Whole => {
+                    incoming.data(came, output, out);
+                    self.put += incoming.whole(&self.packets, &mut around, output, out)?;
+                    self.packets.clear();
+                }
+                _ => {}
+            }
+        }
+        if let Some(incoming) = &self.incoming {
+            incoming.data(came, output, out);
         }
         Ok(())
     }
@@ -246,10 +320,14 @@ impl OpenSegment {
         }
         let output = match output {
             Some(output) => output,
-            None => output.insert(Output::begin(&self.account.tracks, &self.tracks_element, rules, out)?),
+            None => {
+                let begun = Clusters::begin(&self.account.tracks, &self.tracks_element, rules, out)?;
+                output.insert(Output::Matroska(Box::new(begun)))
+            }
         };
+        let Output::Matroska(output) = output else { return Err(Unfit::Mixed) };
         if self.ways.is_empty() {
-            self.ways = ways(&self.account.tracks, &output.tracks);
+            self.ways = ways(&self.account.tracks, &output.tracks, goes_on);
             self.shift_us = self.begins_us.saturating_sub(first.time_us);
             output.beside(&std::mem::take(&mut self.beside), false, out);
         }
@@ -286,12 +364,14 @@ impl OpenSegment {
         &mut self,
         element: &[u8],
         in_cluster: bool,
-        output: Option<&mut Output>,
+        output: &mut Option<Output>,
         rules: &Rules,
         out: &mut Appending,
     ) -> Result<(), Unfit> {
         match output {
-            Some(output) if !self.ways.is_empty() => output.beside(element, in_cluster, out),
+            Some(Output::Matroska(output)) if !self.ways.is_empty() => {
+                output.beside(element, in_cluster, out);
+            }
             _ if in_cluster => {}
             _ if self.beside.len() + element.len() > rules.header_bytes_max => {
                 return Err(Unfit::TooLarge("what stands in front of the media".into()));
@@ -316,8 +396,8 @@ fn is_kept(id: u32) -> bool {
     !ebml::is_top(id) && !matches!(id, ebml::VOID | ebml::CRC_32 | ebml::POSITION | ebml::PREV_SIZE)
 }
 
-/// Where each track of a segment goes: to the one of its kind and rank.
-fn ways(own: &[Track], output: &[Track]) -> Vec<(u32, Way)> {
+/// Where each track of a segment goes: to the one of its kind and rank, if it can go on with it.
+pub fn ways(own: &[Track], output: &[Track], goes_on: impl Fn(&Track, &Track) -> bool) -> Vec<(u32, Way)> {
     let way = |(at, track): (usize, &Track)| {
         let same = |other: &&Track| other.kind == track.kind;
         let rank = own[..at].iter().filter(same).count();

@@ -1,6 +1,6 @@
 //! Sums over what was written, by which the file that is read back is known again. CRC-32C.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,17 @@ impl Digests {
         bytes[8..12].copy_from_slice(&packet.bytes.to_be_bytes());
         bytes[12] = u8::from(packet.keyframe);
         *sum = crc32c::crc32c_append(*sum, &bytes);
+    }
+}
+
+/// For each track over where its samples stand in the file, in order. CRC-32C.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Positions(BTreeMap<u32, u32>);
+
+impl Positions {
+    pub fn take(&mut self, track: u32, position: u64) {
+        let sum = self.0.entry(track).or_default();
+        *sum = crc32c::crc32c_append(*sum, &position.to_be_bytes());
     }
 }
 
@@ -65,4 +76,31 @@ impl Sum {
     pub fn whole(&self) -> u32 {
         self.settled
     }
+}
+
+/// Bytes that stand at `at`, with these in their places: as the file was while it grew.
+pub fn with_in_place(places: &[(u64, Vec<u8>)], at: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (place, stood) in places {
+        for (byte, position) in stood.iter().zip(*place..) {
+            let here = position.checked_sub(at).and_then(|here| usize::try_from(here).ok());
+            if let Some(here) = here.and_then(|here| bytes.get_mut(here)) {
+                *here = *byte;
+            }
+        }
+    }
+    bytes
+}
+
+/// Goes on with a sum over the file by the bytes that stand at `at`. What stands in these places, which are in order, is
+/// left out.
+pub fn sum_around(places: &[Range<u64>], mut sum: u32, at: u64, bytes: &[u8]) -> u32 {
+    let end = at + bytes.len() as u64;
+    let within = |position: u64| usize::try_from(position.clamp(at, end) - at).unwrap_or(bytes.len());
+    let mut from = 0;
+    for place in places {
+        sum = crc32c::crc32c_append(sum, &bytes[from..within(place.start)]);
+        from = within(place.end);
+    }
+    crc32c::crc32c_append(sum, &bytes[from..])
 }

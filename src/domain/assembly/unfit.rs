@@ -8,8 +8,11 @@ use crate::domain::media::ReadError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Unfit {
     /// A segment begins as another kind of file, or as none.
-    #[error("a segment is neither WebM nor Matroska")]
-    NotMatroska,
+    #[error("a segment is neither Matroska nor MP4")]
+    NotMedia,
+    /// One segment is Matroska and another MP4.
+    #[error("segments are of different kinds")]
+    Mixed,
     /// Chunks of a segment came whose beginning did not.
     #[error("the beginning of a segment is missing")]
     NoBeginning,
@@ -45,6 +48,12 @@ pub enum Unfit {
     /// A block cannot be put together as it was taken apart.
     #[error("a block contradicts itself")]
     Block,
+    /// A fragment does not hold together, or not as fragments are put together here.
+    #[error("{0}")]
+    Fragment(String),
+    /// What was written before is not there any more, or is something else.
+    #[error("the file cannot be read back")]
+    Unread,
     /// There is more of something than is kept track of.
     #[error("too many {0}")]
     TooMany(String),
@@ -67,10 +76,16 @@ pub enum Unfit {
     },
 }
 
+impl Unfit {
+    pub(super) fn times_of_fragment() -> Self {
+        Self::Fragment("the times of a fragment do not follow from each other".into())
+    }
+}
+
 impl From<ReadError> for Unfit {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::NotMedia(_) => Self::NotMatroska,
+            ReadError::NotMedia(_) => Self::NotMedia,
             ReadError::TooLarge { .. } | ReadError::TooMany { .. } => Self::TooLarge(error.to_string()),
         }
     }

@@ -24,11 +24,16 @@ pub struct Appending {
     /// How many of them were summed up.
     summed: usize,
     patches: Vec<Write>,
+    /// What is done when all of it stands there.
+    afterwards: Vec<Write>,
 }
+
+/// Reads what was written in earlier calls: fills these bytes with those from this position on. `false`: it cannot.
+pub type ReadBack<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> bool;
 
 impl Appending {
     pub fn at(start: u64) -> Self {
-        Self { start, bytes: Vec::new(), summed: 0, patches: Vec::new() }
+        Self { start, bytes: Vec::new(), summed: 0, patches: Vec::new(), afterwards: Vec::new() }
     }
 
     /// Where the next byte will stand.
@@ -51,10 +56,41 @@ impl Appending {
         }
     }
 
+    /// Changes what stands there only when everything else is written.
+    pub fn patch_afterwards(&mut self, at: u64, bytes: &[u8]) {
+        self.afterwards.push(Write::Patch { at, bytes: Bytes::copy_from_slice(bytes) });
+    }
+
+    /// What will stand there, but for what is changed afterwards. `false`: it cannot be read.
+    pub fn read(&self, at: u64, into: &mut [u8], before: ReadBack<'_>) -> bool {
+        let written = usize::try_from(self.start.saturating_sub(at)).unwrap_or(usize::MAX).min(into.len());
+        let (old, new) = into.split_at_mut(written);
+        let from = at.max(self.start) - self.start;
+        let Some(here) = usize::try_from(from).ok().and_then(|from| self.bytes.get(from..)?.get(..new.len()))
+        else {
+            return false;
+        };
+        new.copy_from_slice(here);
+        if !old.is_empty() && !before(at, old) {
+            return false;
+        }
+        for patch in &self.patches {
+            let Write::Patch { at: from, bytes } = patch else { continue };
+            for (byte, position) in bytes.iter().zip(*from..) {
+                let place = position.checked_sub(at).and_then(|place| usize::try_from(place).ok());
+                if let Some(place) = place.and_then(|place| old.get_mut(place)) {
+                    *place = *byte;
+                }
+            }
+        }
+        true
+    }
+
     pub fn into_writes(self, writes: &mut Vec<Write>) {
         writes.extend(self.patches);
         if !self.bytes.is_empty() {
             writes.push(Write::Append(self.bytes.into()));
         }
+        writes.extend(self.afterwards);
     }
 }

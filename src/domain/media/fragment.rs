@@ -1,8 +1,11 @@
 //! A movie fragment: the samples that a moof describes, walked one by one. Source: ISO 14496-12 §8.8.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     FragmentUnit, ReadError,
     boxes::{Child, Fields, child, children},
+    in_base64,
     moov::{Defaults, Movie},
     sample_tables::Sample,
     track::TrackKind,
@@ -26,7 +29,7 @@ const SAMPLE_SHIFT: u32 = 0x800;
 const NOT_SYNC: u32 = 0x0100_0000 | 0x0001_0000;
 
 /// Samples of one track that stand one behind the other.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Run {
     /// Which of the movie's tracks.
     track: usize,
@@ -42,13 +45,14 @@ struct Run {
 }
 
 /// A fragment whose samples have not all come.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fragment {
+    #[serde(with = "in_base64")]
     moof: Vec<u8>,
     runs: Vec<Run>,
     /// The run that is walked.
     current: usize,
-    pub unit: FragmentUnit,
+    pub(super) unit: FragmentUnit,
     /// Time of its first sample, in microseconds.
     pub time_us: i64,
 }

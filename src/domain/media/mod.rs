@@ -10,9 +10,9 @@
 //! Next: `matroska` and `mp4` (the two scanners), [`Repair`] (what is cut and where it resumes), [`Summary`] (what is
 //! compared afterwards).
 
-mod boxes;
+pub(super) mod boxes;
 pub(super) mod ebml;
-mod fragment;
+pub(super) mod fragment;
 mod hunt;
 pub mod in_base64;
 mod matroska;
@@ -20,12 +20,14 @@ mod matroska_block;
 mod matroska_header;
 mod matroska_schema;
 mod matroska_state;
-mod moov;
+pub(super) mod moov;
 mod mp4;
+mod mp4_state;
+mod notes;
 mod passed;
 mod reader;
 mod repair;
-mod sample_tables;
+pub(super) mod sample_tables;
 mod summary;
 #[cfg(test)]
 pub(super) mod test_media;
@@ -185,7 +187,11 @@ impl Sink for Vec<Event> {
 enum Unit {
     /// A SimpleBlock or BlockGroup.
     Block { start: u64, end: u64 },
-    /// A moof, from its first byte.
+    /// What describes the tracks of an MP4 file, without its header.
+    Movie { start: u64, end: u64 },
+    /// A moof was read. Its samples may stand from `begin` on.
+    Begins { fragment: Box<fragment::Fragment>, begin: u64 },
+    /// A moof, from its first byte, with what belongs to it.
     Fragment(Box<FragmentUnit>),
     /// Packets of a file that is not in fragments.
     Passing,
@@ -200,7 +206,7 @@ enum Unit {
 }
 
 /// Where what a repair may have to change stands in a movie fragment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct FragmentUnit {
     start: u64,
     /// Each track with the position of its `traf` box.
@@ -210,7 +216,7 @@ struct FragmentUnit {
 }
 
 /// `ticks` of a `timescale` in microseconds; a scale of 0 counts as 1.
-fn ticks_to_us(ticks: i64, timescale: u32) -> i64 {
+pub(super) fn ticks_to_us(ticks: i64, timescale: u32) -> i64 {
     let us = i128::from(ticks) * 1_000_000 / i128::from(timescale.max(1));
     i64::try_from(us).unwrap_or(if us < 0 { i64::MIN } else { i64::MAX })
 }

@@ -1,6 +1,8 @@
 //! The movie box: what an MP4 file says of its tracks. Source: ISO 14496-12 §8; sample entries also 14496-15 (AVC,
 //! HEVC) and the bindings of VP9, AV1 and Opus.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     ReadError,
     boxes::{self, Child, Fields, child, children, descend},
@@ -16,14 +18,14 @@ const VISUAL_BYTES: usize = 78;
 const AUDIO_BYTES: usize = 28;
 
 /// What a moov says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Movie {
     pub tracks: Vec<MovieTrack>,
     pub duration_us: Option<u64>,
 }
 
 /// A track with what is needed to find its packets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MovieTrack {
     pub track: Track,
     pub timescale: u32,
@@ -36,7 +38,7 @@ pub struct MovieTrack {
 }
 
 /// What holds for samples that say nothing themselves.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Defaults {
     pub duration: u32,
     pub size: u32,

@@ -8,11 +8,15 @@
 //! A packet is told only when its bytes have passed, each byte for one packet: a table of four numbers cannot make a
 //! million packets out of nothing. Where the boxes do not add up it looks for the next moof (`hunt`), as after a gap.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Event, Packet, ReadError, Sink, Unit, big_endian,
-    fragment::{self, Around, Fragment},
+    fragment::{self, Around},
     hunt::{Hunt, judge_moof},
+    in_base64,
     moov::{self, Movie},
+    mp4_state::{Current, State, Walk},
     sample_tables::{Cursor, Sample},
 };
 
@@ -26,16 +30,21 @@ pub const HELD_MAX: usize = 96 * 1024 * 1024;
 const LATE_PACKETS_MAX: u64 = 8 * 1024 * 1024;
 
 /// The scanner.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Mp4 {
+    /// Most bytes of what describes the movie, and of what describes a fragment.
+    moov_max: u64,
+    moof_max: u64,
     /// Bytes taken.
     position: u64,
     /// Up to where everything is whole.
     whole: u64,
     state: State,
+    #[serde(with = "in_base64")]
     buffer: Vec<u8>,
     movie: Option<Movie>,
     /// The moov's body, as long as its tables are walked.
+    #[serde(with = "in_base64")]
     moov: Vec<u8>,
     walks: Vec<Walk>,
     /// Bytes for which packets were told from the tables.
@@ -48,41 +57,12 @@ pub struct Mp4 {
     needs_seeking: bool,
 }
 
-#[derive(Debug, Clone)]
-enum State {
-    /// A box's size and kind are being gathered.
-    Header,
-    /// A moov or moof is being gathered.
-    Gather { kind: [u8; 4], start: u64, end: u64 },
-    /// Passes by; without an end it is the file's.
-    Pass { kind: [u8; 4], start: u64, end: Option<u64> },
-    /// Nothing is understood until a moof begins.
-    Hunt(Hunt),
-}
-
-/// A fragment whose data are passing.
-#[derive(Debug, Clone)]
-struct Current {
-    fragment: Fragment,
-    /// Where its data may begin: behind the moof.
-    begin: u64,
-    /// Bytes for which packets were told.
-    told: u64,
-    /// Where the last of those packets ends.
-    told_end: u64,
-}
-
-/// A track on its way through the sample tables.
-#[derive(Debug, Clone)]
-struct Walk {
-    track: usize,
-    cursor: Cursor,
-    next: Option<Sample>,
-}
-
 impl Mp4 {
-    pub fn new() -> Self {
+    /// Nothing that has to be seen whole may have more than so many bytes.
+    pub fn new(unit_max: u64) -> Self {
         Self {
+            moov_max: MOOV_MAX.min(unit_max),
+            moof_max: MOOF_MAX.min(unit_max),
             position: 0,
             whole: 0,
             state: State::Header,
@@ -144,6 +124,24 @@ impl Mp4 {
         match &self.state {
             State::Hunt(hunt) => self.position - hunt.held() as u64,
             _ => self.whole,
+        }
+    }
+
+    /// Where what is being gathered begins.
+    pub fn unit_begins(&self) -> u64 {
+        match &self.state {
+            State::Header => self.position - self.buffer.len() as u64,
+            State::Gather { start, .. } => *start,
+            State::Pass { .. } => self.position,
+            State::Hunt(hunt) => self.position - hunt.held() as u64,
+        }
+    }
+
+    /// As if so many bytes had come, of a box that passes by and whose packets nobody wants; no further than it goes.
+    pub fn pass_over(&mut self, bytes: u64) {
+        if let State::Pass { end, .. } = self.state {
+            let end = end.unwrap_or(u64::MAX);
+            self.position = self.position.saturating_add(bytes).min(end.saturating_sub(1)).max(self.position);
         }
     }
 
@@ -229,10 +227,12 @@ impl Mp4 {
         self.buffer.clear();
         let size = end.map_or(u64::MAX, |end| end - start);
         match &kind {
-            b"moov" if self.movie.is_none() && size > MOOV_MAX => {
-                return Err(ReadError::TooLarge { what: "the movie's index (moov)", limit: MOOV_MAX });
+            b"moov" if self.movie.is_none() && size > self.moov_max => {
+                return Err(ReadError::TooLarge { what: "the movie's index (moov)", limit: self.moov_max });
             }
-            b"moof" if size > MOOF_MAX => return self.damaged("a fragment's index that is too large", sink),
+            b"moof" if size > self.moof_max => {
+                return self.damaged("a fragment's index that is too large", sink);
+            }
             b"moov" if self.movie.is_none() => self.state = State::Gather { kind, start, end: start + size },
             b"moof" => {
                 self.fragment_is_over(sink);
@@ -284,6 +284,7 @@ impl Mp4 {
 
     fn moov(&mut self, body: Vec<u8>, start: u64, sink: &mut impl Sink) -> Result<(), ReadError> {
         let movie = moov::read(&body)?;
+        sink.unit(Unit::Movie { start: self.position - body.len() as u64, end: self.position });
         sink.event(Event::Tracks(movie.tracks.iter().map(|track| track.track.clone()).collect()));
         if let Some(us) = movie.duration_us {
             sink.event(Event::Duration { us });
@@ -324,6 +325,7 @@ impl Mp4 {
             sink.event(Event::Damaged { position: start, what: "a fragment's index that makes no sense" });
         }
         let begin = self.position;
+        sink.unit(Unit::Begins { fragment: Box::new(fragment.clone()), begin });
         self.fragment = Some(Current { fragment, begin, told: 0, told_end: begin });
         if self.next_of_fragment().is_none() {
             self.fragment_is_over(sink);
@@ -432,7 +434,7 @@ impl Mp4 {
     fn hunt(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<usize, ReadError> {
         let State::Hunt(hunt) = &mut self.state else { return Ok(0) };
         // Without tracks no fragment can be read. A size that is bearable begins with a 0.
-        let size_max = if self.movie.is_some() { MOOF_MAX } else { 0 };
+        let size_max = if self.movie.is_some() { self.moof_max } else { 0 };
         let after = self.last_sequence;
         let (taken, found) = hunt.feed(bytes, 0, |window| judge_moof(window, size_max, after));
         self.position += taken as u64;

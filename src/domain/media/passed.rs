@@ -1,8 +1,8 @@
 //! Where a repair puts what it passes on: the bytes as they come, or each part by itself.
 
-use super::Event;
+use super::{Event, fragment::Fragment};
 
-/// What is passed on of a Matroska file that is taken apart.
+/// What is passed on of a file that is taken apart.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Passed {
     /// As a reader tells it. A block's packets come before the block.
@@ -13,6 +13,17 @@ pub enum Passed {
     Tracks(Vec<u8>),
     /// A SimpleBlock or BlockGroup, as an element; without packets before it, it is of no use.
     Block(Vec<u8>),
+    /// What describes the tracks of an MP4 file: the body of its moov.
+    Movie(Vec<u8>),
+    /// A fragment is described, whose data are to come.
+    Begins {
+        /// Its samples, at positions in the segment.
+        fragment: Box<Fragment>,
+        /// Behind its description. Unit: bytes.
+        begin: u64,
+    },
+    /// The fragment that began last has come: those of its packets that are passed on were told before.
+    Whole,
     /// An element that is none of the above, and that stands in a Cluster or, if not, directly in the Segment.
     Beside {
         /// Its id.

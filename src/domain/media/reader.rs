@@ -15,8 +15,6 @@ pub struct Reader {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Scanner {
     Matroska(Box<Matroska>),
-    /// Its state is never written down.
-    #[serde(skip)]
     Mp4(Box<Mp4>),
 }
 
@@ -37,16 +35,24 @@ impl Reader {
     /// Begins at the first byte.
     #[must_use]
     pub fn new(container: Container) -> Self {
+        Self::of_small_units(container, u64::MAX)
+    }
+
+    /// Begins a file in which nothing that has to be seen whole has more than so many bytes: blocks, descriptions.
+    pub(super) fn of_small_units(container: Container, unit_max: u64) -> Self {
         let scanner = match container {
-            Container::Matroska => Scanner::Matroska(Box::new(Matroska::new(u64::MAX))),
-            Container::Mp4 => Scanner::Mp4(Box::new(Mp4::new())),
+            Container::Matroska => Scanner::Matroska(Box::new(Matroska::new(unit_max))),
+            Container::Mp4 => Scanner::Mp4(Box::new(Mp4::new(unit_max))),
         };
         Self { scanner, failed: None }
     }
 
-    /// Begins a Matroska file of which nothing that stands or falls as a whole has more than so many bytes.
-    pub(super) fn of_small_units(unit_max: u64) -> Self {
-        Self { scanner: Scanner::Matroska(Box::new(Matroska::new(unit_max))), failed: None }
+    /// As if so many bytes had come within a box that passes by: for the tables of an MP4 file whose media were read in
+    /// another way. The last byte of the box has to be fed.
+    pub(in crate::domain) fn pass_over(&mut self, bytes: u64) {
+        if let Scanner::Mp4(mp4) = &mut self.scanner {
+            mp4.pass_over(bytes);
+        }
     }
 
     /// Takes the next bytes and tells what ends in them.
@@ -103,10 +109,7 @@ impl Reader {
 
     /// Where what is being read, and stands or falls as a whole, begins.
     pub(super) fn unit_begins(&self) -> u64 {
-        match &self.scanner {
-            Scanner::Matroska(matroska) => matroska.unit_begins(),
-            Scanner::Mp4(mp4) => mp4.whole(),
-        }
+        either!(&self.scanner, it => it.unit_begins())
     }
 
     pub(super) fn whole(&self) -> u64 {

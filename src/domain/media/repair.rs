@@ -9,7 +9,8 @@
 //! Without the last step decoders show wrong pictures for seconds and nobody is told. What is taken out of a Cluster
 //! becomes a Void, out of a fragment a free box: everything else stays where it is, and sizes stay true.
 //!
-//! Or it takes a Matroska segment apart ([`Repair::take_apart`]): by the same rules, each block by itself.
+//! Or it takes a segment apart ([`Repair::take_apart`]): by the same rules, each block by itself; of fragments it is told
+//! what they describe and when they are whole, and their data are nobody's but the caller's.
 //!
 //! It holds back what is not whole: a block, or a fragment with its data. A file that is not in fragments passes as it
 //! is; behind a gap nothing of it can be understood.
@@ -19,8 +20,8 @@ use std::{collections::BTreeMap, ops::Range};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Container, Event, FragmentUnit, Packet, Passed, ReadError, Reader, Sink, TrackKind, Unit, in_base64,
-    passed::Out,
+    Container, Event, FragmentUnit, Packet, Passed, ReadError, Reader, TrackKind, Unit, in_base64,
+    notes::Note, passed::Out,
 };
 
 /// Most bytes that are held back. A fragment of ten seconds at 50 Mbit/s is as large as this.
@@ -83,29 +84,6 @@ pub struct GapReport {
     pub damaged: bool,
 }
 
-#[derive(Debug, Clone)]
-enum Note {
-    Event(Event),
-    Unit(Unit),
-    Lost(u64, u64),
-    Found(u64),
-}
-
-impl Sink for Vec<Note> {
-    fn event(&mut self, event: Event) {
-        self.push(Note::Event(event));
-    }
-    fn unit(&mut self, unit: Unit) {
-        self.push(Note::Unit(unit));
-    }
-    fn lost(&mut self, position: u64, owed: u64) {
-        self.push(Note::Lost(position, owed));
-    }
-    fn found(&mut self, position: u64) {
-        self.push(Note::Found(position));
-    }
-}
-
 impl Repair {
     /// Most bytes that [`held`](Self::held) ever tells between calls.
     pub const HELD_MAX: usize = Reader::HELD_MAX + BACK_MAX;
@@ -116,11 +94,11 @@ impl Repair {
         Self::with(Reader::new(container))
     }
 
-    /// Begins at the first byte of a Matroska segment that is to be taken apart. What stands or falls as a whole may have
-    /// so many bytes, and no more is held back.
+    /// Begins at the first byte of a segment that is to be taken apart. A block, or a description, may have so many bytes,
+    /// and no more is held back.
     #[must_use]
-    pub fn apart(unit_bytes_max: u64) -> Self {
-        Self::with(Reader::of_small_units(unit_bytes_max))
+    pub fn apart(container: Container, unit_bytes_max: u64) -> Self {
+        Self::with(Reader::of_small_units(container, unit_bytes_max))
     }
 
     fn with(reader: Reader) -> Self {
@@ -232,6 +210,12 @@ impl Repair {
         &self.counts
     }
 
+    /// Bytes taken so far.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.reader.position()
+    }
+
     /// As [`Reader::needs_seeking`].
     #[must_use]
     pub fn needs_seeking(&self) -> bool {
@@ -251,7 +235,16 @@ impl Repair {
             match note {
                 Note::Event(event) => self.event(event, out),
                 Note::Unit(Unit::Block { start, end }) => self.block(start, end, out),
-                Note::Unit(Unit::Fragment(fragment)) => self.fragment(&fragment, out),
+                Note::Unit(Unit::Movie { start, end }) => {
+                    out.part(|| Some(Passed::Movie(self.back(start, end)?)));
+                }
+                Note::Unit(Unit::Begins { fragment, begin }) => {
+                    out.part(|| Some(Passed::Begins { fragment, begin }));
+                }
+                Note::Unit(Unit::Fragment(fragment)) => {
+                    self.fragment(&fragment, out);
+                    out.part(|| Some(Passed::Whole));
+                }
                 Note::Unit(Unit::Passing) => self.flush(out),
                 Note::Unit(Unit::Scale(ns)) => out.part(|| Some(Passed::Scale(ns))),
                 Note::Unit(Unit::Tracks { start, end }) => {

@@ -2,13 +2,15 @@
 //!
 //! The tables stay the bytes they are; a cursor remembers where it is in each. Source: ISO 14496-12 §8.6, §8.7.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     big_endian,
     boxes::{Child, child},
 };
 
 /// A part of the moov's body.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Table {
     start: usize,
     /// Of its entries.
@@ -16,7 +18,7 @@ struct Table {
 }
 
 /// Where a track's tables stand.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Tables {
     durations: Table,
     /// Signed in practice, whatever the version of the box says.
@@ -31,7 +33,7 @@ pub struct Tables {
 }
 
 /// One packet as the tables say it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     pub offset: u64,
     pub size: u64,
@@ -78,7 +80,7 @@ impl Tables {
 }
 
 /// Where the walk is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cursor {
     /// The next sample, from 0.
     index: u64,
@@ -96,7 +98,7 @@ pub struct Cursor {
 }
 
 /// A run-length coded table: entries of count and value.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Run {
     next: u64,
     left: u64,
