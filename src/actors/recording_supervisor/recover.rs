@@ -180,12 +180,16 @@ impl RecordingSupervisor {
         if std::mem::replace(&mut self.recovering, true) {
             return;
         }
-        warn!("the ledger has lost its accounts; they are put back from the chunk store");
+        info!("the ledger knows of no account; those that the chunk store has are put back");
         let (ports, accounts) = (self.ports.clone(), self.links.accounts.clone());
         let found = async move { put_back(&ports, &accounts, PATIENCE).await };
         ctx.spawn(found.into_actor(self).map(|found, supervisor, ctx| match found {
             Ok((found, lost)) => {
                 supervisor.recovering = false;
+                // One that is new has none, which is nothing to worry about.
+                if !found.is_empty() {
+                    warn!(recordings = found.len(), "the ledger had lost its accounts; they are put back");
+                }
                 supervisor.take_back(&found, lost);
             }
             Err(failure) => {
