@@ -119,3 +119,22 @@ async fn why_an_mp4_could_not_be_made_is_told_by_every_node() {
     }
     assert_eq!(program.runs().len(), 1);
 }
+
+/// Before it is stored, and when it is stored and nobody was told.
+#[tokio::test]
+async fn an_mp4_whose_node_dies_around_its_storing_is_there_once() {
+    if !Redis::is_here() {
+        return;
+    }
+    for point in ["export.made", "export.stored"] {
+        let program = ExportProgram::gated();
+        program.open();
+        let (mut cluster, row) = recorded(1, &program).await;
+        let key = row["key"].as_str().unwrap();
+        let dying = cluster.add(&[&format!("--crash-at={point}")]).await;
+        assert_eq!(ask_mp4(cluster.address(dying), "GET", key).await.status, 202, "{point}");
+        assert!(!cluster.ended(dying).await.success(), "{point}");
+        let there = mp4_of(cluster.address(0), key).await;
+        assert_eq!((there.status, mp4s(&cluster)), (200, 1), "{point}");
+    }
+}
