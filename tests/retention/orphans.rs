@@ -174,7 +174,7 @@ async fn videos_and_posters_of_overtaken_claims_go_when_they_are_old() {
     let mut left: Vec<_> = named.into_iter().chain(stay.map(str::to_owned)).collect();
     left.sort();
     assert_eq!(videos(storage.path()), left);
-    assert_eq!(swept(node.address(), "orphaned_video", 3.0).await, 15.0);
+    assert_eq!(swept(node.address(), "orphaned_video", 4.0).await, 20.0);
     assert_eq!(video(node.address(), &shown).await.len() as u64, shown["sizeBytes"].as_u64().unwrap());
 }
 
