@@ -109,12 +109,16 @@ impl Nodes {
         let fence: u64 = key(row).split('.').nth(1).unwrap().parse().unwrap();
         let (named, other) =
             (format!("recordings/{}", key(row)), format!("recordings/talk.{}.mkv", fence + 1));
-        std::fs::write(self.server.file(&other), "a try").unwrap();
-        for name in [&named, &other] {
+        // Made of it for somebody who wanted one.
+        let mp4 = named.replace(".mkv", ".mp4");
+        for name in [&other, &mp4] {
+            std::fs::write(self.server.file(name), "a try").unwrap();
+        }
+        for name in [&named, &other, &mp4] {
             make_old(&self.server.file(name));
         }
         soon(WITHIN, "it goes", async || (!self.server.file(&other).exists()).then_some(())).await;
-        assert!(self.server.file(&named).exists());
+        assert!(self.server.file(&named).exists() && self.server.file(&mp4).exists());
     }
 
     /// Nothing of an upload is left, nor of what stands beside one.

@@ -213,7 +213,9 @@ impl Sweep {
     }
 
     async fn known(&self, id: &RecordId, video: &StoredVideo) -> Result<Known, PutOff> {
-        let names = |facts: &VideoFacts| facts.keys().any(|key| *key == video.key);
+        // An MP4 of the video that a row names goes with it, and is in no row.
+        let names =
+            |facts: &VideoFacts| facts.keys().any(|key| *key == video.key) || facts.key.as_mp4() == video.key;
         // The account before the row: one that is over was written into its row before.
         if let Some(view) = self.ports.ledger.show(id).await? {
             let is_settled = view.manifest.state == RecordingState::Ready
