@@ -47,13 +47,16 @@ async function examine(url, folder) {
   ], { maxBuffer: 64 << 20 });
   const { format, streams, packets } = JSON.parse(stdout);
   const decoded = await run('ffmpeg', ['-v', 'error', '-i', file, '-fps_mode', 'vfr', '-enc_time_base', '-1', '-f', 'null', '-']);
+  // A browser that is busy stamps two packets of sound alike, which is kept as it came and is no fault in any of them.
+  const alike = /non monotonically increasing dts .*: (\d+) >= \1$/;
+  const complaints = decoded.stderr.split('\n').filter((line) => line !== '' && !alike.test(line));
   const kinds = streams.map((/** @type {any} */ stream) => stream.codec_type).sort();
   const video = streams.findIndex((/** @type {any} */ stream) => stream.codec_type === 'video');
   const times = packets.filter((/** @type {any} */ packet) => packet.stream_index === video)
     .map((/** @type {any} */ packet) => Number(packet.pts_time));
   const steps = times.slice(1).map((/** @type {number} */ time, /** @type {number} */ at) => time - times[at]);
   return {
-    duration: Number(format.duration), kinds, complaints: decoded.stderr,
+    duration: Number(format.duration), kinds, complaints: complaints.join('\n'),
     backwards: steps.filter((/** @type {number} */ step) => step <= 0).length,
     holes: steps.filter((/** @type {number} */ step) => step > HOLE_S),
   };
