@@ -20,6 +20,7 @@ use crate::{
         redis::{RedisChunks, RedisLedger, RedisStore},
         s3::{Bucket, S3Chunks, S3Videos},
         video_store::FolderVideos,
+        work_folders::WorkFolders,
     },
     config::{Config, RecordingSettings, StorePlace},
     domain::recording::RecordingRules,
@@ -155,7 +156,8 @@ fn merger(
     let place = if settings.videos == StorePlace::Folder { &settings.folder } else { &settings.temp_folder };
     let merger = AssemblingMerger::open(Assembling {
         folder: place.join("assembly"),
-        watched: settings.temp_folder.join("watched").join(config.node_id.as_str()),
+        // It is cleared away with the other work of this node, by its next life or by other nodes.
+        watched: WorkFolders::new(&settings.temp_folder, &config.node_id).own().join("watched"),
         chunks: chunks.clone(),
         parts: videos.parts(),
         ffmpeg,

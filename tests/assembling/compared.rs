@@ -54,13 +54,31 @@ pub fn assemble(recording: &Recording) -> Result<File, Unfit> {
     Ok(File { file: file_of(&bytes), assembled })
 }
 
+/// What this is cut into makes no difference to its file.
+pub fn assert_same_however_cut(source: &[u8]) {
+    let file = |pieces, seed| {
+        let file = assemble(&Recording::default().segment(source, pieces, seed)).unwrap();
+        std::fs::read(file.file.path()).unwrap()
+    };
+    let whole = file(1, 1);
+    for (pieces, seed) in [(2, 3), (7, 1), (40, 2), (1000, 5)] {
+        assert!(file(pieces, seed) == whole, "in {pieces} pieces");
+    }
+}
+
+/// Why a recording of these segments is ffmpeg's.
+pub fn refused(segments: &[&[u8]]) -> Unfit {
+    let add = |recording: Recording, bytes: &&[u8]| recording.segment(bytes, 3, 4);
+    assemble(&segments.iter().fold(Recording::default(), add)).map(drop).unwrap_err()
+}
+
 fn read_on(state: &mut Checkpoint, file: &[u8]) {
     let at = |position: u64| usize::try_from(position).unwrap();
     let unread = &file[at(state.prover.read())..at(state.assembler.settled())];
     state.prover.feed(unread, &state.assembler).unwrap();
 }
 
-fn apply(write: Write, file: &mut Vec<u8>) {
+pub fn apply(write: Write, file: &mut Vec<u8>) {
     match write {
         Write::Append(bytes) => file.extend_from_slice(&bytes),
         Write::Patch { at, bytes } => {

@@ -3,7 +3,7 @@
 use greenroom::domain::assembly::Unfit;
 
 use crate::{
-    compared::{assemble, assert_whole},
+    compared::{assert_same_however_cut, assert_whole, refused},
     kit::{AAC, AV1, FRAGMENTS, H264, LIVE, LIVE_MKV, OPUS, Recording, VP8, VP9, both, media},
 };
 
@@ -71,23 +71,12 @@ async fn several_segments() {
 #[tokio::test]
 async fn however_it_is_cut_the_file_is_the_same() {
     let source = media(&format!("{} {VP8} {OPUS} {LIVE}", both("160x120", "4")));
-    let file = |pieces, seed| {
-        let file = assemble(&Recording::default().segment(&source, pieces, seed)).unwrap();
-        std::fs::read(file.file.path()).unwrap()
-    };
-    let whole = file(1, 1);
-    for (pieces, seed) in [(2, 3), (7, 1), (40, 2), (1000, 5)] {
-        assert!(file(pieces, seed) == whole, "in {pieces} pieces");
-    }
+    assert_same_however_cut(&source);
 }
 
 #[tokio::test]
 async fn what_is_for_ffmpeg_is_refused() {
     let of = |coders: &str| media(&format!("{} {coders}", both("160x120", "2")));
-    let refused = |segments: &[&[u8]]| {
-        let add = |recording: Recording, bytes: &&[u8]| recording.segment(bytes, 3, 4);
-        assemble(&segments.iter().fold(Recording::default(), add)).map(drop).unwrap_err()
-    };
     let (vp8, vp9) = (of(&format!("{VP8} {OPUS} {LIVE}")), of(&format!("{VP9} {OPUS} {LIVE}")));
     let changed = Unfit::TrackChanged { from: "vp8".into(), to: "vp9".into() };
     assert_eq!(refused(&[&vp8, &vp9]), changed);

@@ -4,7 +4,7 @@ use greenroom::domain::assembly::Unfit;
 
 use crate::{
     browser::recorded,
-    compared::{assemble, assert_damaged, assert_whole},
+    compared::{apply, assert_damaged, assert_same_however_cut, assert_whole, refused},
     kit::{AAC, AV1, FRAGMENTS, H264, OPUS, Recording, VP9, both, media, run},
 };
 
@@ -105,22 +105,11 @@ async fn a_chunk_missing_of_what_a_browser_records() {
 #[tokio::test]
 async fn however_it_is_cut_the_file_is_the_same() {
     let source = media(&format!("{} {REORDERED} {AAC} {FRAGMENTS}", both("160x120", "4")));
-    let file = |pieces, seed| {
-        let file = assemble(&Recording::default().segment(&source, pieces, seed)).unwrap();
-        std::fs::read(file.file.path()).unwrap()
-    };
-    let whole = file(1, 1);
-    for (pieces, seed) in [(2, 3), (7, 1), (40, 2), (1000, 5)] {
-        assert!(file(pieces, seed) == whole, "in {pieces} pieces");
-    }
+    assert_same_however_cut(&source);
 }
 
 #[tokio::test]
 async fn what_is_for_ffmpeg_is_refused() {
-    let refused = |segments: &[&[u8]]| {
-        let add = |recording: Recording, bytes: &&[u8]| recording.segment(bytes, 3, 4);
-        assemble(&segments.iter().fold(Recording::default(), add)).map(drop).unwrap_err()
-    };
     let of = |coders: &str, size| media(&format!("{} {coders}", both(size, "2")));
     let edited = of(
         &format!("{REORDERED} {AAC} -f mp4 -movflags frag_keyframe+delay_moov+default_base_moof"),
@@ -137,21 +126,13 @@ async fn what_is_for_ffmpeg_is_refused() {
 /// While it is recorded anybody may read it, as far as it is settled.
 #[tokio::test]
 async fn what_has_come_so_far_can_be_read() {
-    use greenroom::domain::assembly::{Assembler, Rules, Write};
+    use greenroom::domain::assembly::{Assembler, Rules};
     let source = media(&format!("{} {SHORT} {AAC} {FRAGMENTS}", both("160x120", "4")));
     let (mut assembler, mut writes, mut file) = (Assembler::new(Rules::default()), Vec::new(), Vec::new());
     let mut packets = Vec::new();
     for (index, piece) in (0..).zip(source.chunks(source.len().div_ceil(5))) {
         assembler.chunk(index, index == 0, piece, &mut writes).unwrap();
-        for write in writes.drain(..) {
-            match write {
-                Write::Append(bytes) => file.extend_from_slice(&bytes),
-                Write::Patch { at, bytes } => {
-                    let at = usize::try_from(at).unwrap();
-                    file[at..at + bytes.len()].copy_from_slice(&bytes);
-                }
-            }
-        }
+        writes.drain(..).for_each(|write| apply(write, &mut file));
         let settled = &file[..usize::try_from(assembler.settled()).unwrap()];
         let grown = crate::kit::file_of(settled);
         let name = grown.path().to_str().unwrap();

@@ -81,21 +81,26 @@ async fn every_node_shows_the_same_and_goes_on_when_one_dies() {
     .await;
 }
 
+/// Three nodes, and a recording whose chunks came in requests to each of them in turn.
+async fn requested() -> (Cluster, Upload) {
+    let cluster = Cluster::start_with(3, &[]).await;
+    let (upload, started) = Upload::start(cluster.address(0), json!({ "recordId": "talk" })).await;
+    let token = started["uploadToken"].as_str().unwrap();
+    for (index, chunk) in (0..).zip(&even()) {
+        let upload = Upload::of(cluster.address(index as usize % 3), token);
+        assert_eq!(upload.put(index, chunk).await.status, 200);
+    }
+    (cluster, upload)
+}
+
 /// No node has its socket, and still one of them follows.
 #[tokio::test]
 async fn what_comes_by_requests_to_all_nodes_is_put_together_while_it_comes() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::start_with(3, &[]).await;
-    let chunks = even();
-    let (upload, started) = Upload::start(cluster.address(0), json!({ "recordId": "talk" })).await;
-    let token = started["uploadToken"].as_str().unwrap();
+    let (cluster, upload) = requested().await;
     let folder = cluster.storage(0).join("assembly");
-    for (index, chunk) in (0..).zip(&chunks) {
-        let upload = Upload::of(cluster.address(index as usize % 3), token);
-        assert_eq!(upload.put(index, chunk).await.status, 200);
-    }
     let is_saved = || names(&folder).into_iter().any(|name| name.ends_with(".state"));
     eventually("it is put together", async || is_saved().then_some(())).await;
     assert_eq!(upload.stop(json!({ "chunks": CHUNKS })).await.status, 202);
@@ -107,14 +112,7 @@ async fn what_comes_by_requests_to_all_nodes_can_be_watched_at_each() {
     if !Redis::is_here() {
         return;
     }
-    let cluster = Cluster::start_with(3, &[]).await;
-    let chunks = even();
-    let (upload, started) = Upload::start(cluster.address(0), json!({ "recordId": "talk" })).await;
-    let token = started["uploadToken"].as_str().unwrap();
-    for (index, chunk) in (0..).zip(&chunks) {
-        let upload = Upload::of(cluster.address(index as usize % 3), token);
-        assert_eq!(upload.put(index, chunk).await.status, 200);
-    }
+    let (cluster, upload) = requested().await;
     let first = live(&cluster, 1, 2000).await;
     let seen = bytes(&cluster, 1, &first, "streamUrl").await;
     let there = live(&cluster, 2, 2000).await;

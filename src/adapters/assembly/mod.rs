@@ -94,8 +94,7 @@ impl AssemblingMerger {
     /// The folder cannot be made.
     pub fn open(with: Assembling) -> Result<Self, StoreError> {
         let Assembling { folder, watched, chunks: store, parts, ffmpeg, hashed_at_once } = with;
-        // What an earlier life made for its viewers is nobody's.
-        let opened = disk::make_folders(&folder).and_then(|()| disk::clear_away(&watched).map(drop));
+        let opened = disk::make_folders(&folder);
         let opened =
             opened.or_else(|error| if disk::cannot_be_written(&error) { Ok(()) } else { Err(error) });
         opened.map_err(|error| StoreError::io(folder.display(), &error))?;
