@@ -130,10 +130,13 @@ describeScripted('the library and scripted nodes of a cluster', () => {
     const { page, sockets } = await stage([(socket) => socket.say(joined(1, { participants: [user('ann', { state: 'suspect' })] }))]);
     await call(page);
     const offer = await until(() => sockets[0]?.of('Offer')[0], { what: 'the offer' });
-    const from = Date.now();
+    // Whoever waits for an appointment from here on waits in vain.
+    await page.evaluate(() => {
+      const { setTimeout } = window;
+      window.setTimeout = /** @type {any} */ ((/** @type {any} */ act, /** @type {number} */ ms) => (ms < 1_000 ? setTimeout(act, ms) : 0));
+    });
     sockets[0]?.say(unreachable(2, offer.id), updated(3, user('ann')));
-    await until(() => sockets[0]?.of('Offer')[1], { what: 'the same once more', everyMs: 10 });
-    assert.ok(Date.now() - from < 1_500, 'it did not wait for an appointment');
+    await until(() => sockets[0]?.of('Offer')[1], { what: 'the same once more' });
     await page.context().close();
   });
 
