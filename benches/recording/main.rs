@@ -5,7 +5,7 @@
 //! on. Times on a shared machine say little by themselves: what the node does is measured in turns with something bare
 //! that does the same to the same disk, and the ratios are the result. `docs/PERFORMANCE.md` reads the figures;
 //! [`ack`] (chunks until they are acknowledged), [`ready`] (from `stop` to the video), [`failover`] (a node is killed),
-//! [`burst`] (a hundred are stopped at once) and [`memory`] make them.
+//! [`burst`] (a hundred are stopped at once), [`pace`] (recorders at the pace of browsers) and [`memory`] make them.
 //!
 //! What it is not: a load generator. One thread drives all clients, on the cores that the node uses too.
 
@@ -21,6 +21,7 @@ mod http;
 mod media;
 mod memory;
 mod node;
+mod pace;
 mod process;
 mod ready;
 mod recorder;
@@ -62,6 +63,9 @@ async fn measure() -> anyhow::Result<()> {
     }
     if wanted("burst") {
         burst::measure().await.context("a burst of stops")?;
+    }
+    if wanted("pace") {
+        pace::measure().await.context("recorders at the pace of browsers")?;
     }
     if wanted("memory") {
         memory::measure().await.context("memory")?;

@@ -13,7 +13,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::Semaphore,
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_tungstenite::client_async;
 
@@ -118,6 +118,23 @@ impl Recorder {
         let sent = self.send(|index| media.chunk(index), WINDOW, Instant::now() + PATIENCE, chunks).await?;
         ensure!(sent.len() == chunks, "not all chunks were acknowledged in time");
         Ok(())
+    }
+
+    /// Sends the first chunks of a recording as a browser does, one in each second from then on. Returns how long each took
+    /// until it was acknowledged.
+    pub async fn pace(
+        &mut self,
+        media: &Media,
+        begins: Instant,
+        seconds: u32,
+    ) -> anyhow::Result<Vec<Duration>> {
+        let mut latencies = Vec::new();
+        for second in 0..seconds {
+            sleep_until(begins + Duration::from_secs(1) * second).await;
+            let sent = self.send(|index| media.chunk(index), 1, Instant::now() + PATIENCE, 1).await?;
+            latencies.extend(sent);
+        }
+        Ok(latencies)
     }
 
     async fn send(
