@@ -2,7 +2,17 @@
 
 use proptest::prelude::*;
 
+use actix_http::ws::{OpCode, Parser};
+use bytes::BytesMut;
+
 use super::*;
+
+/// What is refused, and how many bytes are passed on before it.
+fn scan(scanner: &mut FrameScanner, bytes: &[u8]) -> (usize, Result<(), Code>) {
+    let mut passed = VecDeque::new();
+    let scanned = scanner.scan(&Bytes::copy_from_slice(bytes), &mut passed);
+    (passed.iter().map(Bytes::len).sum(), scanned)
+}
 
 fn scanner() -> FrameScanner {
     FrameScanner::new(1000, Box::new(|| true))
@@ -12,14 +22,70 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
         short @ 0..=125 => frame.push(0x80 | u8::try_from(short).expect("short")),
-        long => {
-            frame.push(0x80 | 126);
-            frame.extend(u16::try_from(long).expect("fits").to_be_bytes());
+        long => match u16::try_from(long) {
+            Ok(long) => {
+                frame.push(0x80 | 126);
+                frame.extend(long.to_be_bytes());
+            }
+            Err(_) => {
+                frame.push(0x80 | 127);
+                frame.extend((long as u64).to_be_bytes());
+            }
+        },
+    }
+    let mask = [1, 2, 3, 4];
+    frame.extend(mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// The messages of a stream as the layer above reads them, each with its kind; and its largest frame.
+fn messages(stream: impl IntoIterator<Item = Bytes>) -> (Vec<(bool, Vec<u8>)>, usize) {
+    let (mut buffer, mut all, mut largest) = (BytesMut::new(), Vec::new(), 0);
+    for bytes in stream {
+        buffer.extend_from_slice(&bytes);
+        while let Some((_, kind, payload)) =
+            Parser::parse(&mut buffer, true, usize::MAX).expect("good frames")
+        {
+            let payload = payload.unwrap_or_default();
+            largest = largest.max(payload.len());
+            match kind {
+                OpCode::Text | OpCode::Binary => all.push((kind == OpCode::Text, payload.to_vec())),
+                OpCode::Continue => all.last_mut().expect("a beginning").1.extend_from_slice(&payload),
+                _ => {}
+            }
         }
     }
-    frame.extend([1, 2, 3, 4]);
-    frame.extend(payload);
-    frame
+    assert!(buffer.is_empty());
+    (all, largest)
+}
+
+fn large() -> FrameScanner {
+    FrameScanner::new(u64::MAX, Box::new(|| true))
+}
+
+/// However large the messages are, the layer above never buffers more than a fragment of one.
+#[test]
+fn a_large_binary_message_goes_on_in_fragments() {
+    let payload: Vec<u8> = (0..200_001_u32).map(|number| number.to_le_bytes()[1]).collect();
+    let small = frame(0x82, b"small");
+    let stream = [
+        small.clone(),
+        frame(0x82, &payload),
+        frame(0x89, b"ping"),
+        frame(0x82, &payload[..FRAGMENT_BYTES]),
+        small,
+    ]
+    .concat();
+    let (mut scanner, mut out) = (large(), VecDeque::new());
+    assert_eq!(scanner.scan(&stream.into(), &mut out), Ok(()));
+    assert_eq!(scanner.fragmented, Some(payload.len()));
+    assert_eq!(scanner.frames, 4 + payload.len().div_ceil(FRAGMENT_BYTES));
+    let (read, largest) = messages(out);
+    let expected =
+        [b"small".to_vec(), payload.clone(), payload[..FRAGMENT_BYTES].to_vec(), b"small".to_vec()];
+    assert!(read == expected.map(|message| (false, message)));
+    assert_eq!(largest, FRAGMENT_BYTES);
 }
 
 #[test]
@@ -28,10 +94,10 @@ fn good_frames_pass_and_the_bad_one_is_named_where_it_begins() {
     bytes.extend(frame(0x01, b"in two "));
     bytes.extend(frame(0x89, b"ping between"));
     bytes.extend(frame(0x80, b"parts"));
-    assert_eq!(scanner().scan(&bytes), Ok(()));
     let good = bytes.len();
+    assert_eq!(scan(&mut scanner(), &bytes), (good, Ok(())));
     bytes.extend(frame(0x83, b"opcode 3 is reserved"));
-    assert_eq!(scanner().scan(&bytes), Err(RefusedFrame { code: Code::ProtocolViolation, good }));
+    assert_eq!(scan(&mut scanner(), &bytes), (good, Err(Code::ProtocolViolation)));
 }
 
 #[test]
@@ -45,19 +111,18 @@ fn what_breaks_the_protocol_is_refused_at_its_second_byte() {
         ("ping of 126 bytes", [0x89, 0xfe]),
     ];
     for (name, header) in bad {
-        let refused = scanner().scan(&header).expect_err(name);
-        assert_eq!(refused.code, Code::ProtocolViolation, "{name}");
+        assert_eq!(scan(&mut scanner(), &header), (0, Err(Code::ProtocolViolation)), "{name}");
     }
 }
 
 #[test]
 fn a_frame_too_large_is_refused_at_its_header() {
     let gigabyte = [0x82, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0];
-    assert_eq!(scanner().scan(&gigabyte).expect_err("1 GiB").code, Code::TooLarge);
+    assert_eq!(scan(&mut scanner(), &gigabyte), (0, Err(Code::TooLarge)));
     let absurd = [0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
-    assert_eq!(scanner().scan(&absurd).expect_err("2^64").code, Code::TooLarge);
-    assert_eq!(scanner().scan(&frame(0x81, &[0; 1000])), Ok(()));
-    assert_eq!(scanner().scan(&frame(0x81, &[0; 1001])).expect_err("one more").code, Code::TooLarge);
+    assert_eq!(scan(&mut scanner(), &absurd), (0, Err(Code::TooLarge)));
+    assert_eq!(scan(&mut scanner(), &frame(0x81, &[0; 1000])).1, Ok(()));
+    assert_eq!(scan(&mut scanner(), &frame(0x81, &[0; 1001])), (0, Err(Code::TooLarge)));
 }
 
 #[test]
@@ -71,8 +136,8 @@ fn more_frames_than_allowed_are_refused() {
         }),
     );
     let three = frame(0x8a, b"").repeat(3);
-    assert_eq!(scanner.scan(&three), Ok(()));
-    assert_eq!(scanner.scan(&frame(0x8a, b"")), Err(RefusedFrame { code: Code::RateLimited, good: 0 }));
+    assert_eq!(scan(&mut scanner, &three), (three.len(), Ok(())));
+    assert_eq!(scan(&mut scanner, &frame(0x8a, b"")), (0, Err(Code::RateLimited)));
 }
 
 /// What the layer above gets of these pieces and the end after them: it asks until there is nothing more, takes one
@@ -86,7 +151,7 @@ fn taken(pieces: Vec<Result<Bytes, PayloadError>>, whole_frames: usize) -> (usiz
     loop {
         match Pin::new(&mut guard).poll_next(&mut context) {
             Poll::Ready(Some(Ok(bytes))) => bytes_had += bytes.len(),
-            Poll::Ready(Some(Err(_)) | None) => return (frames, verdict.get()),
+            Poll::Ready(Some(Err(_)) | None) => return (frames, verdict.end.get()),
             Poll::Pending => frames += usize::from(frames < whole_frames && bytes_had > 0),
         }
     }
@@ -112,18 +177,41 @@ proptest! {
     ) {
         let mut stream: Vec<u8> = sizes.iter().flat_map(|&size| frame(0x81, &vec![7; size])).collect();
         stream.extend(bytes);
-        let whole = scanner().scan(&stream).map_err(|refused| refused.code);
+        let whole = scan(&mut scanner(), &stream).1;
         let mut pieces = scanner();
         let mut rest = stream.as_slice();
         let mut cut = Ok(());
         for size in cuts.iter().cycle() {
             let (piece, after) = rest.split_at((*size).min(rest.len()));
-            cut = pieces.scan(piece).map_err(|refused| refused.code);
+            cut = scan(&mut pieces, piece).1;
             rest = after;
             if cut.is_err() || rest.is_empty() {
                 break;
             }
         }
         prop_assert_eq!(whole, cut);
+    }
+    #[test]
+    fn the_messages_are_the_same_however_the_stream_is_cut(
+        sizes in prop::collection::vec((any::<bool>(), 0usize..100_000), 1..5),
+        cuts in prop::collection::vec(1usize..70_000, 1..20),
+        tiny in 0usize..20,
+    ) {
+        let message = |(number, &(is_text, bytes)): (usize, &(bool, usize))| {
+            (is_text, vec![b'a' + u8::try_from(number).expect("few"); bytes])
+        };
+        let wanted: Vec<_> = sizes.iter().enumerate().map(message).collect();
+        let framed = |(is_text, bytes): &(bool, Vec<u8>)| frame(if *is_text { 0x81 } else { 0x82 }, bytes);
+        let mut stream = Bytes::from(wanted.iter().flat_map(framed).collect::<Vec<_>>());
+        let (mut scanner, mut out) = (large(), VecDeque::new());
+        // Headers come in pieces too.
+        for cut in std::iter::repeat_n(&1, tiny).chain(cuts.iter().cycle()) {
+            if stream.is_empty() {
+                break;
+            }
+            let piece = stream.split_to((*cut).min(stream.len()));
+            prop_assert_eq!(scanner.scan(&piece, &mut out), Ok(()));
+        }
+        prop_assert!(messages(out).0 == wanted);
     }
 }

@@ -7,7 +7,7 @@
 //! - it polls its actor only while the socket can take more, so an actor cannot notice that its own peer has stopped
 //!   reading: managers hold a [`KillSwitch`], and the kernel ends what stays unsent (`TCP_USER_TIMEOUT`);
 //! - an error in the stream does not consume what caused it: every error closes and stops;
-//! - frames are limited only once they are buffered: [`FrameGuard`] stands under it;
+//! - frames are limited only once they are buffered, in a buffer that stays: [`FrameGuard`] stands under it;
 //! - pings, fragments and closes are left to the actor.
 
 use std::{
@@ -33,6 +33,9 @@ use super::{
     frame_guard::{Allowance, FrameGuard, StreamEnd, Verdict},
 };
 use crate::{metrics::Metrics, protocol::Code};
+
+/// Room that is made for a message whose size is known before it has come; a larger one finds more as it comes. Unit: bytes.
+const MESSAGE_ROOM_MAX: usize = 1024 * 1024;
 
 /// What speaks on a socket.
 pub trait Endpoint: Sized + Unpin + 'static {
@@ -246,7 +249,8 @@ impl<E: Endpoint> Connection<E> {
                 (bytes, false)
             }
             Item::FirstBinary(bytes) => {
-                self.state.assembly = Some((false, BytesMut::new()));
+                let room = self.state.verdict.message_bytes.take().min(MESSAGE_ROOM_MAX);
+                self.state.assembly = Some((false, BytesMut::with_capacity(room)));
                 (bytes, false)
             }
             Item::Continue(bytes) => (bytes, false),
@@ -268,7 +272,7 @@ impl<E: Endpoint> Connection<E> {
 
     /// The stream is broken: say why, and stop, or the same error would come again for ever.
     fn broken(&mut self, error: &ProtocolError, context: &mut SocketContext<E>) {
-        let code = match (self.state.verdict.get(), error) {
+        let code = match (self.state.verdict.end.get(), error) {
             (Some(StreamEnd::Refused(code)), _) => code,
             (Some(StreamEnd::Lost), _) => return context.stop(),
             (None, ProtocolError::Overflow) => Code::TooLarge,
