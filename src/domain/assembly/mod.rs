@@ -322,6 +322,8 @@ impl Assembler {
         }
         let segment = self.segment.as_mut().ok_or(Unfit::NoBeginning)?;
         segment.chunks.1 = index;
+        // What is in it goes out, with hardly anything around it.
+        out.bytes.reserve(bytes.len());
         segment.feed(bytes, &mut self.output, &self.rules, out)
     }
 

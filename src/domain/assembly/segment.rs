@@ -24,6 +24,8 @@ use super::{
 
 /// From one packet to the next not more may pass, and no packet lasts longer. Unit: microseconds.
 const JUMP_US_MAX: i64 = 3_600_000_000;
+/// So many bytes are taken at once.
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// What is known of a segment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -132,7 +134,18 @@ impl OpenSegment {
         self.take(&beginning, output, rules, out)
     }
 
+    /// In pieces, as what is not whole is held together with the piece it came with.
     fn take(
+        &mut self,
+        bytes: &[u8],
+        output: &mut Option<Output>,
+        rules: &Rules,
+        out: &mut Appending,
+    ) -> Result<(), Unfit> {
+        bytes.chunks(PIECE_BYTES).try_for_each(|piece| self.take_piece(piece, output, rules, out))
+    }
+
+    fn take_piece(
         &mut self,
         bytes: &[u8],
         output: &mut Option<Output>,

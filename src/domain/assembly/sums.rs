@@ -1,6 +1,6 @@
 //! Sums over what was written, by which the file that is read back is known again. CRC-32C.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -79,7 +79,11 @@ impl Sum {
 }
 
 /// Bytes that stand at `at`, with these in their places: as the file was while it grew.
-pub fn with_in_place(places: &[(u64, Vec<u8>)], at: u64, bytes: &[u8]) -> Vec<u8> {
+pub fn with_in_place<'a>(places: &[(u64, Vec<u8>)], at: u64, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    let end = |(place, stood): &(u64, Vec<u8>)| place + stood.len() as u64;
+    if places.iter().all(|place| end(place) <= at) {
+        return Cow::Borrowed(bytes);
+    }
     let mut bytes = bytes.to_vec();
     for (place, stood) in places {
         for (byte, position) in stood.iter().zip(*place..) {
@@ -89,7 +93,7 @@ pub fn with_in_place(places: &[(u64, Vec<u8>)], at: u64, bytes: &[u8]) -> Vec<u8
             }
         }
     }
-    bytes
+    Cow::Owned(bytes)
 }
 
 /// Goes on with a sum over the file by the bytes that stand at `at`. What stands in these places, which are in order, is

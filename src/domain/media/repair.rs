@@ -26,6 +26,8 @@ use super::{
 
 /// Most bytes that are held back. A fragment of ten seconds at 50 Mbit/s is as large as this.
 const BACK_MAX: usize = 64 * 1024 * 1024;
+/// Room for bytes that are held back, which stays when they are gone.
+const ROOM_KEPT: usize = 32 * 1024;
 /// Most bytes of all Voids that complete Clusters whose rest is missing.
 const PAD_MAX: u64 = 64 * 1024 * 1024;
 /// An EBML Void element's id.
@@ -440,6 +442,11 @@ impl Repair {
         let count = self.back_count(position);
         self.back.drain(..count);
         self.back_from += count as u64;
+        // What was large once is no reason to take up that much for good.
+        let wanted = self.back.len().max(ROOM_KEPT);
+        if self.back.capacity() > 4 * wanted {
+            self.back.shrink_to(wanted);
+        }
     }
 
     fn back_count(&self, position: u64) -> usize {
