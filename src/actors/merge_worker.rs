@@ -1,11 +1,11 @@
-//! The merge worker: as many merges at once as the operator allows, the others wait.
+//! The merge worker: as many merges at once as the operator allows, the others wait. As many again may have begun: what the
+//! assembler has put together needs no turn ([`merge_turns`](super::merge_turns)) and is not held up by what ffmpeg makes.
 //!
 //! A merge is chunks → `Merger` → `VideoStore`, under the fence of its claim. It deletes nothing and tells nobody
 //! but the supervisor. A merge that is cancelled is dropped where it stands: its processes end, its folder goes.
 
 use std::{
     collections::{HashMap, VecDeque},
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,17 +18,19 @@ use super::{
     accounts::Accounts,
     chunk_gate::ChunkGates,
     mailbox::{Mailbox, post},
+    merge_turns::MergeTurns,
     messages::{CancelMerge, MergeEnded, MergeFault, MergeProgressed, MergeRecording, MergedVideo},
+    posters,
     work_folder::WorkFolder,
 };
 use crate::{
     adapters::{
         crash,
-        ports::{FileProof, MergeJob, Merged, RecordingPorts, RecordingRef, StoreError, StoredChunk},
+        ports::{MergeJob, Merged, RecordingPorts, RecordingRef, StoreError, StoredChunk},
         work_folders::WorkFolders,
     },
     domain::recording::{Manifest, VideoFacts},
-    metrics::{Metrics, gauge},
+    metrics::Metrics,
     protocol::{
         Fence, RecordId, limits,
         recorder::{RecordingState, VideoKey},
@@ -42,7 +44,7 @@ const TELL_AGAIN: Duration = Duration::from_millis(200);
 /// What a worker is given.
 #[derive(Clone)]
 pub struct MergeWorkerConfig {
-    /// Merges at once.
+    /// Merges by ffmpeg at once.
     pub jobs: usize,
     /// Where merges have their folders.
     pub folders: WorkFolders,
@@ -57,6 +59,7 @@ pub struct MergeWorker {
     progressed: Recipient<MergeProgressed>,
     ended: Recipient<MergeEnded>,
     metrics: Metrics,
+    turns: Arc<MergeTurns>,
     waiting: VecDeque<MergeRecording>,
     running: HashMap<RecordId, (Fence, AbortHandle)>,
     /// Whether what merges of an earlier life have left is gone.
@@ -74,18 +77,18 @@ impl MergeWorker {
         metrics: Metrics,
     ) -> Self {
         let (waiting, running) = (VecDeque::new(), HashMap::new());
-        Self { ports, config, progressed, ended, metrics, waiting, running, is_clear: false }
+        let turns = MergeTurns::new(config.jobs, metrics.clone());
+        Self { ports, config, progressed, ended, metrics, turns, waiting, running, is_clear: false }
     }
 
     fn begin_what_fits(&mut self, ctx: &mut Context<Self>) {
         while self.is_clear
-            && self.running.len() < self.config.jobs
+            && self.running.len() < 2 * self.config.jobs
             && let Some(message) = self.waiting.pop_front()
         {
             self.begin(message, ctx);
         }
-        self.metrics.merges_running.with_label_values::<&str>(&[]).set(gauge(self.running.len()));
-        self.metrics.merges_waiting.with_label_values::<&str>(&[]).set(gauge(self.waiting.len()));
+        self.turns.show(self.running.len(), self.waiting.len());
     }
 
     fn begin(&mut self, message: MergeRecording, ctx: &mut Context<Self>) {
@@ -101,6 +104,7 @@ impl MergeWorker {
             gates: self.config.gates.clone(),
             progressed: self.progressed.clone(),
             metrics: self.metrics.clone(),
+            turns: self.turns.clone(),
         };
         let task = tokio::spawn(making.run());
         if let Some((_, outdated)) = self.running.insert(id.clone(), (fence, task.abort_handle())) {
@@ -180,6 +184,7 @@ struct Making {
     gates: ChunkGates,
     progressed: Recipient<MergeProgressed>,
     metrics: Metrics,
+    turns: Arc<MergeTurns>,
 }
 
 impl Making {
@@ -218,6 +223,7 @@ impl Making {
             folder: self.folder.path().to_owned(),
             store: self.ports.chunks.clone(),
             progress: self.progress(),
+            turn: self.turns.taking(),
         };
         let merged = self.ports.merger.merge(job).await.map_err(MergeFault::Merge)?;
         crash::point("merge.made");
@@ -256,7 +262,7 @@ impl Making {
         let found = self.ports.videos.find(&facts.key).await;
         let is_there = found.map_err(|error| MergeFault::Store(error.to_string()))?.is_some();
         let (mime_type, missing, chunks) = (row.mime_type, row.missing, row.chunks);
-        Ok(is_there.then_some(MergedVideo { facts, mime_type, missing, chunks }))
+        Ok(is_there.then_some(MergedVideo { facts, mime_type, missing, chunks, poster_follows: false }))
     }
 
     fn progress(&self) -> Box<dyn Fn(u8) + Send + Sync> {
@@ -303,7 +309,7 @@ impl Storing {
         let key = self.put(&merged).await.map_err(|error| MergeFault::Store(error.to_string()))?;
         crash::point("put.stored");
         let poster = match &merged.poster {
-            Some(file) => self.store_poster(VideoKey::new(id, fence, "jpg"), file).await,
+            Some(file) => posters::store(&self.ports, (id, fence), file).await,
             None => None,
         };
         // Who was overtaken while it stored may be storing what was deleted since: nobody would take it away any more. The names
@@ -325,7 +331,8 @@ impl Storing {
             gaps: merged.gaps,
             work: merged.work,
         };
-        Ok(MergedVideo { facts, mime_type: merged.mime_type, missing: merged.missing, chunks })
+        let Merged { mime_type, missing, poster_follows, .. } = merged;
+        Ok(MergedVideo { facts, mime_type, missing, chunks, poster_follows })
     }
 
     /// Puts the video into its store, where it may be already but for the last step. Its name.
@@ -353,21 +360,6 @@ impl Storing {
         for key in keys {
             if let Err(error) = self.ports.videos.delete(key).await {
                 warn!(recording = %self.manifest.record_id, key = key.as_str(), %error, "a video of nobody's stays behind");
-            }
-        }
-    }
-
-    /// A recording without its poster is still a recording.
-    async fn store_poster(&self, key: VideoKey, file: &Path) -> Option<VideoKey> {
-        let stored = async {
-            let proof = FileProof::of(file).await?;
-            self.ports.videos.put(&key, file, proof).await
-        };
-        match stored.await {
-            Ok(()) => Some(key),
-            Err(error) => {
-                warn!(recording = %self.manifest.record_id, %error, "no poster");
-                None
             }
         }
     }

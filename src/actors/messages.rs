@@ -392,6 +392,8 @@ pub struct MergedVideo {
     pub missing: Vec<u32>,
     /// How many there were.
     pub chunks: u32,
+    /// Whether its poster is to be made yet.
+    pub poster_follows: bool,
 }
 
 /// Why there is no video.

@@ -102,13 +102,13 @@ pub struct Recordings {
     /// The secret with which what the application is told is signed (HMAC-SHA256).
     #[arg(long, env, default_value = "", hide_default_value = true, hide_env_values = true)]
     webhook_secret: String,
-    /// Whether WebM and Matroska are put together while they come, without ffmpeg; otherwise ffmpeg does so at their end.
+    /// Whether WebM, Matroska and MP4 are put together while they come, without ffmpeg; otherwise ffmpeg does so at their end.
     #[arg(long, env, default_value_t = true, action = clap::ArgAction::Set)]
     assemble: bool,
     /// The SHA-256 of a video up to this size is told as soon as it is ready; that of a larger one follows in its status. Unit: bytes.
     #[arg(long, env, default_value_t = 67_108_864)]
     hashed_at_once_bytes: u64,
-    /// Merges at once. Default: one for each processor.
+    /// Merges by ffmpeg at once; what was put together while it came waits for none of them. Default: one for each processor.
     #[arg(long, env, value_parser = clap::value_parser!(u16).range(1..=256))]
     merge_jobs: Option<u16>,
     /// How long a merge may take before it is ended and tried again: so long, and as long again for each GiB.
@@ -143,7 +143,7 @@ pub struct RecordingSettings {
     pub temp_folder: PathBuf,
     /// Where the catalog is.
     pub database_url: String,
-    /// Whether WebM and Matroska are put together while they come.
+    /// Whether WebM, Matroska and MP4 are put together while they come.
     pub assemble: bool,
     /// Up to so many bytes a video's digest is told as soon as it is ready.
     pub hashed_at_once: u64,

@@ -243,6 +243,7 @@ pub async fn merge_in(
         folder: folder.path().to_owned(),
         store: Arc::new(shelf),
         progress: Box::new(move |percent| told.lock().unwrap().push(percent)),
+        turn: Box::new(|| Box::pin(async { None })),
     };
     let merged = merger.merge(job).await?;
     let percents = percents.lock().unwrap().clone();

@@ -148,7 +148,14 @@ pub fn finished(id: &RecordId, chunks: u32) -> Finished {
         gaps: vec![],
         work: vec![],
     };
-    Finished { video, mime_type: "video/webm".to_owned(), missing: vec![], chunks, ready_ms: 1 }
+    Finished {
+        video,
+        mime_type: "video/webm".to_owned(),
+        missing: vec![],
+        chunks,
+        ready_ms: 1,
+        poster_follows: false,
+    }
 }
 
 pub fn manifest_of(token: &UploadToken, started_ms: u64) -> Manifest {

@@ -29,7 +29,13 @@ impl Handler<MergeRecording> for Maker {
         let Manifest { record_id, fence, .. } = &message.manifest;
         let facts = facts(record_id, *fence);
         let mime_type = "video/webm;codecs=vp9".to_owned();
-        let outcome = Ok(MergedVideo { facts, mime_type, missing: Vec::new(), chunks: message.expected });
+        let outcome = Ok(MergedVideo {
+            facts,
+            mime_type,
+            missing: Vec::new(),
+            chunks: message.expected,
+            poster_follows: false,
+        });
         self.0.try_send(MergeEnded { manifest: message.manifest, outcome }).expect("there is room");
     }
 }

@@ -27,7 +27,8 @@ fn second_version(fence: Fence) -> Manifest {
         work: vec![],
     };
     let mime_type = "video/webm".to_owned();
-    let finished = Finished { video, mime_type, missing: vec![], chunks: 1, ready_ms: 1 };
+    let finished =
+        Finished { video, mime_type, missing: vec![], chunks: 1, ready_ms: 1, poster_follows: false };
     let finished = Some(Box::new(finished));
     Manifest { state: RecordingState::Ready, version: 2, fence, finished, ..manifest("talk") }
 }

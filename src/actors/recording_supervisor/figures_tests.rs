@@ -35,7 +35,8 @@ fn ready(number: usize, complete: bool) -> Manifest {
         work: vec![],
     };
     let mime_type = "video/webm".to_owned();
-    let finished = Finished { video, mime_type, missing: vec![], chunks: 1, ready_ms: 1 };
+    let finished =
+        Finished { video, mime_type, missing: vec![], chunks: 1, ready_ms: 1, poster_follows: false };
     Manifest { state: RecordingState::Ready, finished: Some(Box::new(finished)), ..running }
 }
 

@@ -318,6 +318,7 @@ impl RecordingSupervisor {
             missing: video.missing.clone(),
             chunks: video.chunks,
             ready_ms: 0,
+            poster_follows: video.poster_follows,
         };
         crash::point("publish.before");
         let published = self.ports.ledger.publish(manifest.record_id.clone(), manifest.fence, finished);
@@ -345,7 +346,11 @@ impl RecordingSupervisor {
         self.metrics.chunks_missing.with_label_values::<&str>(&[]).inc_by(unsigned(video.missing.len()));
         self.metrics.gaps.with_label_values::<&str>(&[]).inc_by(unsigned(facts.gaps.len()));
         self.is_published(manifest);
-        if !self.will_clear(manifest) || self.catalog_is_away() || facts.sha256.is_none() {
+        if !self.will_clear(manifest)
+            || self.catalog_is_away()
+            || facts.sha256.is_none()
+            || video.poster_follows
+        {
             // Otherwise its folder goes in a moment; whoever comes before that finds the row.
             self.save_manifest(manifest.clone(), ctx);
         }

@@ -138,8 +138,8 @@ pub struct RecordingSupervisor {
     /// Recordings that are being taken away, until that is durable, with whoever else waits for the answer.
     closing: BTreeMap<Named, Vec<oneshot::Sender<Result<(), Refusal>>>>,
     leaving: Leaving,
-    /// Whoever reads a whole video for its digest.
-    hashing: Arc<Semaphore>,
+    /// Whoever reads a whole video for its digest, or makes its poster.
+    completing: Arc<Semaphore>,
     /// Merges of a recording that came to nothing, one after the other.
     faults: HashMap<RecordId, Tries>,
     recorded_rooms: Arc<BTreeSet<RoomName>>,
@@ -189,7 +189,7 @@ impl RecordingSupervisor {
             attended: Attended::default(),
             closing: BTreeMap::new(),
             leaving: Leaving::default(),
-            hashing: Arc::new(Semaphore::new(1)),
+            completing: Arc::new(Semaphore::new(1)),
             faults: HashMap::new(),
             recorded_rooms: Arc::default(),
             untold_rooms: BTreeSet::new(),

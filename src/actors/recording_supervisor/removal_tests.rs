@@ -75,7 +75,14 @@ fn finished(name: &str) -> Manifest {
     let fence = Fence(manifest(name).started_ms + 1000);
     let video = facts(&id(name), fence);
     let mime_type = "video/webm;codecs=vp9".to_owned();
-    let finished = Finished { video, mime_type, missing: Vec::new(), chunks: 1, ready_ms: fence.0 };
+    let finished = Finished {
+        video,
+        mime_type,
+        missing: Vec::new(),
+        chunks: 1,
+        ready_ms: fence.0,
+        poster_follows: false,
+    };
     Manifest {
         state: RecordingState::Ready,
         stopped: true,

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::RecordingSupervisor;
 use crate::{
-    actors::recording_events,
+    actors::{posters, recording_events},
     adapters::{
         crash,
         ports::{CatalogError, CatalogRow, ClaimEnd, Deletion, PortFuture},
@@ -217,13 +217,13 @@ impl RecordingSupervisor {
     /// Writes the row of a finished recording, under the claim that ends when it is there. While the catalog is away it is not
     /// kept here: there may be any number of them, and the ledger has them all.
     pub(super) fn write_ready(&mut self, manifest: &Manifest, chunks: u32, ctx: &mut Context<Self>) {
-        match manifest.finished.as_deref().filter(|finished| finished.video.sha256.is_none()) {
-            Some(finished) => self.hash_first(manifest, finished.clone(), ctx),
-            None => self.write_hashed(manifest, chunks, ctx),
+        match manifest.finished.as_deref().filter(|finished| finished.lacks_something()) {
+            Some(finished) => self.complete_first(manifest, finished.clone(), ctx),
+            None => self.write_completed(manifest, chunks, ctx),
         }
     }
 
-    fn write_hashed(&mut self, manifest: &Manifest, chunks: u32, ctx: &mut Context<Self>) {
+    fn write_completed(&mut self, manifest: &Manifest, chunks: u32, ctx: &mut Context<Self>) {
         if self.catalog_is_away() {
             return self.put_off(manifest, ctx);
         }
@@ -231,29 +231,42 @@ impl RecordingSupervisor {
         self.write_rows(ctx);
     }
 
-    /// Everybody knows of a video that is too long to be hashed at once; its row, and what an application is told with it, tell
-    /// the digest too.
-    fn hash_first(&self, manifest: &Manifest, mut finished: Finished, ctx: &mut Context<Self>) {
+    /// Everybody knows of a video that is too long to be hashed at once, or whose poster takes a while; its row, and what an
+    /// application is told with it, tell these too.
+    fn complete_first(&self, manifest: &Manifest, mut finished: Finished, ctx: &mut Context<Self>) {
         let (ports, id, fence) = (self.ports.clone(), manifest.record_id.clone(), manifest.fence);
-        let (chunks, hashing) = (finished.chunks, self.hashing.clone());
-        let hashed = async move {
+        let (chunks, completing) = (finished.chunks, self.completing.clone());
+        let completed = async move {
             // One at a time: the store is there for others too.
-            let _turn = hashing.acquire().await.map_err(|error| error.to_string())?;
-            let digest = ports.videos.sha256(&finished.video.key).await.map_err(|error| error.to_string())?;
-            finished.video.sha256 = digest.map(|digest| hex(&digest));
-            ports.ledger.publish(id, fence, finished).await.map_err(|error| error.to_string())
+            let _turn = completing.acquire().await.map_err(|error| error.to_string())?;
+            if std::mem::take(&mut finished.poster_follows) {
+                finished.video.poster = posters::make(&ports, (&id, fence), &finished.video).await;
+            }
+            if finished.video.sha256.is_none() {
+                let digest =
+                    ports.videos.sha256(&finished.video.key).await.map_err(|error| error.to_string())?;
+                finished.video.sha256 = digest.map(|digest| hex(&digest));
+            }
+            let poster = finished.video.poster.clone();
+            let published =
+                ports.ledger.publish(id, fence, finished).await.map_err(|error| error.to_string())?;
+            if let (None, Some(poster)) = (&published, &poster) {
+                // Whoever has taken the recording away did not know of it.
+                ports.videos.delete(poster).await.map_err(|error| error.to_string())?;
+            }
+            Ok::<_, String>(published)
         };
         let id = manifest.record_id.clone();
-        ctx.spawn(hashed.into_actor(self).map(move |hashed, supervisor, ctx| match hashed {
+        ctx.spawn(completed.into_actor(self).map(move |completed, supervisor, ctx| match completed {
             Ok(Some(manifest)) => {
                 supervisor.is_published(&manifest);
                 // Without a video there is no digest; that is found out by whoever looks for it.
-                supervisor.write_hashed(&manifest, chunks, ctx);
+                supervisor.write_completed(&manifest, chunks, ctx);
             }
             // Another has the claim.
             Ok(None) => {}
             Err(failure) => {
-                warn!(recording = %id, %failure, "a video's digest follows later");
+                warn!(recording = %id, %failure, "what a video lacks follows later");
                 if let Some(manifest) = supervisor.published_under(&id, fence) {
                     let end = ClaimEnd::TryAgain { pause: FIRST_PAUSE, fault: None };
                     supervisor.settle(&manifest, end, ctx);

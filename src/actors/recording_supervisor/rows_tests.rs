@@ -287,6 +287,7 @@ fn a_row_says_what_is_known_of_the_recording() {
         missing: vec![2],
         chunks: 3,
         ready_ms: 1_700_000_009_000,
+        poster_follows: false,
     };
     let finished = Some(Box::new(finished));
     let ended_ms = Some(1_700_000_008_000);

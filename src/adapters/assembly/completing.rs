@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tokio::sync::OwnedMutexGuard;
 use tracing::{debug, info};
+use uuid::Uuid;
 
 use super::{
     Shared,
@@ -17,6 +19,7 @@ use super::{
 use crate::{
     adapters::{
         disk,
+        ffmpeg::FfmpegMerger,
         ports::{FileProof, MergeError, MergeJob, Merged, RecordingRef, SentVideo, StoreError},
         video_store,
         whole_chunk::whole_chunk,
@@ -29,6 +32,10 @@ use crate::{
 
 /// How far a recording's assembling is before its proof. Unit: percent.
 const READ_PERCENT: u64 = 90;
+/// So long somebody waits for the picture of a video that is complete.
+const PICTURE_WAIT: Duration = Duration::from_secs(1);
+/// And so long what is told of it afterwards.
+const LATER_PICTURE_WAIT: Duration = Duration::from_secs(10);
 /// Latest time of the poster within its video.
 const POSTER_US_MAX: i64 = 5_000_000;
 
@@ -42,6 +49,15 @@ enum Stop {
     NotWhole,
     /// It may go better another time.
     Merge(MergeError),
+}
+
+/// The picture of a video that is complete.
+enum Picture {
+    Made(PathBuf),
+    /// It takes longer than somebody should wait for the video.
+    Follows,
+    /// There is nothing to see, or it could not be made.
+    None,
 }
 
 impl From<MergeError> for Stop {
@@ -183,7 +199,11 @@ impl Shared {
         } else {
             None
         };
-        let poster = self.picture(&file, &assembled, place.extent()).await;
+        let (poster, poster_follows) = match self.picture(&file, &assembled, place.extent()).await {
+            Picture::Made(poster) => (Some(poster), false),
+            Picture::Follows => (None, true),
+            Picture::None => (None, false),
+        };
         (job.progress)(100);
         Ok(Merged {
             file,
@@ -195,20 +215,21 @@ impl Shared {
             codecs: assembled.codecs,
             duration_ms: u64::try_from((assembled.duration_us + 500) / 1000).unwrap_or(0),
             poster,
+            poster_follows,
             missing: assembled.missing,
             gaps: assembled.gaps,
             work: assembled.work,
         })
     }
 
-    /// That which was made while it came, or one that is made now.
-    async fn picture(&self, file: &Path, assembled: &Assembled, extent: Extent) -> Option<PathBuf> {
+    /// That which was made while it came, or one that is made now, if that is a matter of a moment.
+    async fn picture(&self, file: &Path, assembled: &Assembled, extent: Extent) -> Picture {
         if !assembled.has_pictures {
-            return None;
+            return Picture::None;
         }
         let made = place::picture_of(file);
         if tokio::fs::metadata(&made).await.is_ok_and(|made| made.len() > 0) {
-            return Some(made);
+            return Picture::Made(made);
         }
         // In its first part, which every file has.
         let at_us = (assembled.duration_us / 10).min(if extent == Extent::Whole {
@@ -216,8 +237,40 @@ impl Shared {
         } else {
             PICTURE_US
         });
-        self.ffmpeg.poster(file, at_us, place::UNFINISHED).await
+        let made = self.ffmpeg.poster(file, at_us, place::UNFINISHED);
+        if self.sender.is_some() {
+            // Where it is to be stored there is no file to make one of.
+            return made.await.map_or(Picture::None, Picture::Made);
+        }
+        let Ok(_turn) = self.last_pictures.try_acquire() else { return Picture::Follows };
+        match tokio::time::timeout(PICTURE_WAIT, made).await {
+            Ok(Some(made)) => Picture::Made(made),
+            Ok(None) => Picture::None,
+            Err(_) => Picture::Follows,
+        }
     }
+}
+
+/// The picture of a video that is in its store, made in this folder.
+pub async fn later_picture(
+    ffmpeg: &FfmpegMerger,
+    folder: &Path,
+    video: &Path,
+    duration_ms: u64,
+) -> Option<PathBuf> {
+    // It is made beside a video of this name, and nobody writes beside one in the store.
+    let name = folder.join(Uuid::new_v4().simple().to_string());
+    let linked = async {
+        tokio::fs::create_dir_all(folder).await?;
+        tokio::fs::symlink(tokio::fs::canonicalize(video).await?, &name).await
+    };
+    linked.await.inspect_err(|error| debug!(%error, "no picture")).ok()?;
+    let at_us = i64::try_from(duration_ms.saturating_mul(1000) / 10).unwrap_or(i64::MAX);
+    let made = ffmpeg.poster(&name, at_us.min(POSTER_US_MAX), place::UNFINISHED);
+    let made = tokio::time::timeout(LATER_PICTURE_WAIT, made).await;
+    // Whatever it left goes with the folder.
+    let _ = tokio::fs::remove_file(&name).await;
+    made.ok().flatten()
 }
 
 impl Following {

@@ -45,6 +45,9 @@ use super::{
 };
 use crate::protocol::RecordId;
 
+/// Pictures that are made at one time while somebody waits for them: of what follows is more, each waits for the others.
+const LAST_PICTURES: usize = 2;
+
 /// Assembles what it can, and leaves the rest to ffmpeg.
 #[derive(Clone)]
 pub struct AssemblingMerger {
@@ -62,6 +65,8 @@ struct Shared {
     folder: PathBuf,
     /// Pictures that are made of what grows at one time: nobody waits for them.
     pictures: Arc<Semaphore>,
+    /// Pictures that are made at one time of what is complete.
+    last_pictures: Semaphore,
     /// Up to so many bytes a video's digest is told at once; of larger ones it follows.
     hashed_at_once: u64,
     /// One for each recording that anything was done for lately.
@@ -107,6 +112,7 @@ impl AssemblingMerger {
             disk: Disk::new(),
             folder,
             pictures: Arc::new(Semaphore::new(pictures)),
+            last_pictures: Semaphore::new(LAST_PICTURES),
             hashed_at_once,
             following: Mutex::default(),
             watches: watches.clone(),
@@ -134,6 +140,11 @@ impl Merger for AssemblingMerger {
                 None => shared.ffmpeg.merge(job).await,
             }
         })
+    }
+
+    fn picture(&self, video: PathBuf, duration_ms: u64) -> PortFuture<Option<PathBuf>> {
+        let (ffmpeg, folder) = (self.shared.ffmpeg.clone(), self.watched.folder.clone());
+        Box::pin(async move { completing::later_picture(&ffmpeg, &folder, &video, duration_ms).await })
     }
 
     fn forget(&self, recording: RecordingRef) -> PortFuture<()> {

@@ -93,7 +93,10 @@ impl Merger for FfmpegMerger {
 
     fn merge(&self, job: MergeJob) -> PortFuture<Result<Merged, MergeError>> {
         let kit = Arc::clone(&self.kit);
-        Box::pin(async move { job::merge(&kit, &job).await })
+        Box::pin(async move {
+            let _turn = (job.turn)().await;
+            job::merge(&kit, &job).await
+        })
     }
 
     fn forget(&self, _: RecordingRef) -> PortFuture<()> {

@@ -31,6 +31,7 @@ impl Attempt<'_> {
             codecs: tracks.iter().map(|track| track.codec.name().to_owned()).collect(),
             duration_ms: u64::try_from((made.found.tally.length_us() + 500) / 1000).unwrap_or(0),
             poster,
+            poster_follows: false,
             missing: layout.missing(),
             gaps: timeline.gaps(&layout),
             work: work(&layout, parts, &made.plan),

@@ -25,7 +25,7 @@ pub use self::{
     video::{
         CameChunk, Catalog, CatalogCursor, CatalogError, CatalogFilter, CatalogPage, CatalogRow, Deletion,
         DueBefore, Elsewhere, FileProof, HeldBytes, MergeError, MergeJob, Merged, Merger, RecordingRef,
-        StoredVideo, Swept, VideoSource, VideoStore,
+        StoredVideo, Swept, Turn, VideoSource, VideoStore,
     },
 };
 

@@ -302,6 +302,13 @@ pub trait Merger: Send + Sync + 'static {
     /// Clears away what nobody goes on with, and says how much that was.
     fn sweep(&self) -> PortFuture<Result<Swept, StoreError>>;
 
+    /// A picture of a finished video that plays for so long, in a file that whoever stores it takes away; `None` where none
+    /// could be made.
+    fn picture(&self, video: PathBuf, duration_ms: u64) -> PortFuture<Option<PathBuf>> {
+        let _ = (video, duration_ms);
+        Box::pin(async { None })
+    }
+
     /// As far as a recording that still comes can be watched. Whoever goes on asking keeps it going, on whatever node. `anew`:
     /// what was said a moment ago is of no use, because that file is gone.
     fn watch(&self, id: RecordId, anew: bool) -> PortFuture<Result<Watched, StoreError>> {
@@ -382,7 +389,12 @@ pub struct MergeJob {
     pub store: Arc<dyn ChunkStore>,
     /// Is told how far it is: 0–100, never falling.
     pub progress: Box<dyn Fn(u8) + Send + Sync>,
+    /// Whoever needs much of the processor, or other programs, waits for a turn first and keeps it to its end.
+    pub turn: Box<dyn Fn() -> PortFuture<Turn> + Send + Sync>,
 }
+
+/// A turn at what few may do at once. It is over when this is dropped.
+pub type Turn = Option<OwnedSemaphorePermit>;
 
 /// A finished and proven video, not yet in its store.
 #[derive(Debug, Clone)]
@@ -405,6 +417,8 @@ pub struct Merged {
     pub duration_ms: u64,
     /// A picture of it in a file (JPEG), where it has pictures.
     pub poster: Option<PathBuf>,
+    /// It has pictures, and one of them is made when its video is in the store ([`Merger::picture`]).
+    pub poster_follows: bool,
     /// Chunks that are not in it: missing, damaged in storage, or of no use without a missing one.
     pub missing: Vec<u32>,
     /// Where something is missing.

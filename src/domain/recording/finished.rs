@@ -18,6 +18,17 @@ pub struct Finished {
     pub chunks: u32,
     /// When it was there. Unit: Unix milliseconds.
     pub ready_ms: u64,
+    /// Whether its poster follows: it takes longer than anybody should wait.
+    #[serde(default)]
+    pub poster_follows: bool,
+}
+
+impl Finished {
+    /// Whether anything of it is still to come.
+    #[must_use]
+    pub fn lacks_something(&self) -> bool {
+        self.poster_follows || self.video.sha256.is_none()
+    }
 }
 
 /// A finished video.

@@ -4,13 +4,16 @@ if not holds(arg(1)) then
     return {}
 end
 local before = caution()
-it.state = 'ready'
 it.unheard = 0
 -- Its row is not written yet: whoever claims it before that is done must not forget it.
 it.keep_until = nil
 clear_fault()
 it.merged = tonumber(arg(2))
-it.ready = now
+-- What follows, such as its digest, makes it no younger.
+if it.state ~= 'ready' or not it.ready then
+    it.ready = now
+end
+it.state = 'ready'
 it.revision = it.revision + 1
 redis.call('HSET', account, 'finished', arg(3))
 save()

@@ -121,13 +121,17 @@ impl RecordingRecord {
     /// not needed any more is cleared away. `None`: it no longer held.
     pub fn publish(&mut self, fence: Fence, finished: Finished, now_ms: u64) -> Option<Manifest> {
         self.holds(fence).then(|| {
+            // What follows, such as its digest, makes it no younger.
+            let was_ready = self.manifest.state == RecordingState::Ready;
+            let before = self.manifest.finished.as_deref().filter(|_| was_ready);
+            let ready_ms = before.map_or(now_ms, |before| before.ready_ms);
             self.manifest.state = RecordingState::Ready;
             self.manifest.unheard = 0;
             // Its row is not written yet: whoever claims it before that is done must not forget it.
             self.manifest.keep_until_ms = None;
             self.manifest.fault = None;
             self.manifest.merged_chunks = Some(finished.chunks);
-            self.manifest.finished = Some(Box::new(Finished { ready_ms: now_ms, ..finished }));
+            self.manifest.finished = Some(Box::new(Finished { ready_ms, ..finished }));
             self.manifest.revision += 1;
             self.manifest.clone()
         })

@@ -70,6 +70,7 @@ pub(super) fn finished(chunks: u32) -> Finished {
         missing: Vec::new(),
         chunks,
         ready_ms: NOON,
+        poster_follows: false,
     }
 }
 
