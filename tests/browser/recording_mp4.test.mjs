@@ -84,9 +84,9 @@ function seek(page, wanted) {
     const seeked = new Promise((resolve) => { video.addEventListener('seeked', resolve, { once: true }); });
     const picture = window.look();
     video.currentTime = place;
-    await seeked;
+    const [seen] = await Promise.all([picture, seeked]);
     const { currentTime, seekable } = video;
-    return { ...(await picture), currentTime, seekable: Array.from(seekable, (_, at) => [seekable.start(at), seekable.end(at)]) };
+    return { ...seen, currentTime, seekable: Array.from(seekable, (_, at) => [seekable.start(at), seekable.end(at)]) };
   }, wanted);
 }
 
