@@ -82,7 +82,7 @@ async fn run(name: &str, group: &Group, nodes: usize, media: &Rc<Media>) -> anyh
 }
 
 /// Waits for the video.
-async fn made(recorder: &mut Recorder) -> anyhow::Result<serde_json::Value> {
+pub async fn made(recorder: &mut Recorder) -> anyhow::Result<serde_json::Value> {
     loop {
         let event = recorder.hear().await?;
         ensure!(event["type"] != "recordingError", "no video is made: {event}");

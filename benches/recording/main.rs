@@ -1,11 +1,12 @@
-//! What recording costs: `cargo bench --bench recording` (about fifteen minutes and 10 GB of disk, Linux; for clusters also
-//! redis-server and PostgreSQL).
+//! What recording costs: `cargo bench --bench recording` (about twenty minutes and 10 GB of disk, Linux; for clusters also
+//! redis-server and PostgreSQL, for seeking node.js with playwright-core and Chromium).
 //!
 //! Nodes are the release binary as processes of their own, on loopback and on a folder of the disk that the build is
 //! on. Times on a shared machine say little by themselves: what the node does is measured in turns with something bare
 //! that does the same to the same disk, and the ratios are the result. `docs/PERFORMANCE.md` reads the figures;
 //! [`ack`] (chunks until they are acknowledged), [`ready`] (from `stop` to the video), [`failover`] (a node is killed),
-//! [`burst`] (a hundred are stopped at once), [`pace`] (recorders at the pace of browsers) and [`memory`] make them.
+//! [`burst`] (a hundred are stopped at once), [`pace`] (recorders at the pace of browsers), [`memory`] and [`seek`] (a browser
+//! goes to places of the video) make them.
 //!
 //! What it is not: a load generator. One thread drives all clients, on the cores that the node uses too.
 
@@ -27,6 +28,7 @@ mod ready;
 mod recorder;
 #[path = "../signaling/run.rs"]
 mod run;
+mod seek;
 mod stretch;
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -69,6 +71,9 @@ async fn measure() -> anyhow::Result<()> {
     }
     if wanted("memory") {
         memory::measure().await.context("memory")?;
+    }
+    if wanted("seek") {
+        seek::measure().await.context("seeking")?;
     }
     println!(
         "\nload average at the end {}\n\

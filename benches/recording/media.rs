@@ -30,7 +30,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn extension(self) -> &'static str {
+    /// Of its files' names.
+    pub fn extension(self) -> &'static str {
         match self {
             Self::Webm => "webm",
             Self::Mp4 => "mp4",

@@ -226,16 +226,19 @@ fn prepare(row: Row, chunks: &Path, made: &Path) -> anyhow::Result<()> {
 fn yardstick(row: Row, chunks: &Path, made: &Path) -> anyhow::Result<Yardstick> {
     let to = made.display();
     let seconds = |line: String| shell(&line, chunks).map(|took| took.as_secs_f64());
-    let demuxer = row.kind.demuxer();
-    let ending = if row.kind == Kind::Webm { "webm" } else { "mp4" };
+    let file = made.join("copied").with_extension(row.kind.extension());
     prepare(row, chunks, made)?;
     let joined = seconds(format!("cat chunk_* > '{to}/joined' && sync '{to}/joined'"))?;
     prepare(row, chunks, made)?;
-    let copied = seconds(format!(
-        "cat chunk_* | ffmpeg -v error -f {demuxer} -i pipe:0 -map 0 -c copy -y '{to}/copied.{ending}'"
-    ))?;
-    let synced = seconds(format!("sync '{to}/copied.{ending}'"))?;
+    let copied = copy(row.kind, chunks, &file)?.as_secs_f64();
+    let synced = seconds(format!("sync '{}'", file.display()))?;
     Ok(Yardstick { joined, copied, synced })
+}
+
+/// Copies the packets of chunks into a file, as ffmpeg does it by itself. Returns how long that took.
+pub fn copy(kind: Kind, chunks: &Path, file: &Path) -> anyhow::Result<Duration> {
+    let (demuxer, file) = (kind.demuxer(), file.display());
+    shell(&format!("cat chunk_* | ffmpeg -v error -f {demuxer} -i pipe:0 -map 0 -c copy -y '{file}'"), chunks)
 }
 
 /// What `stop` led to. Unit: seconds.

@@ -174,9 +174,11 @@ pub fn sweep(folder: &Path) -> io::Result<Swept> {
     Ok(swept)
 }
 
-/// Takes away everything of a recording, whoever's.
+/// Takes away everything of a recording, whoever's. The folder for viewers is there only once somebody has watched.
 pub fn clear_all(folder: &Path, recording: &RecordingRef) -> io::Result<()> {
-    names(folder, &prefix(recording))?.iter().try_for_each(|name| disk::remove_if_there(&folder.join(name)))
+    let clear =
+        |names: Vec<String>| names.iter().try_for_each(|name| disk::remove_if_there(&folder.join(name)));
+    if_there(names(folder, &prefix(recording)).and_then(clear))
 }
 
 /// The same of those that follow and are not whole: nobody takes one over.
