@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{kit::Recording, support::setting};
+use crate::{
+    kit::Recording,
+    support::{kept_media, setting},
+};
 
 /// The folder of recorded media, made at the first call; `None` (and a line that says so) without a browser.
 fn folder() -> Option<&'static Path> {
@@ -23,8 +26,7 @@ fn record() -> Option<PathBuf> {
     let script = root.join("tests/browser/media/record.mjs");
     let mut hasher = DefaultHasher::new();
     fs::read(&script).unwrap().hash(&mut hasher);
-    let media = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-media");
-    fs::create_dir_all(&media).unwrap();
+    let media = kept_media();
     let folder = media.join(format!("{:016x}", hasher.finish()));
     // One at a time: each test may run in a process of its own, and recorders that get no time leave frames out.
     let turn = fs::File::create(media.join("turn")).unwrap();

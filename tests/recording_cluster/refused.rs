@@ -284,7 +284,13 @@ async fn a_stop_is_judged_by_what_has_come_to_all_nodes_and_the_first_that_is_ta
 
 /// A recording of six chunks is stopped, whatever is said of it afterwards.
 async fn nothing_more_is_taken(cluster: &Cluster, uploads: [&Upload; 3], state: &str) {
-    let before = stands(cluster).await;
+    // How far its video is may change meanwhile.
+    let stands = async || {
+        let mut row = stands(cluster).await;
+        row["percent"] = Value::Null;
+        row
+    };
+    let before = stands().await;
     assert_eq!(before["state"], state, "{before}");
     for upload in uploads {
         assert_eq!(upload.put(6, b"late").await.refusal(), (409, "recording_stopped".into()));
@@ -295,7 +301,7 @@ async fn nothing_more_is_taken(cluster: &Cluster, uploads: [&Upload; 3], state: 
             assert_eq!(answer.status, 202, "{answer:?}");
             assert_eq!(answer.json(), json!({ "recordId": "talk", "chunks": 6, "state": state }));
         }
-        assert_eq!(stands(cluster).await, before);
+        assert_eq!(stands().await, before);
     }
 }
 

@@ -1,8 +1,8 @@
 //! What recorders record: WebM made by ffmpeg as browsers make it, cut anywhere, in one life of a recorder or in two.
 
-use std::{ops::Range, process::Command, sync::OnceLock};
+use std::{ops::Range, sync::OnceLock};
 
-use crate::support::{Chance, cut, packets};
+use crate::support::{Chance, cut, kept, packets};
 
 /// Seconds, pitch in Hz, and kbit/s of pictures: no packet of one is a packet of another.
 const SOURCES: [(u32, u32, u32); 3] = [(3, 440, 150), (4, 523, 200), (6, 659, 250)];
@@ -79,7 +79,7 @@ pub fn hashes(media: &[u8]) -> Packets {
     packets(media).map(|packets| packets.into_iter().map(|packet| packet.1).collect())
 }
 
-/// Made at the first call, which takes some seconds.
+/// Made at the first call, which takes some seconds where they are not kept.
 pub fn sources() -> &'static [Source] {
     static MADE: OnceLock<Vec<Source>> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -93,12 +93,9 @@ pub fn sources() -> &'static [Source] {
 }
 
 fn make(seconds: u32, pitch: u32, kbits: u32) -> Vec<u8> {
-    let line = format!(
-        "-v error -nostdin -f lavfi -i testsrc2=size=160x120:rate=15 -f lavfi -i sine=frequency={pitch}:sample_rate=48000 \
-         -t {seconds} -c:v libvpx -deadline realtime -cpu-used 8 -b:v {kbits}k -g 30 -c:a libopus -b:a 32k \
-         -f webm -live 1 -cluster_time_limit 1000 -"
-    );
-    let output = Command::new("ffmpeg").args(line.split_whitespace()).output().expect("ffmpeg is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
+    kept(&format!(
+        "-f lavfi -i testsrc2=size=160x120:rate=15 -f lavfi -i sine=frequency={pitch}:sample_rate=48000 -t {seconds} \
+         -c:v libvpx -deadline realtime -cpu-used 8 -b:v {kbits}k -g 30 -c:a libopus -b:a 32k \
+         -f webm -live 1 -cluster_time_limit 1000"
+    ))
 }

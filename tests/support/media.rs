@@ -1,7 +1,8 @@
-//! Media as recorders make it, by ffmpeg, once for each test program; and what can be seen in a file.
+//! Media as recorders make it, by ffmpeg, made once and kept; and what can be seen in a file.
 
 use std::{
     fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::Path,
     process::{Command, Stdio},
     sync::OnceLock,
@@ -10,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::Chance;
+use super::{Chance, keep};
 
 /// Three seconds of VP8 and Opus in WebM, written as a browser does: live, without duration and index, a cluster a
 /// second.
@@ -65,10 +66,21 @@ fn make(output: &str) -> Vec<u8> {
 fn make_long(seconds: u32, output: &str) -> Vec<u8> {
     let sources =
         "-f lavfi -i testsrc2=size=160x120:rate=15 -f lavfi -i sine=frequency=440:sample_rate=48000";
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args("-v error -nostdin".split(' ')).args(sources.split(' ')).args(["-t", &seconds.to_string()]);
-    ffmpeg.args(output.split(' ')).arg("-");
-    run(ffmpeg)
+    kept(&format!("{sources} -t {seconds} {output}"))
+}
+
+/// What ffmpeg makes of these words, made once: to encode the same again takes longer than most tests.
+pub fn kept(words: &str) -> Vec<u8> {
+    let mut hasher = DefaultHasher::new();
+    words.hash(&mut hasher);
+    let file = keep(&format!("{:016x}.media", hasher.finish()), || {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-v", "error", "-nostdin"]).args(words.split_whitespace()).arg("pipe:1");
+        let bytes = run(ffmpeg);
+        assert!(!bytes.is_empty(), "{words} made nothing");
+        Some(bytes)
+    });
+    fs::read(file.expect("made")).expect("readable")
 }
 
 /// What a file's container says, and each packet of it (`ffprobe -show_format -show_streams`).
@@ -83,12 +95,11 @@ pub fn packets(media: &[u8]) -> [Vec<(i64, String)>; 2] {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("media");
     fs::write(&file, media).expect("written");
-    ["v", "a"].map(|kind| {
-        let mut ffmpeg = Command::new("ffmpeg");
-        ffmpeg.args(["-v", "error", "-nostdin", "-i"]).arg(&file);
-        ffmpeg.args(["-map", &format!("0:{kind}"), "-c", "copy", "-f", "framehash", "-hash", "md5", "-"]);
-        timed(&String::from_utf8(run(ffmpeg)).expect("text"))
-    })
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-nostdin", "-i"]).arg(&file);
+    ffmpeg.args(["-map", "0:v", "-map", "0:a", "-c", "copy", "-f", "framehash", "-hash", "md5", "-"]);
+    let listing = String::from_utf8(run(ffmpeg)).expect("text");
+    ["0", "1"].map(|stream| timed(&listing, stream))
 }
 
 /// Fails unless what was told of a complete video is true of these bytes, and they are what was recorded, packet by packet.
@@ -110,16 +121,16 @@ fn assert_same_packets(recorded: &[u8], made: &[u8]) {
     }
 }
 
-/// Lines of framehash: stream, dts, pts, duration, size, hash; times in units that the head names.
-fn timed(listing: &str) -> Vec<(i64, String)> {
-    let unit = listing.lines().find_map(|line| line.strip_prefix("#tb 0: 1/")).expect("a unit");
+/// A stream's lines of framehash: stream, dts, pts, duration, size, hash; times in units that the head names.
+fn timed(listing: &str, stream: &str) -> Vec<(i64, String)> {
+    let head = format!("#tb {stream}: 1/");
+    let unit = listing.lines().find_map(|line| line.strip_prefix(&head)).expect("a unit");
     let unit: i64 = unit.trim().parse().expect("a number");
     let rows = listing.lines().filter(|line| !line.starts_with('#'));
+    let rows = rows.map(|line| line.split(',').map(str::trim).collect::<Vec<_>>());
     let rows: Vec<_> = rows
-        .map(|line| {
-            let fields: Vec<_> = line.split(',').map(str::trim).collect();
-            (fields[2].parse::<i64>().expect("a time"), fields[5].to_owned())
-        })
+        .filter(|fields| fields[0] == stream)
+        .map(|fields| (fields[2].parse::<i64>().expect("a time"), fields[5].to_owned()))
         .collect();
     let first = rows.first().map_or(0, |row| row.0);
     rows.into_iter().map(|(pts, hash)| ((pts - first) * 1000 / unit, hash)).collect()

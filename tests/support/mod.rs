@@ -17,6 +17,7 @@ mod export;
 mod files;
 mod fuzz;
 mod http;
+mod kept;
 mod media;
 mod nginx;
 mod node;
@@ -40,7 +41,8 @@ pub use self::{
     files::{age, make_old, make_older, names, videos},
     fuzz::{FIRST_SEED, fuzz},
     http::{Answer, Download, get, metric, request, roster, send, try_download, try_request},
-    media::{assert_recorded, cut, cut_at, large, longer, mp4, packets, probe, sha256, vp9, webm},
+    kept::{keep, kept_media, program},
+    media::{assert_recorded, cut, cut_at, kept, large, longer, mp4, packets, probe, sha256, vp9, webm},
     nginx::{CONFIGURATIONS, Nginx},
     node::Node,
     peer::{Closed, Heard, Peer, resume},

@@ -97,8 +97,11 @@ impl Drop for Node {
 /// A flag given by the test comes later than ours, and so is the one that counts.
 fn config(flags: &[&str], folder: &Path) -> Config {
     let storage = format!("--storage-local-path={}", folder.display());
-    let fixed = ["greenroom", "--port=0", "--host=127.0.0.1", "--node-id=test-node", &storage];
-    match config::parse(fixed.iter().chain(flags).copied()) {
+    let [ffmpeg, ffprobe] =
+        ["ffmpeg", "ffprobe"].map(|name| format!("--{name}={}", super::program(name).display()));
+    let fixed = ["greenroom", "--port=0", "--host=127.0.0.1", "--node-id=test-node"];
+    let fixed = fixed.into_iter().chain([storage.as_str(), &ffmpeg, &ffprobe]);
+    match config::parse(fixed.chain(flags.iter().copied())) {
         Ok(Request::Run(config)) => *config,
         other => panic!("these flags run no node: {flags:?}: {other:?}"),
     }

@@ -2,7 +2,7 @@
 //! nothing else.
 
 use std::{
-    fs,
+    fs, io,
     net::{Ipv4Addr, SocketAddr},
     os::unix::{
         fs::{MetadataExt as _, chown},
@@ -25,6 +25,10 @@ const STARTED_WITHIN: Duration = Duration::from_secs(20);
 const PORTS_TRIED: usize = 5;
 /// How often it is asked.
 const POLL: Duration = Duration::from_millis(20);
+/// Files in memory, on Linux.
+const MEMORY: &str = "/dev/shm";
+/// What must be free there: a server has 50 MB at first, and several tests have one each.
+const MEMORY_BYTES_MIN: u64 = 2 << 30;
 /// Where distributions that can have several versions at once keep each of them.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
@@ -50,7 +54,7 @@ impl Postgres {
     /// Makes and starts a server.
     pub async fn start() -> Self {
         let programs = programs().expect("PostgreSQL is installed");
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder().expect("a folder");
         initialise(&programs, folder.path());
         // Between the choice of a port and its use another process may take it.
         for _ in 0..PORTS_TRIED {
@@ -155,6 +159,16 @@ impl Drop for Postgres {
         }
         self.kill();
     }
+}
+
+/// In memory, where there is room: a server begins with more than a thousand files, for which a disk that has just seen those of
+/// other tests go looks long. It is asked to sync none of them.
+fn folder() -> io::Result<TempDir> {
+    let free = rustix::fs::statvfs(MEMORY).map(|there| there.f_bavail * there.f_frsize);
+    if free.is_ok_and(|free| free >= MEMORY_BYTES_MIN) {
+        return tempfile::tempdir_in(MEMORY);
+    }
+    tempfile::tempdir()
 }
 
 /// The folder of its programs: where the shell finds them, or of the newest version of those side by side.

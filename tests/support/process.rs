@@ -14,6 +14,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use super::program;
+
 /// How the kernel counts processor time for programs: ticks of 10 ms (`USER_HZ`, proc(5)).
 const TICK: Duration = Duration::from_millis(10);
 
@@ -39,10 +41,11 @@ pub fn stand_in(folder: &Path, body: &str) -> String {
     format!("--ffmpeg={}", path.display())
 }
 
-/// The binary, in this folder and with nothing of this process's environment.
+/// The binary, in this folder and with nothing of this process's environment. A flag beats what it is told of programs.
 pub fn greenroom(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_greenroom"));
     command.env_clear().current_dir(folder).stdin(Stdio::null());
+    command.envs([("FFMPEG", program("ffmpeg")), ("FFPROBE", program("ffprobe"))]);
     command
 }
 
