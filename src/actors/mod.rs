@@ -11,6 +11,7 @@
 
 pub mod accounts;
 pub mod assembly_worker;
+pub mod buffers;
 pub mod chunk_gate;
 pub mod cluster_bridge;
 pub mod door;

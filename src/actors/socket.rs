@@ -25,17 +25,15 @@ use actix_web::{Error, HttpRequest, HttpResponse, web::Payload};
 use actix_web_actors::ws::{
     CloseCode, CloseReason, Message as Frame, ProtocolError, WebsocketContext, WsResponseBuilder,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use socket2::Socket as OsSocket;
 
 use super::{
+    buffers::Buffer,
     door::KillSwitch,
     frame_guard::{Allowance, FrameGuard, StreamEnd, Verdict},
 };
 use crate::{metrics::Metrics, protocol::Code};
-
-/// Room that is made for a message whose size is known before it has come; a larger one finds more as it comes. Unit: bytes.
-const MESSAGE_ROOM_MAX: usize = 1024 * 1024;
 
 /// What speaks on a socket.
 pub trait Endpoint: Sized + Unpin + 'static {
@@ -120,7 +118,7 @@ pub struct Connection<E: Endpoint> {
 struct State {
     verdict: Verdict,
     /// A fragmented message so far, and whether it is text.
-    assembly: Option<(bool, BytesMut)>,
+    assembly: Option<(bool, Buffer)>,
     message_bytes_max: usize,
     mailbox: usize,
     last_heard: Instant,
@@ -245,12 +243,12 @@ impl<E: Endpoint> Connection<E> {
     fn fragment(&mut self, item: Item, context: &mut SocketContext<E>) {
         let (bytes, last) = match item {
             Item::FirstText(bytes) => {
-                self.state.assembly = Some((true, BytesMut::new()));
+                self.state.assembly = Some((true, Buffer::default()));
                 (bytes, false)
             }
             Item::FirstBinary(bytes) => {
-                let room = self.state.verdict.message_bytes.take().min(MESSAGE_ROOM_MAX);
-                self.state.assembly = Some((false, BytesMut::with_capacity(room)));
+                let announced = self.state.verdict.message_bytes.take();
+                self.state.assembly = Some((false, Buffer::for_bytes(announced)));
                 (bytes, false)
             }
             Item::Continue(bytes) => (bytes, false),
@@ -262,9 +260,9 @@ impl<E: Endpoint> Connection<E> {
         if assembled.len() + bytes.len() > self.state.message_bytes_max {
             return self.end(Code::TooLarge, context);
         }
-        assembled.extend_from_slice(&bytes);
+        assembled.extend(&bytes);
         if last {
-            let (is_text, message) = (*is_text, std::mem::take(assembled).freeze());
+            let (is_text, message) = (*is_text, std::mem::take(assembled).whole());
             self.state.assembly = None;
             self.assembled(is_text, message, context);
         }

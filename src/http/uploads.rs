@@ -7,7 +7,7 @@ use actix_web::{
     http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, LOCATION, TRANSFER_ENCODING},
     web::{Data, Path, Payload},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     actors::{
+        buffers::Buffer,
         intake::Way,
         messages::{BeginRecording, StopRecording},
     },
@@ -170,26 +171,27 @@ async fn read_body(
     bytes_max: usize,
     state: &HttpState,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
-    check_length(request.headers(), bytes_max)?;
-    let mut body = BytesMut::new();
+    let announced = check_length(request.headers(), bytes_max)?;
+    let mut body = Buffer::for_bytes(announced);
     let mut held = None;
     while let Some(piece) = next_piece(&mut payload).await? {
         if body.len() + piece.len() > bytes_max {
             return Err(Code::TooLarge.into());
         }
         hold(state, &mut held, piece.len()).await?;
-        body.extend_from_slice(&piece);
+        body.extend(&piece);
     }
-    Ok((body.freeze(), held))
+    Ok((body.whole(), held))
 }
 
-fn check_length(headers: &HeaderMap, bytes_max: usize) -> Result<(), Refusal> {
+/// How much is announced.
+fn check_length(headers: &HeaderMap, bytes_max: usize) -> Result<usize, Refusal> {
     let announced = headers.get(CONTENT_LENGTH).map(|value| value.to_str().ok()?.parse::<u64>().ok());
     match announced {
         None if !headers.contains_key(TRANSFER_ENCODING) => Err(Code::LengthRequired.into()),
         Some(None) => Err(Refusal::because(Code::Malformed, "Content-Length is no number")),
         Some(Some(bytes)) if bytes > bytes_max as u64 => Err(Code::TooLarge.into()),
-        _ => Ok(()),
+        length => Ok(length.flatten().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)),
     }
 }
 
