@@ -31,6 +31,9 @@ use crate::protocol::Code;
 /// Lets so many bytes through before the layer above must have looked at them.
 const BYTES_PER_TURN: usize = 64 * 1024;
 
+/// And nothing while more frames than this may wait in the layer above.
+const UNTAKEN_MAX: usize = 1;
+
 /// The masking key after a client's header.
 const MASK_BYTES: usize = 4;
 
@@ -127,8 +130,8 @@ where
             guard.verdict.end.set(Some(end));
             return Poll::Ready(Some(Err(PayloadError::Overflow)));
         }
-        if guard.passed >= BYTES_PER_TURN {
-            // The layer above asks until there is nothing more; let it handle what it has first.
+        if guard.passed >= BYTES_PER_TURN || guard.untaken > UNTAKEN_MAX {
+            // The layer above asks until there is nothing more, and takes one frame; let it handle what it has first.
             return guard.give_turn_now(cx);
         }
         let Poll::Ready(next) = Pin::new(&mut guard.inner).poll_next(cx) else {

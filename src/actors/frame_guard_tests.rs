@@ -168,6 +168,32 @@ fn an_end_waits_until_the_frames_before_it_are_taken() {
     assert_eq!(taken(vec![Err(PayloadError::Incomplete(None))], 0), (0, Some(StreamEnd::Lost)));
 }
 
+/// Whatever comes, the buffer of the layer above stays small, in which it keeps what it has not taken.
+#[test]
+fn the_layer_above_buffers_little_of_a_large_message() {
+    let payload = vec![7; 3_000_000];
+    let stream = Bytes::from([frame(0x82, &payload), frame(0x82, &payload)].concat());
+    let pieces = stream.chunks(20_000).map(|piece| Ok(Bytes::copy_from_slice(piece)));
+    let inner = futures_util::stream::iter(pieces.collect::<Vec<_>>());
+    let mut guard = FrameGuard::new(inner, payload.len(), Box::new(|| true), Verdict::default());
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    let (mut buffer, mut most, mut read, mut over) = (BytesMut::new(), 0, 0, false);
+    while !over || !buffer.is_empty() {
+        while !over {
+            match Pin::new(&mut guard).poll_next(&mut context) {
+                Poll::Ready(Some(bytes)) => buffer.extend_from_slice(&bytes.expect("good frames")),
+                Poll::Ready(None) => over = true,
+                Poll::Pending => break,
+            }
+        }
+        most = most.max(buffer.len());
+        let frame = Parser::parse(&mut buffer, true, usize::MAX).expect("good frames");
+        read += frame.and_then(|(.., payload)| payload).map_or(0, |payload| payload.len());
+    }
+    assert_eq!(read, 2 * payload.len());
+    assert!(most <= 2 * BYTES_PER_TURN, "{most} bytes");
+}
+
 proptest! {
     #[test]
     fn the_verdict_does_not_depend_on_how_the_stream_is_cut(
