@@ -436,6 +436,8 @@ fn work(done: &Done, segment: u32, output: &Output) -> SegmentWork {
 }
 
 #[cfg(test)]
+mod hostile_sizes_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod kit;
