@@ -20,7 +20,7 @@ fn chunks() -> Vec<Vec<u8>> {
 }
 
 /// Names of what grows, with this ending.
-fn growing(storage: &Path, ending: &str) -> Vec<String> {
+pub fn growing(storage: &Path, ending: &str) -> Vec<String> {
     let names = names(&storage.join("assembly")).into_iter();
     names.filter(|name| name.ends_with(ending)).collect()
 }
@@ -35,7 +35,7 @@ async fn undisturbed(chunks: &[Vec<u8>]) -> Value {
 }
 
 /// Waits until nothing is left of what grew.
-async fn nothing_left(storage: &Path) {
+pub async fn nothing_left(storage: &Path) {
     eventually("nothing is left of it", async || growing(storage, "").is_empty().then_some(())).await;
 }
 
@@ -263,7 +263,10 @@ async fn what_grew_of_a_recording_goes_with_it() {
     recorder.send(json!({ "type": "abort", "recordId": "talk" })).await;
     nothing_left(storage.path()).await;
     // Nor does what is told late begin it anew.
-    assert_eq!(get(node.address(), "/recordings/talk/status").await.status, 404);
+    eventually("nobody knows of it", async || {
+        (get(node.address(), "/recordings/talk/status").await.status == 404).then_some(())
+    })
+    .await;
     recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
     let told = recorder.stop_and_wait(&chunks).await;
