@@ -91,13 +91,21 @@ impl Partial {
     /// Writes a file that is durable but for its name. A file whose fsync failed is not trusted again (the pages that
     /// were not written may count as clean afterwards): it is dropped, and with it removed.
     pub(super) fn write(folder: &Path, what: &'static str, bytes: &[u8]) -> io::Result<Self> {
-        let partial = Self::in_folder(folder, what);
-        let mut file = partial.create()?;
+        Self::in_folder(folder, what).filled(bytes)
+    }
+
+    /// The same under this name, by which it is found by who clears up what it belongs to.
+    pub(super) fn write_to(path: PathBuf, what: &'static str, bytes: &[u8]) -> io::Result<Self> {
+        Self { path, what }.filled(bytes)
+    }
+
+    fn filled(self, bytes: &[u8]) -> io::Result<Self> {
+        let mut file = self.create()?;
         file.write_all(bytes)?;
-        crash::step(what, "written");
+        crash::step(self.what, "written");
         file.sync_all()?;
-        crash::step(what, "synced");
-        Ok(partial)
+        crash::step(self.what, "synced");
+        Ok(self)
     }
 
     /// Begins the file.
@@ -238,9 +246,17 @@ pub(super) fn cannot_be_written(error: &io::Error) -> bool {
 
 /// Space left on a folder's disk. What is kept back for the system's administrator is not ours.
 pub(super) fn free_bytes(folder: &Path) -> Result<Option<u64>, StoreError> {
-    let space = rustix::fs::statvfs(folder).map_err(io::Error::from);
-    let space = space.map_err(|error| StoreError::io(folder.display(), &error))?;
-    Ok(Some(space.f_bavail.saturating_mul(space.f_frsize)))
+    left(folder).map(Some).map_err(|error| StoreError::io(folder.display(), &error))
+}
+
+/// Refuses to take up so many bytes where fewer than these would be left.
+pub(super) fn has_room(folder: &Path, bytes: u64, least: u64) -> io::Result<()> {
+    if left(folder)? < bytes.saturating_add(least) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+}
+
+fn left(folder: &Path) -> io::Result<u64> {
+    let space = rustix::fs::statvfs(folder)?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 /// Removes a file; its absence is no error.

@@ -162,6 +162,7 @@ fn merger(
         parts: videos.parts(),
         ffmpeg,
         hashed_at_once: settings.hashed_at_once,
+        min_free_bytes: settings.rules.min_free_bytes,
     });
     Ok(Arc::new(merger.with_context(|| folder(settings))?))
 }

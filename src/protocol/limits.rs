@@ -132,6 +132,10 @@ pub const CHUNKS_IN_FLIGHT_MAX: usize = 8;
 pub const INTAKE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of stored chunks that a whole node holds for those who follow their recordings. Those of others are read again.
 pub const FOLLOW_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What came of all recordings that are put together and is not whole, such as a block. Overflow act: whatever does not fit is put
+/// together later, from the chunk store. Unit: bytes.
+pub const UNFINISHED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of bodies over HTTP that a whole node has read and not yet passed on. A body takes of it what has come of it, so
 /// one that drips holds up nobody. What does not fit waits in its socket.
 pub const UPLOADS_BYTES_MAX: usize = 512 * 1024 * 1024;

@@ -103,20 +103,40 @@ mod assembled {
             before_its_state_is_synced: "assembly.written",
             after_its_state_was_synced: "assembly.synced",
             after_its_state_was_saved: "assembly.renamed",
+            after_more_was_written: "assembly.appended:9",
+        }
+    }
+
+    mod by_who_takes_over {
+        use crate::{Framing, Place, story::die_taking_over as die_at};
+
+        points! { Framing::Indexed, Place::Folder;
+            after_the_bytes_are_there: "assembly.copied",
+            before_the_former_ones_go: "assembly.taken",
         }
     }
 
     mod at_its_end {
-        use crate::{Framing, Place, die_at};
+        use crate::{
+            Framing, Place,
+            story::{die_at as die_early, die_saved as die_at, die_saved_in_mp4},
+        };
 
         points! { Framing::Indexed, Place::Folder;
+            before_its_checkpoint_has_the_other_name: "assembly.moved",
+            while_its_head_is_written: "assembly.patched:5",
             after_its_index_was_written: "assembly.completed",
             after_it_was_proven: "assembly.proven",
         }
 
         #[tokio::test]
         async fn before_its_index_is_durable_in_a_bucket() {
-            die_at("assembly.completed", Framing::Indexed, Place::Bucket).await;
+            die_early("assembly.completed", Framing::Indexed, Place::Bucket).await;
+        }
+
+        #[tokio::test]
+        async fn after_its_data_have_become_one_box() {
+            die_saved_in_mp4("assembly.completed").await;
         }
     }
 }

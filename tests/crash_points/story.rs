@@ -94,6 +94,30 @@ pub async fn die_before_stop(point: &str, framing: Framing, place: Place) {
     story.over_two_nodes().await;
 }
 
+/// The same at the end of one of which others could go on with what was saved.
+pub async fn die_saved(point: &str, framing: Framing, place: Place) {
+    die(point, framing, place, (webm(), cut(webm(), MANY_CHUNKS, 401))).await;
+}
+
+/// The same in MP4.
+pub async fn die_saved_in_mp4(point: &str) {
+    die(point, Framing::Indexed, Place::Folder, (mp4(), cut(mp4(), MANY_CHUNKS, 403))).await;
+}
+
+/// The first node dies when it has saved something, and the second at this point, as it takes that over.
+pub async fn die_taking_over(point: &str, framing: Framing, place: Place) {
+    let Some(mut story) = Story::begin("crash", "assembly.renamed", place).await else { return };
+    (story.framing, story.chunks, story.says_stop) = (framing, cut(webm(), MANY_CHUNKS, 401), false);
+    story.record(0).await;
+    story.cluster.ended(0).await;
+    story.says_stop = true;
+    story.cluster.add(&[&format!("--crash-at={point}")]).await;
+    story.record(1).await;
+    story.cluster.ended(1).await;
+    story.cluster.restart(1).await;
+    story.second_goes_on().await;
+}
+
 /// The same of one of which parts go into a bucket while it comes, over nodes with disks of their own.
 pub async fn die_in_parts(point: &str, framing: Framing, place: Place) {
     let Some(story) = Story::begin("crash", point, place).await else { return };
@@ -125,6 +149,11 @@ impl Story {
         let flags: &[&str] = if self.chunks.len() == CHUNKS_OF_PARTS { &[&disk] } else { &[] };
         self.cluster.add(flags).await;
         self.says_stop = true;
+        self.second_goes_on().await;
+    }
+
+    /// The second node goes on with it.
+    async fn second_goes_on(mut self) {
         if self.told.is_none() {
             self.record(1).await;
         }

@@ -138,6 +138,9 @@ async fn nodes_that_share_a_bucket_and_no_folder_show_the_same() {
     for folder in &own {
         cluster.add(&[&format!("--temp-dir={}", folder.path().display())]).await;
     }
+    let full = tempfile::tempdir().unwrap();
+    let line = format!("--min-free-bytes={}", 1_u64 << 60);
+    cluster.add(&[&format!("--temp-dir={}", full.path().display()), &line]).await;
     let chunks = even();
     let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
@@ -149,5 +152,10 @@ async fn nodes_that_share_a_bucket_and_no_folder_show_the_same() {
         bytes(&cluster, 1, &first, "fileUrl").await == bytes(&cluster, 0, &first, "fileUrl").await,
         "a file up to a cut is the same everywhere"
     );
+    // A node with less left than it is told to leave puts nothing together for those who only watch.
+    let refused = get(cluster.address(2), "/recordings/talk/live").await;
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("not_live")));
+    let node = full.path().join(format!("merges-{}", Cluster::name(2)));
+    assert!(names(&node.join("watched")).is_empty());
     recorder.stop_and_wait(&chunks).await;
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::{
     s3::{Fault, S3Server},
     support::{
-        Cluster, Postgres, Recorder, Redis, assert_recorded, cut_at, eventually, longer, make_old, ready,
-        send, sha256, soon, status,
+        Cluster, Postgres, Recorder, Redis, assert_recorded, cut_at, eventually, frame_of, longer, make_old,
+        ready, send, sha256, soon, status, webm,
     },
 };
 
@@ -196,6 +196,27 @@ async fn another_node_goes_on_with_what_is_up() {
             assert_eq!(row["sha256"], undisturbed(&nodes, 1, &chunks).await);
         }
     }
+}
+
+/// Its sound goes on in another codec: ffmpeg makes all of it, and what is up already goes.
+#[tokio::test]
+async fn what_is_up_of_one_that_only_ffmpeg_can_make_goes() {
+    let (Some(nodes), chunks) = (Nodes::start(1).await, chunks()) else { return };
+    let mut recorder = nodes.begin("talk", &chunks).await;
+    recorder.store_all(u32::try_from(ENOUGH).unwrap(), &chunks[ENOUGH..]).await;
+    let (last, length) = (u32::try_from(CHUNKS).unwrap(), u32::try_from(webm().len()).unwrap());
+    recorder.send_bytes(frame_of(last, 1, length, crc32c::crc32c(webm()), webm())).await;
+    recorder.expect_ack(last).await;
+    recorder.stop(json!({ "chunks": CHUNKS + 1 })).await;
+    recorder.expect("finished").await;
+    let row = soon(WITHIN, "it is ready", async || {
+        let row = status(nodes.cluster.address(0), "talk").await;
+        (row["state"] == "ready").then_some(row)
+    })
+    .await;
+    assert_eq!((&row["complete"], &row["chunks"]), (&json!(true), &json!(CHUNKS + 1)), "{row}");
+    assert!(!was_sent_in_parts(&row), "{row}");
+    nodes.nothing_left().await;
 }
 
 #[tokio::test]

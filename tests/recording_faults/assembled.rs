@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::{
     stored,
     support::{
-        Process, Recorder, SmallDisk, check_video, cut, eventually, fill, frame_of, get, mp4, names, ready,
-        send, status, video, webm,
+        Process, Recorder, SmallDisk, Upload, check_video, cut, eventually, fill, frame_of, get, mp4, names,
+        ready, send, status, video, webm,
     },
 };
 
@@ -20,7 +20,7 @@ fn chunks() -> Vec<Vec<u8>> {
 }
 
 /// Names of what grows, with this ending.
-fn growing(storage: &Path, ending: &str) -> Vec<String> {
+pub fn growing(storage: &Path, ending: &str) -> Vec<String> {
     let names = names(&storage.join("assembly")).into_iter();
     names.filter(|name| name.ends_with(ending)).collect()
 }
@@ -35,7 +35,7 @@ async fn undisturbed(chunks: &[Vec<u8>]) -> Value {
 }
 
 /// Waits until nothing is left of what grew.
-async fn nothing_left(storage: &Path) {
+pub async fn nothing_left(storage: &Path) {
     eventually("nothing is left of it", async || growing(storage, "").is_empty().then_some(())).await;
 }
 
@@ -263,7 +263,10 @@ async fn what_grew_of_a_recording_goes_with_it() {
     recorder.send(json!({ "type": "abort", "recordId": "talk" })).await;
     nothing_left(storage.path()).await;
     // Nor does what is told late begin it anew.
-    assert_eq!(get(node.address(), "/recordings/talk/status").await.status, 404);
+    eventually("nobody knows of it", async || {
+        (get(node.address(), "/recordings/talk/status").await.status == 404).then_some(())
+    })
+    .await;
     recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &chunks).await;
     let told = recorder.stop_and_wait(&chunks).await;
@@ -332,4 +335,51 @@ async fn a_longer_one_has_its_picture_while_it_is_recorded() {
     let path = format!("GET {}", told["posterUrl"].as_str().expect("a link"));
     let picture = send(node.address(), &path, &[], b"").await;
     assert_eq!((picture.status, picture.body.get(..2)), (200, Some(&[0xff, 0xd8][..])), "JPEG");
+}
+
+/// A picture of four megabytes that comes in halves, in many recordings at once: what is held of them is bounded, and each is whole
+/// in the end.
+#[tokio::test]
+async fn many_halves_of_large_pictures_are_not_all_held() {
+    const HALF: usize = 3_900_000;
+    const HELD: usize = greenroom::protocol::limits::UNFINISHED_BYTES_MAX / HALF;
+    let storage = tempfile::tempdir().unwrap();
+    let node = Process::start_on(storage.path(), &[]);
+    // A Cluster without a size at 3.2 s, and in it a SimpleBlock of track 1 with all of the picture.
+    let mut first = webm().to_vec();
+    first.extend(b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff\xe7\x82\x0c\x80\xa3\x01\0\0\0");
+    first.extend(u32::try_from(HALF + 1000 + 4).unwrap().to_be_bytes());
+    first.extend(b"\x81\0\0\x80");
+    first.extend(vec![0; HALF]);
+    let second = vec![0; 1000];
+    let begun = |upload: &Upload| {
+        let parts = growing(storage.path(), ".part").into_iter();
+        parts.filter(|name| name.starts_with(&format!("{}.", upload.id))).count() == 1
+    };
+    let mut uploads = Vec::new();
+    for number in 0..HELD + 3 {
+        let (upload, _) =
+            Upload::start(node.address(), json!({ "recordId": format!("talk-{number}") })).await;
+        assert_eq!(upload.put(0, &first).await.status, 200);
+        if number < HELD {
+            eventually("it is begun", async || begun(&upload).then_some(())).await;
+        }
+        uploads.push(upload);
+    }
+    // What comes after them is followed all the same, so they have had their turns.
+    let (last, _) = Upload::start(node.address(), json!({ "recordId": "last" })).await;
+    assert_eq!(last.put(0, webm()).await.status, 200);
+    eventually("the last is begun", async || begun(&last).then_some(())).await;
+    eventually("no more is held than may be", async || {
+        (uploads.iter().filter(|upload| begun(upload)).count() <= HELD).then_some(())
+    })
+    .await;
+    for upload in &uploads {
+        assert_eq!(upload.put(1, &second).await.status, 200);
+        assert_eq!(upload.stop(json!({ "chunks": 2 })).await.status, 202);
+    }
+    for upload in &uploads {
+        let row = ready(node.address(), &upload.id).await;
+        assert_eq!((&row["complete"], &row["gaps"]), (&json!(true), &json!([])), "{row}");
+    }
 }

@@ -11,6 +11,7 @@ mod deaths;
 mod disks;
 mod programs;
 mod stores;
+mod taken_up;
 mod turns;
 
 use std::path::Path;

@@ -3,7 +3,6 @@
 
 use std::{
     fs::{self, File},
-    io,
     ops::Range,
     os::unix::fs::FileExt as _,
     path::Path,
@@ -55,11 +54,8 @@ impl Brought {
 
 /// Whether this node has a file of it from which it can go on.
 pub fn has_one(folder: &Path, recording: &RecordingRef) -> Result<bool, StoreError> {
-    match Place::all(folder, recording) {
-        Ok(places) => Ok(!places.is_empty()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(disk::in_words(folder, &error)),
-    }
+    let places = Place::all(folder, recording);
+    places.map(|places| !places.is_empty()).map_err(|error| disk::in_words(folder, &error))
 }
 
 /// A stretch of a file, or all of it.

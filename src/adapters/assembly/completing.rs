@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Shared,
-    following::{Following, PICTURE_US},
+    following::{Following, Opening, PICTURE_US},
     growing::{Fault, Finished, Growing},
     place::{self, Extent, Place, Purpose},
 };
@@ -92,21 +92,20 @@ impl Shared {
         let layout = Layout::of(chunks, job.expected, unusable);
         let missing: BTreeSet<u32> = layout.missing().into_iter().collect();
         let firsts = layout.segments.iter().map(|segment| segment.range().0).collect();
-        let held = self.of(&job.recording).lock_owned().await;
+        let mut held = self.of(&job.recording).lock_owned().await;
         self.watches.forget(&job.recording.id);
         let first_missing = missing.first().copied();
-        let (folder, recording) = (self.folder.clone(), job.recording.clone());
-        let has_own = held.growing.as_ref().is_some_and(|growing| !growing.is_being_completed());
-        let brought = if has_own { None } else { self.bring(&recording, Purpose::Complete).await };
-        let opened =
-            self.step(held, move |held| held.open_to_complete(&folder, &recording, (first_missing, brought)));
+        if held.growing.as_ref().is_some_and(Growing::is_being_completed) {
+            // An earlier try has left out what was missing then.
+            held.drop_file();
+        }
+        let has_own = held.growing.is_some() || held.has_own();
+        let opening = self.opening(&job.recording, Purpose::Complete, has_own).await;
+        let opened = self.step(held, move |held| held.open_to_complete(opening, first_missing));
         let (held, opened) = opened.await.map_err(|error| away(&error))?;
         opened.map_err(stop)?;
         let held = self.feed_rest(held, job, &missing, &firsts).await?;
-        let (_held, finished) = self
-            .step(held, |held| held.growing.take().map(Growing::finish).transpose())
-            .await
-            .map_err(|error| away(&error))?;
+        let (_held, finished) = self.step(held, Following::finish).await.map_err(|error| away(&error))?;
         let Some(finished) = finished.map_err(stop)? else {
             return Err(MergeError::Interrupted("its file was taken over".into()).into());
         };
@@ -275,36 +274,35 @@ pub async fn later_picture(
 
 impl Following {
     /// The file, under a name for this. Not one that has gone past what turned out to be missing or of no use.
-    fn open_to_complete(
-        &mut self,
-        folder: &Path,
-        recording: &RecordingRef,
-        (first_missing, brought): (Option<u32>, Option<Growing>),
-    ) -> Result<(), Fault> {
+    fn open_to_complete(&mut self, opening: Opening, first_missing: Option<u32>) -> Result<(), Fault> {
         let is_of_use =
             |growing: &Growing| first_missing.is_none_or(|first_missing| growing.next() <= first_missing);
-        disk::make_folders(folder)?;
-        if self.growing.as_ref().is_some_and(Growing::is_being_completed) {
-            // An earlier try has left out what was missing then.
-            self.drop_file();
-        }
-        let own = self.growing.take().map(|growing| growing.renamed(recording, Purpose::Complete));
-        let taken = match own {
-            Some(Ok(growing)) => Some(growing),
-            // Somebody else has taken it over, or has given it up.
-            Some(Err(_)) | None => match brought {
-                None => Growing::take_over(folder, recording, Purpose::Complete)?,
-                brought => brought,
-            },
+        let place = Place::new(&opening.folder, &opening.recording, Purpose::Complete, Extent::Whole);
+        disk::make_folders(&opening.folder)?;
+        let taken = match self.rename_to_complete(&opening.recording) {
+            None => self.take_up(opening)?,
+            taken => taken,
         };
         self.growing = Some(match taken {
             Some(growing) if is_of_use(&growing) => growing,
             other => {
                 other.map(Growing::clear).transpose()?;
-                Growing::begin(Place::new(folder, recording, Purpose::Complete, Extent::Whole))?
+                Growing::begin(place)?
             }
         });
         Ok(())
+    }
+    /// `None`: there is none, or somebody else has taken it over, or it has to go back to its checkpoint.
+    fn rename_to_complete(&mut self, recording: &RecordingRef) -> Option<Growing> {
+        let growing = self.growing.take()?;
+        let own = growing.own();
+        match growing.renamed(recording, Purpose::Complete) {
+            Ok(growing) => Some(growing),
+            Err(_) => {
+                self.own = own;
+                None
+            }
+        }
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, warn};
 
 use super::{
     Shared,
-    growing::{Fault, Growing},
+    growing::{Fault, Finished, Growing},
     place::{self, Extent, Place, Purpose},
 };
 use crate::{
@@ -34,6 +35,10 @@ pub const PICTURE_US: i64 = 2_000_000;
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// After its disk failed, such as one that is full.
 const DISK_PAUSE: Duration = Duration::from_secs(10);
+/// What is not whole of a recording takes so much without being counted. Unit: bytes.
+const HELD_BY_ANYBODY: usize = 256 * 1024;
+/// After there was no room for it.
+const ROOM_PAUSE: Duration = Duration::from_secs(10);
 /// After so long without a chunk a recording is only known by its file.
 const IDLE: Duration = Duration::from_secs(600);
 /// Chunks that are remembered to have come before their turn; the chunk store knows of all of them.
@@ -44,6 +49,8 @@ const KNOWN_MAX: usize = 1024;
 pub struct Following {
     /// `None`: nothing was done yet, or something failed, and it is taken up from the checkpoint.
     pub growing: Option<Growing>,
+    /// What this node has written of it, and left: it goes on there, from the checkpoint.
+    pub own: Option<Place>,
     /// Chunks that came and are not in the file.
     known: BTreeMap<u32, Known>,
     /// Whether there is no more to do before its end: it is none of the assembler's, or a chunk cannot be used.
@@ -60,10 +67,23 @@ pub struct Following {
     unlisted: bool,
     /// When anything was last heard of it.
     heard: Option<Instant>,
+    /// For what it holds of something that is not whole, where that is much.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// A chunk that came: its mark, and its bytes where they are still at hand.
 type Known = (ChunkMark, Option<HeldBytes>);
+
+/// What a file is opened for.
+pub struct Opening {
+    pub folder: PathBuf,
+    pub recording: RecordingRef,
+    pub purpose: Purpose,
+    /// One that was made of what another node has sent.
+    pub brought: Option<Growing>,
+    /// Where less would be left on the disk no other's is copied. Unit: bytes.
+    pub least_free: u64,
+}
 
 impl Shared {
     /// Takes in whatever has come in order; of one recording one after the other.
@@ -92,11 +112,10 @@ impl Shared {
             if !self.still_comes(&recording).await? {
                 return Ok(());
             }
-            let (folder, wanted) = (self.folder.clone(), recording.clone());
             // One that has only begun is nobody else's.
-            let begins = held.known.contains_key(&0);
-            let brought = if begins { None } else { self.bring(&recording, Purpose::Follow).await };
-            let (taken, begun) = self.step(held, move |held| held.open(&folder, &wanted, brought)).await?;
+            let has_own = held.has_own() || held.known.contains_key(&0);
+            let opening = self.opening(&recording, Purpose::Follow, has_own).await;
+            let (taken, begun) = self.step(held, move |held| held.open(opening)).await?;
             held = taken;
             held.unlisted = true;
             if let Err(fault) = begun {
@@ -126,17 +145,39 @@ impl Shared {
                     return Err(StoreError::Failed(away.to_string()));
                 }
             };
-            let (taken, fed) = self.step(held, move |held| held.feed(chunk, &bytes)).await?;
+            let leaves = self.leaves_free;
+            let (taken, fed) = self.step(held, move |held| held.feed(chunk, &bytes, leaves)).await?;
             held = taken;
             if let Err(fault) = fed {
                 return self.ended(&mut held, &recording, &fault);
             }
-            self.make_picture(&mut held);
-            if let Some(growing) = &held.growing {
-                self.watches.show(&recording, growing);
+            if !self.may_hold(&mut held) {
+                held.leave();
+                return Ok(());
             }
-            self.offer(&held, &recording);
+            self.goes_on(&mut held, &recording);
         }
+    }
+
+    /// One more chunk is in its file.
+    fn goes_on(&self, held: &mut Following, recording: &RecordingRef) {
+        self.make_picture(held);
+        if let Some(growing) = &held.growing {
+            self.watches.show(recording, growing);
+        }
+        self.offer(held, recording);
+    }
+
+    /// Whether what it holds has room beside what others hold.
+    fn may_hold(&self, held: &mut Following) -> bool {
+        held.room = None;
+        let bytes = held.growing.as_ref().map_or(0, Growing::held);
+        if bytes <= HELD_BY_ANYBODY {
+            return true;
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        held.room = self.unfinished.clone().try_acquire_many_owned(bytes).ok();
+        held.room.is_some()
     }
 
     /// After a checkpoint: what is settled may go into the video store.
@@ -245,38 +286,70 @@ impl Following {
         self.heard.is_none_or(|heard| heard.elapsed() > long)
     }
 
+    /// Others take the room that it needs: it is gone on with later, from its checkpoint, or at its end.
+    fn leave(&mut self) {
+        self.drop_file();
+        self.let_go_of_bytes();
+        (self.unlisted, self.not_before) = (true, Some(Instant::now() + ROOM_PAUSE));
+    }
+
     /// It may have come apart from its file. What nobody could go on with is taken away.
     pub fn drop_file(&mut self) {
-        if let Some(growing) = self.growing.take().filter(|growing| !growing.is_saved())
+        self.room = None;
+        let Some(growing) = self.growing.take() else { return };
+        self.own = growing.own();
+        if !growing.is_saved()
             && let Err(error) = growing.clear()
         {
             debug!(%error, "a file that was begun stays until it is looked for");
         }
     }
 
-    /// Takes the file up from whoever had it, or begins it.
-    fn open(
-        &mut self,
-        folder: &Path,
-        recording: &RecordingRef,
-        brought: Option<Growing>,
-    ) -> Result<(), Fault> {
-        disk::make_folders(folder)?;
-        let taken = match brought {
-            None => Growing::take_over(folder, recording, Purpose::Follow)?,
-            brought => brought,
-        };
-        self.growing = Some(match taken {
+    /// Whether this node goes on with what it has written itself.
+    pub fn has_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Goes on with one's own file, or takes one up from whoever had it. `None`: there is nothing of use.
+    pub fn take_up(&mut self, opening: Opening) -> Result<Option<Growing>, Fault> {
+        let Opening { folder, recording, purpose, brought, least_free } = opening;
+        disk::make_folders(&folder)?;
+        let own = self.own.as_ref().map(|place| Growing::go_on(place, &recording, purpose));
+        let own = own.transpose()?.flatten();
+        self.own = None;
+        match own.or(brought) {
+            None => Growing::take_over(&folder, &recording, purpose, least_free),
+            taken => Ok(taken),
+        }
+    }
+
+    /// Takes the file up, or begins it.
+    fn open(&mut self, opening: Opening) -> Result<(), Fault> {
+        let place = Place::new(&opening.folder, &opening.recording, opening.purpose, Extent::Whole);
+        self.growing = Some(match self.take_up(opening)? {
             Some(growing) => growing,
-            None => Growing::begin(Place::new(folder, recording, Purpose::Follow, Extent::Whole))?,
+            None => Growing::begin(place)?,
         });
         Ok(())
     }
 
-    fn feed(&mut self, chunk: PlannedChunk, bytes: &[u8]) -> Result<(), Fault> {
+    /// Completes the file. `None`: somebody else has it by now. Where that fails this node goes on with it from its checkpoint.
+    pub fn finish(&mut self) -> Result<Option<Finished>, Fault> {
+        let Some(growing) = &mut self.growing else { return Ok(None) };
+        let finished = growing.finish()?;
+        // Whoever stores it may still read it: nothing is written in it any more.
+        self.growing = None;
+        Ok(Some(finished))
+    }
+
+    /// Takes a chunk in, where so many bytes are left free on the disk with it.
+    fn feed(&mut self, chunk: PlannedChunk, bytes: &[u8], leaves: u64) -> Result<(), Fault> {
         let Some(growing) = &mut self.growing else { return Ok(()) };
+        growing.has_room(bytes.len() as u64, leaves)?;
         if let Err(fault) = growing.chunk(chunk.index.get(), chunk.mark.begins_segment, bytes) {
-            if let (Fault::Unfit(_), Some(growing)) = (&fault, self.growing.take()) {
+            if matches!(fault, Fault::Unfit(_))
+                && let Some(growing) = self.growing.take()
+            {
                 growing.clear()?;
             }
             return Err(fault);

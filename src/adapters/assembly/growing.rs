@@ -18,7 +18,7 @@ use super::place::{Extent, Place, Purpose};
 use crate::{
     adapters::{
         crash,
-        disk::Partial,
+        disk::{self, Partial},
         ports::{LiveFile, RecordingRef},
     },
     domain::assembly::{Assembled, Assembler, Checkpoint, Rules, Unfit, Write},
@@ -71,19 +71,53 @@ impl Growing {
         Ok(Self { place, state, writes: Vec::new(), length: 0, unsaved: 0, is_saved: false })
     }
 
-    /// Goes on with whatever is furthest of what anybody has of it; `None` where there is nothing of use.
+    /// Goes on with whatever is furthest of what anybody has of it; `None` where there is nothing of use. A copy is made only
+    /// where so much is left free on the disk with it.
     pub fn take_over(
         folder: &Path,
         recording: &RecordingRef,
         purpose: Purpose,
+        least_free: u64,
     ) -> Result<Option<Self>, Fault> {
         for (from, state) in saved(folder, recording)? {
+            let length = state.assembler.length();
+            match (disk::has_room(folder, length, least_free), purpose) {
+                (Err(error), Purpose::Complete) if error.kind() == io::ErrorKind::StorageFull => {
+                    // What is made of the chunks in its place takes up no more than it does.
+                    from.clear()?;
+                    continue;
+                }
+                (room, _) => room?,
+            }
             let place = Place::new(folder, recording, purpose, Extent::Whole);
-            if place.take_over(&from, state.assembler.length())? {
-                return Ok(Some(Self::saved(place, state)));
+            if place.copy(&from, length)? {
+                crash::point("assembly.copied");
+                let mut growing = Self::saved(place, state);
+                if let Err(fault) = growing.reopen().and_then(|()| Ok(growing.save()?)) {
+                    growing.clear()?;
+                    return Err(fault);
+                }
+                crash::point("assembly.taken");
+                growing.place.take_picture(&from)?;
+                from.clear()?;
+                return Ok(Some(growing));
             }
         }
         Ok(None)
+    }
+
+    /// Goes on with a file of one's own, in which nobody else writes, from its checkpoint; `None` where that is of no use.
+    pub fn go_on(place: &Place, recording: &RecordingRef, purpose: Purpose) -> Result<Option<Self>, Fault> {
+        let Some(state) = read_saved(place) else {
+            place.clear()?;
+            return Ok(None);
+        };
+        let mut growing = Self::saved(place.clone(), state);
+        growing.open()?.set_len(growing.length)?;
+        crash::point("assembly.cut");
+        growing.reopen()?;
+        let is_for_it = growing.is_being_completed() == (purpose == Purpose::Complete);
+        Ok(Some(if is_for_it { growing } else { growing.renamed(recording, purpose)? }))
     }
 
     /// What can be watched in whatever is furthest of what anybody has of it, and which chunk is to come next there. It is left to
@@ -115,6 +149,11 @@ impl Growing {
         Self { place, state, writes: Vec::new(), length, unsaved: 0, is_saved: true }
     }
 
+    /// The file that nobody else writes in, if one can go back in it to where it was saved.
+    pub fn own(&self) -> Option<Place> {
+        (self.is_saved && self.place.extent() == Extent::Whole).then(|| self.place.clone())
+    }
+
     /// The same for another purpose, under another name.
     pub fn renamed(mut self, recording: &RecordingRef, purpose: Purpose) -> Result<Self, Fault> {
         let place = Place::new(self.place.folder(), recording, purpose, self.place.extent());
@@ -143,6 +182,11 @@ impl Growing {
         self.place.is_being_completed()
     }
 
+    /// What came and is not whole. Unit: bytes.
+    pub fn held(&self) -> usize {
+        self.state.assembler.held()
+    }
+
     /// Whether there is anything to see in it.
     pub fn has_pictures(&self) -> bool {
         self.state.assembler.has_pictures()
@@ -163,6 +207,14 @@ impl Growing {
         self.state.assembler.settled()
     }
 
+    /// Refuses to take up so much where less than this would be left on the disk; 0: it is seen when it is full.
+    pub fn has_room(&self, bytes: u64, leaves: u64) -> Result<(), Fault> {
+        if leaves > 0 {
+            disk::has_room(self.place.folder(), bytes, leaves)?;
+        }
+        Ok(())
+    }
+
     /// Takes the next chunk.
     pub fn chunk(&mut self, index: u32, begins_segment: bool, bytes: &[u8]) -> Result<(), Fault> {
         self.state.assembler.chunk(index, begins_segment, bytes, &mut self.writes)?;
@@ -180,9 +232,7 @@ impl Growing {
         self.open()?.sync_data()?;
         crash::point("assembly.durable");
         self.prove(self.state.assembler.settled())?;
-        let partial = Partial::write(self.place.folder(), "assembly", &self.state.save())?;
-        let name = self.place.state();
-        partial.replace(name.file_name().unwrap_or_default())?;
+        self.save()?;
         if let Err(gone) = fs::metadata(self.place.part()) {
             // It was taken away, or over, meanwhile: nothing must lead to it.
             self.place.clear()?;
@@ -192,8 +242,21 @@ impl Growing {
         Ok(())
     }
 
-    /// Completes the file, makes it durable, and proves it.
-    pub fn finish(mut self) -> Result<Finished, Fault> {
+    fn save(&self) -> io::Result<()> {
+        let partial = Partial::write_to(self.place.saving(), "assembly", &self.state.save())?;
+        let name = self.place.state();
+        partial.replace(name.file_name().unwrap_or_default())
+    }
+
+    /// Its head may have been completed already, or in part.
+    fn reopen(&mut self) -> Result<(), Fault> {
+        self.writes = self.state.assembler.reopening();
+        self.write()?;
+        Ok(self.open()?.sync_data()?)
+    }
+
+    /// Completes the file, makes it durable, and proves it. It takes nothing any more.
+    pub fn finish(&mut self) -> Result<Finished, Fault> {
         let file = File::open(self.place.part())?;
         let read = |at, bytes: &mut [u8]| Ok::<_, Fault>(file.read_exact_at(bytes, at)?);
         let assembled = self.state.assembler.finish(&mut self.writes, read)?;
@@ -201,13 +264,14 @@ impl Growing {
         crash::point("assembly.completed");
         self.open()?.sync_data()?;
         self.prove(assembled.bytes)?;
-        let Checkpoint { assembler, prover } = self.state;
+        let state = std::mem::replace(&mut self.state, Checkpoint::new(Rules::default()));
+        let Checkpoint { assembler, prover } = state;
         let mut head = vec![0; usize::try_from(assembler.head_bytes()).unwrap_or(0)];
         File::open(self.place.part())?.read_exact_at(&mut head, 0)?;
         let proven = prover.finish(&head, &assembler);
         proven.map_err(|difference| Fault::NotProven(difference.to_string()))?;
         crash::point("assembly.proven");
-        Ok(Finished { place: self.place, assembled, assembler })
+        Ok(Finished { place: self.place.clone(), assembled, assembler })
     }
 
     /// Takes it away.
@@ -230,8 +294,12 @@ impl Growing {
                 Write::Append(bytes) => {
                     file.write_all_at(&bytes, self.length)?;
                     self.length += bytes.len() as u64;
+                    crash::point("assembly.appended");
                 }
-                Write::Patch { at, bytes } => file.write_all_at(&bytes, at)?,
+                Write::Patch { at, bytes } => {
+                    file.write_all_at(&bytes, at)?;
+                    crash::point("assembly.patched");
+                }
             }
         }
         Ok(())
@@ -254,14 +322,16 @@ impl Growing {
 
 /// What anybody has saved of it and not lost, the furthest first.
 fn saved(folder: &Path, recording: &RecordingRef) -> io::Result<Vec<(Place, Checkpoint)>> {
-    let mut found = Vec::new();
-    for place in Place::all(folder, recording)? {
-        let Ok(bytes) = fs::read(place.state()) else { continue };
-        let Ok(state) = Checkpoint::restore(&bytes) else { continue };
-        if fs::metadata(place.part()).is_ok_and(|file| file.len() >= state.assembler.length()) {
-            found.push((place, state));
-        }
-    }
+    let places = Place::all(folder, recording)?.into_iter();
+    let mut found: Vec<_> =
+        places.filter_map(|place| read_saved(&place).map(|state| (place, state))).collect();
     found.sort_by_key(|(_, state)| std::cmp::Reverse(state.assembler.next()));
     Ok(found)
+}
+
+/// What is saved of a file, if it has it.
+fn read_saved(place: &Place) -> Option<Checkpoint> {
+    let state = Checkpoint::restore(&fs::read(place.state()).ok()?).ok()?;
+    let has_it = fs::metadata(place.part()).is_ok_and(|file| file.len() >= state.assembler.length());
+    has_it.then_some(state)
 }

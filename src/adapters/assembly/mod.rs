@@ -29,8 +29,8 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tracing::warn;
 
 use self::{
-    following::Following,
-    growing::{Fault, Growing},
+    following::{Following, Opening},
+    growing::Fault,
     place::Purpose,
     sending::Sender,
     watching::Watches,
@@ -43,10 +43,12 @@ use super::{
         Swept, VideoParts, Watched,
     },
 };
-use crate::protocol::RecordId;
+use crate::protocol::{RecordId, limits::UNFINISHED_BYTES_MAX};
 
-/// Pictures that are made at one time while somebody waits for them: of what follows is more, each waits for the others.
+/// Pictures that are made at one time while somebody waits for them: where there are more, they follow.
 const LAST_PICTURES: usize = 2;
+/// As many recordings are looked for at one time as the worker follows.
+const LOOKS: usize = 4;
 
 /// Assembles what it can, and leaves the rest to ffmpeg.
 #[derive(Clone)]
@@ -69,6 +71,14 @@ struct Shared {
     last_pictures: Semaphore,
     /// Up to so many bytes a video's digest is told at once; of larger ones it follows.
     hashed_at_once: u64,
+    /// Where less would be left on the disk no other node's file is copied. Unit: bytes.
+    least_free: u64,
+    /// So much is left free while files grow: 0 where it is the recording's own. Unit: bytes.
+    leaves_free: u64,
+    /// Recordings that are looked for in the chunk store at one time, because they are watched.
+    looks: Arc<Semaphore>,
+    /// Bytes of what is not whole that all recordings may hold.
+    unfinished: Arc<Semaphore>,
     /// One for each recording that anything was done for lately.
     following: Mutex<HashMap<RecordingRef, Arc<tokio::sync::Mutex<Following>>>>,
     /// What people see of recordings that come.
@@ -90,6 +100,8 @@ pub struct Assembling {
     pub ffmpeg: FfmpegMerger,
     /// Up to so many bytes a video's digest is told at once.
     pub hashed_at_once: u64,
+    /// With less space than this left, nothing is copied, and nothing put together for viewers. Unit: bytes.
+    pub min_free_bytes: u64,
 }
 
 impl AssemblingMerger {
@@ -98,14 +110,16 @@ impl AssemblingMerger {
     /// # Errors
     /// The folder cannot be made.
     pub fn open(with: Assembling) -> Result<Self, StoreError> {
-        let Assembling { folder, watched, chunks: store, parts, ffmpeg, hashed_at_once } = with;
+        let Assembling { folder, watched, chunks: store, parts, ffmpeg, hashed_at_once, min_free_bytes } =
+            with;
         let opened = disk::make_folders(&folder);
         let opened =
             opened.or_else(|error| if disk::cannot_be_written(&error) { Ok(()) } else { Err(error) });
         opened.map_err(|error| StoreError::io(folder.display(), &error))?;
         let sender = parts.map(|parts| Arc::new(Sender::new(parts, store.clone())));
         let watches = Arc::new(Watches::default());
-        let open = |folder, sender, pictures| Shared {
+        let unfinished = Arc::new(Semaphore::new(UNFINISHED_BYTES_MAX));
+        let open = |folder, sender, pictures, leaves_free| Shared {
             ffmpeg: ffmpeg.clone(),
             sender,
             store: store.clone(),
@@ -114,11 +128,15 @@ impl AssemblingMerger {
             pictures: Arc::new(Semaphore::new(pictures)),
             last_pictures: Semaphore::new(LAST_PICTURES),
             hashed_at_once,
+            least_free: min_free_bytes,
+            leaves_free,
+            looks: Arc::new(Semaphore::new(LOOKS)),
+            unfinished: unfinished.clone(),
             following: Mutex::default(),
             watches: watches.clone(),
         };
-        let shared = Arc::new(open(folder, sender, 1));
-        Ok(Self { shared, watched: Arc::new(open(watched, None, 0)) })
+        let shared = Arc::new(open(folder, sender, 1, 0));
+        Ok(Self { shared, watched: Arc::new(open(watched, None, 0, min_free_bytes)) })
     }
 }
 
@@ -236,8 +254,13 @@ impl Shared {
         idle
     }
 
-    /// A file of it made of what another node has sent.
-    async fn bring(&self, recording: &RecordingRef, purpose: Purpose) -> Option<Growing> {
-        self.sender.as_ref()?.bring(&self.folder, recording, purpose).await
+    /// What its file is opened with; where this node has none of its own, perhaps one made of what another node has sent.
+    async fn opening(&self, recording: &RecordingRef, purpose: Purpose, has_own: bool) -> Opening {
+        let brought = match &self.sender {
+            Some(sender) if !has_own => sender.bring(&self.folder, recording, purpose).await,
+            _ => None,
+        };
+        let (folder, recording) = (self.folder.clone(), recording.clone());
+        Opening { folder, recording, purpose, brought, least_free: self.least_free }
     }
 }

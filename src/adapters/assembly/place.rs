@@ -3,7 +3,8 @@
 //!
 //! Every owner writes under a name of its own, drawn at random, and opens its file by that name for each step. Whoever takes one
 //! over copies it up to its checkpoint and takes the other away: what a former owner still writes, which has opened it before and
-//! stood still since, is in nobody's file. A file that a merge completes is marked `m`: chunks may be left out in it that come
+//! stood still since, is in nobody's file. Whoever has to go back to its own checkpoint cuts its file there, because nobody else
+//! writes in it. A file that a merge completes is marked `m`: chunks may be left out in it that come
 //! after all, so nobody follows with it, and whoever takes it over has what was saved before. One that lacks what is in the video store already is
 //! marked `s`: only whoever has made it knows what to do with it.
 
@@ -17,7 +18,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::adapters::{
-    disk,
+    crash, disk,
     ports::{RecordingRef, Swept},
 };
 
@@ -25,6 +26,7 @@ use crate::adapters::{
 const LEFT_ALONE: Duration = Duration::from_secs(86_400);
 const PART: &str = "part";
 const STATE: &str = "state";
+const SAVING: &str = "saving";
 const PICTURE: &str = "jpg";
 /// In the name of a file that a merge completes.
 const MERGE: char = 'm';
@@ -91,6 +93,11 @@ impl Place {
         state_of(&self.part())
     }
 
+    /// Its checkpoint while that is written: where a node dies over it, it goes with the recording.
+    pub fn saving(&self) -> PathBuf {
+        self.part().with_extension(SAVING)
+    }
+
     /// Its picture.
     pub fn picture(&self) -> PathBuf {
         picture_of(&self.part())
@@ -126,30 +133,28 @@ impl Place {
         Ok(places.filter(|place| place.extent() == Extent::Whole).collect())
     }
 
-    /// Copies somebody's file, as it was at its checkpoint, and takes theirs away. `false`: it is not there any more. A copy,
-    /// because whoever had it may stand still in the middle of a write, and must not wake in a file that somebody else completes.
-    pub fn take_over(&self, from: &Self, length: u64) -> io::Result<bool> {
-        let copied =
-            copy(&from.part(), &self.part(), length).and_then(|()| fs::copy(from.state(), self.state()));
-        match copied {
+    /// Copies somebody's file up to there. `false`: it is not there any more. A copy, because whoever had it may stand still in
+    /// the middle of a write, and must not wake in a file that somebody else completes.
+    pub fn copy(&self, from: &Self, length: u64) -> io::Result<bool> {
+        match copy(&from.part(), &self.part(), length) {
+            Ok(()) => Ok(true),
             Err(error) => {
                 self.clear()?;
-                return if error.kind() == io::ErrorKind::NotFound { Ok(false) } else { Err(error) };
+                if error.kind() == io::ErrorKind::NotFound { Ok(false) } else { Err(error) }
             }
-            Ok(_) => self.take_picture(from)?,
         }
-        from.clear()?;
-        Ok(true)
     }
 
     /// Gives one's own file, and what is beside it, this name.
     pub fn rename(&self, to: &Self) -> io::Result<()> {
         fs::rename(self.part(), to.part())?;
+        crash::point("assembly.moved");
         if_there(fs::rename(self.state(), to.state()))?;
         to.take_picture(self)
     }
 
-    fn take_picture(&self, from: &Self) -> io::Result<()> {
+    /// The picture that somebody has of it.
+    pub fn take_picture(&self, from: &Self) -> io::Result<()> {
         if_there(fs::rename(from.picture(), self.picture()))
     }
 
@@ -201,13 +206,44 @@ fn if_there(done: io::Result<()>) -> io::Result<()> {
 }
 
 fn names(folder: &Path, prefix: &str) -> io::Result<Vec<String>> {
-    let names = disk::entries(folder)?.filter_map(|entry| entry.file_name().into_string().ok());
+    let entries = match disk::entries(folder) {
+        // Nothing was ever put together there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     Ok(names.filter(|name| name.starts_with(prefix)).collect())
 }
 
 fn copy(from: &Path, to: &Path, length: u64) -> io::Result<()> {
     let mut from = fs::File::open(from)?.take(length);
     let mut to = fs::File::create_new(to)?;
-    io::copy(&mut from, &mut to)?;
-    to.sync_data()
+    if io::copy(&mut from, &mut to)? == length {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a file to be taken over is shorter than it was"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{RecordId, TokenDigest};
+
+    #[test]
+    fn a_copy_that_comes_out_short_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let token = TokenDigest::parse(&"0".repeat(64)).expect("a digest");
+        let recording = RecordingRef { id: RecordId::parse("talk").expect("a name"), token };
+        let place = || Place::new(folder.path(), &recording, Purpose::Follow, Extent::Whole);
+        let (from, to) = (place(), place());
+        assert!(!to.copy(&from, 4).expect("nothing is there"));
+        fs::write(from.part(), b"what is there").expect("written");
+        assert!(to.copy(&from, 4).expect("a copy"));
+        assert_eq!(fs::read(to.part()).expect("a copy"), b"what");
+        let short = place();
+        let error = short.copy(&from, 14).expect_err("it lacks a byte");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(!short.part().exists(), "nothing of it stays");
+    }
 }

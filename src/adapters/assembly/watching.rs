@@ -164,6 +164,7 @@ impl AssemblingMerger {
             Own::Never => return Ok(Own::Never),
             Own::Busy => return Ok(Own::Here(seen, false)),
             Own::Here(made, false) => made,
+            _ if !self.watched.has_room().await => return Ok(Own::Never),
             other => {
                 self.watched.clone().look_into_store(recording.clone());
                 other.file()
@@ -188,9 +189,21 @@ impl Shared {
         }
     }
 
-    /// Puts together what is in the chunk store; nobody waits for it.
+    /// Whether anything may grow here.
+    async fn has_room(&self) -> bool {
+        let (folder, least) = (self.folder.clone(), self.leaves_free);
+        let looked = self.disk.run(move || {
+            let room = disk::make_folders(&folder).and_then(|()| disk::has_room(&folder, 0, least));
+            room.map_err(|error| disk::in_words(&folder, &error))
+        });
+        looked.await.inspect_err(|error| debug!(%error, "nothing is put together for viewers")).is_ok()
+    }
+
+    /// Puts together what is in the chunk store; nobody waits for it. Of too many at one time, some when it is asked again.
     fn look_into_store(self: Arc<Self>, recording: RecordingRef) {
+        let Ok(turn) = self.looks.clone().try_acquire_owned() else { return };
         tokio::spawn(async move {
+            let _turn = turn;
             if let Err(error) = self.follow(recording.clone(), Vec::new()).await {
                 debug!(recording = %recording.id, %error, "what is watched of it is not the newest");
             }

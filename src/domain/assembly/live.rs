@@ -16,6 +16,7 @@ use super::{
     index::{Cue, Index},
     output::Output,
     used,
+    writes::Write,
 };
 use crate::domain::merge::mime_type;
 
@@ -55,6 +56,13 @@ pub struct Ending {
 }
 
 impl Assembler {
+    /// What makes a file grow again that was completed: its head as it was before.
+    #[must_use]
+    pub fn reopening(&self) -> Vec<Write> {
+        let begun = self.output.iter().flat_map(Output::begun);
+        begun.map(|(at, bytes)| Write::Patch { at, bytes: bytes.into() }).collect()
+    }
+
     /// What can be watched so far; `None`: nothing.
     #[must_use]
     pub fn live(&self) -> Option<Live> {

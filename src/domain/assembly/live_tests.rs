@@ -1,5 +1,5 @@
 use super::{
-    kit::{Disk, Running, Step, live, read},
+    kit::{Disk, Running, Step, in_fragments, live, read},
     *,
 };
 
@@ -92,4 +92,19 @@ fn of_what_has_nothing_whole_nothing_can_be_watched() {
     assert!(running.state.assembler.live().is_none());
     running.step(&Step::Chunk(true, &source[..source.len() / 5])).unwrap();
     assert!(running.state.assembler.live().is_none(), "the first Cluster is open");
+}
+
+/// Whoever goes on from before its end has the head of a file that grows.
+#[test]
+fn a_file_that_was_completed_grows_again() {
+    for source in [live(9), in_fragments(9)] {
+        let mut running = Running::new(Rules::default());
+        running.step(&Step::Chunk(true, &source)).unwrap();
+        let settled = usize::try_from(running.state.assembler.settled()).unwrap();
+        let (before, mut ended) = (running.disk.0[..settled].to_vec(), running.clone());
+        ended.finish().unwrap();
+        assert!(ended.disk.0[..settled] != before);
+        ended.disk.write(running.state.assembler.reopening());
+        assert!(ended.disk.0[..settled] == before);
+    }
 }

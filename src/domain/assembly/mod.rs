@@ -219,6 +219,12 @@ impl Assembler {
         self.output.as_ref().map_or(0, Output::head_bytes)
     }
 
+    /// What came and is not whole. Unit: bytes.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.segment.as_ref().map_or(0, OpenSegment::held)
+    }
+
     /// `webm` or `mkv`; `None` while there is nothing.
     #[must_use]
     pub fn extension(&self) -> Option<&'static str> {
@@ -437,6 +443,8 @@ fn work(done: &Done, segment: u32, output: &Output) -> SegmentWork {
     SegmentWork { segment, chunks: done.chunks, did: Did::Copied, detail }
 }
 
+#[cfg(test)]
+mod hostile_sizes_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]

@@ -62,6 +62,14 @@ impl Output {
         }
     }
 
+    /// What stands until its end where it is patched then, and where.
+    pub fn begun(&self) -> Vec<(u64, Vec<u8>)> {
+        match self {
+            Self::Matroska(clusters) => clusters.head.begun().into(),
+            Self::Mp4(fragments) => vec![fragments.head.begun()],
+        }
+    }
+
     /// Clusters or fragments.
     pub fn clusters(&self) -> u64 {
         match self {

@@ -1,5 +1,7 @@
 //! However the bytes are cut and whoever goes on from whichever checkpoint, the file is the same, and is proven.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::{
@@ -131,6 +133,27 @@ impl Taking<'_> {
     }
 }
 
+/// A recording in pieces of this size.
+fn steps(runs: &[Run], size: usize) -> Vec<Step<'_>> {
+    let mut steps = Vec::new();
+    for run in runs {
+        let (mut begins, mut bytes) = match run {
+            Run::Begins(bytes) => (true, &bytes[..]),
+            Run::GoesOn(bytes) => (false, &bytes[..]),
+            Run::Missing => {
+                steps.push(Step::Gap(1));
+                continue;
+            }
+        };
+        while begins || !bytes.is_empty() {
+            let (piece, rest) = bytes.split_at(size.min(bytes.len()));
+            steps.push(Step::Chunk(begins, piece));
+            (begins, bytes) = (false, rest);
+        }
+    }
+    steps
+}
+
 fn disk(taken: Option<(Running, Assembled)>) -> Option<Disk> {
     taken.map(|(running, _)| running.disk)
 }
@@ -194,6 +217,45 @@ proptest! {
         running.finish().unwrap();
         running.clone().proven().unwrap();
         prop_assert!(Some(running.disk) == disk(wanted));
+    }
+
+    #[test]
+    fn crashes_between_holes_leave_no_trace(
+        runs in recording(),
+        size in 20..400_usize,
+        saves in 1..6_usize,
+        deaths in prop::collection::vec(any::<prop::sample::Index>(), 1..4),
+        completed: bool,
+    ) {
+        let wanted = Taking { sizes: &[size], saves: 0, reads: 0 }.take(&runs);
+        let steps = steps(&runs, size);
+        let mut deaths: BTreeSet<_> = deaths.iter().map(|death| 1 + death.index(steps.len())).collect();
+        let mut running = Running::new(Rules::default());
+        let (mut saved, mut done, mut unfit) = ((0, running.state.save()), 0, false);
+        while done < steps.len() && !unfit {
+            unfit = running.step(&steps[done]).is_err();
+            done += 1;
+            if !unfit && done % saves == 0 {
+                running.prove(1000).unwrap();
+                saved = (done, running.state.save());
+            }
+            if !unfit && deaths.remove(&done) {
+                if completed {
+                    // As it may be before what is missing comes after all.
+                    let _ = running.finish();
+                }
+                running.state = Checkpoint::restore(&saved.1).unwrap();
+                let assembler = &running.state.assembler;
+                running.disk.0.truncate(usize::try_from(assembler.length()).unwrap());
+                running.disk.write(assembler.reopening());
+                done = saved.0;
+            }
+        }
+        let finished = if unfit { None } else { running.finish().ok() };
+        if finished.is_some() {
+            running.clone().proven().unwrap();
+        }
+        prop_assert!(finished.map(|_| running.disk) == disk(wanted));
     }
 
     #[test]

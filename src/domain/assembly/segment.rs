@@ -224,6 +224,14 @@ impl OpenSegment {
         if came == self.put { Ok(()) } else { Err(Unfit::NotProven { written: self.put, came }) }
     }
 
+    /// What came and is not whole. Unit: bytes.
+    pub fn held(&self) -> usize {
+        let repair = self.repair.as_ref().map_or(0, Repair::held);
+        let incoming = self.incoming.as_ref().map_or(0, |incoming| incoming.held());
+        let header = self.tracks_element.len() + self.beside.len();
+        self.beginning.len() + repair + incoming + header + self.packets.len() * size_of::<Packet>()
+    }
+
     /// What the repair says of its gaps.
     pub fn reports(&self) -> &[GapReport] {
         self.repair.as_ref().map(Repair::gaps).unwrap_or_default()

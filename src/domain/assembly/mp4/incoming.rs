@@ -68,6 +68,11 @@ pub struct Stretch<'a> {
 }
 
 impl Incoming {
+    /// Unit: bytes.
+    pub fn held(&self) -> usize {
+        self.moov.len()
+    }
+
     /// Its tracks are described.
     pub fn movie(&mut self, moov: Vec<u8>, rules: &Rules) -> Result<(), Unfit> {
         if moov.len() > rules.header_bytes_max {
