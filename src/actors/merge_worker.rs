@@ -1,5 +1,5 @@
 //! The merge worker: as many merges at once as the operator allows, the others wait. As many again may have begun: what the
-//! assembler has put together needs no turn ([`merge_turns`](super::merge_turns)) and is not held up by what ffmpeg makes.
+//! assembler has put together needs no turn (`merge_turns`) and is not held up by what ffmpeg makes.
 //!
 //! A merge is chunks → `Merger` → `VideoStore`, under the fence of its claim. It deletes nothing and tells nobody
 //! but the supervisor. A merge that is cancelled is dropped where it stands: its processes end, its folder goes.
