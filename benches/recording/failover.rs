@@ -10,7 +10,7 @@ use crate::{
     figures::Spread,
     group::{self, Group},
     media::{Kind, Media, WEBM},
-    ready::{check, upload},
+    ready::{caught_up, check, upload},
     recorder::Recorder,
     support::get,
 };
@@ -30,7 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 enum At {
     /// It has a recorder, which vanishes with it.
     Recording,
-    /// It makes a video.
+    /// The same, and nearly all of it is put together.
+    Assembled,
+    /// ffmpeg makes a video.
     Finalising,
 }
 
@@ -42,7 +44,8 @@ pub async fn measure() -> anyhow::Result<()> {
     println!(
         "\nkill -9 of a node, {KILLED} times for each row, until the video is ready by way of another; median (lowest-highest), s"
     );
-    let (short, long) = (Media::of(Kind::Webm, 10)?, Media::of(Kind::Webm, 600)?);
+    let media = |seconds| Media::of(Kind::Webm, seconds);
+    let (short, long, longest) = (media(10)?, media(600)?, media(7200)?);
     for lease in LEASES {
         let (alive, _) = row(lease, At::Recording, &short).await?;
         println!(
@@ -50,6 +53,15 @@ pub async fn measure() -> anyhow::Result<()> {
             Spread::of(alive.clone()),
             Spread::of(alive.into_iter().map(|took| took - f64::from(GRACE_SECS)))
         );
+        for (name, media) in [("10 min", &long), ("2 h", &longest)] {
+            let (alive, made) = row(lease, At::Assembled, media).await?;
+            println!(
+                "lease {lease} s, {name} recorded, its recorder gone too: {}; after its grace of {GRACE_SECS} s: {}; of which from the claim on: {}",
+                Spread::of(alive.clone()),
+                Spread::of(alive.into_iter().map(|took| took - f64::from(GRACE_SECS))),
+                Spread::of(made)
+            );
+        }
         let (merging, made) = row(lease, At::Finalising, &long).await?;
         println!(
             "lease {lease} s, 10 min, in the middle of its merge: {}; after the lease: {}; of which the merge anew: {}",
@@ -63,7 +75,8 @@ pub async fn measure() -> anyhow::Result<()> {
 
 /// From each kill until the video is there; and of that from the new claim on. Unit: seconds.
 async fn row(lease: u32, at: At, media: &Media) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
-    let settings = [("RECORDING_GRACE_SECS", GRACE_SECS.to_string())];
+    let by_ffmpeg = at == At::Finalising;
+    let settings = [("RECORDING_GRACE_SECS", GRACE_SECS.to_string()), ("ASSEMBLE", (!by_ffmpeg).to_string())];
     let mut group = Group::start_with(1 + KILLED, lease, &settings).await?;
     let mut all = (Vec::new(), Vec::new());
     for _ in 0..KILLED {
@@ -72,6 +85,11 @@ async fn row(lease: u32, at: At, media: &Media) -> anyhow::Result<(Vec<f64>, Vec
         let owner = match at {
             At::Recording => {
                 recorder.record(media).await?;
+                number
+            }
+            At::Assembled => {
+                recorder.record(media).await?;
+                caught_up(&group.node(number).chunks(&recorder.id), media).await?;
                 number
             }
             At::Finalising => {

@@ -112,6 +112,11 @@ impl Group {
         self.redis.as_ref().map(|redis| Cpu::of(redis.pid())).transpose()
     }
 
+    /// What all that run have written to the disk. Unit: bytes.
+    pub fn written(&self) -> anyhow::Result<u64> {
+        self.pids().into_iter().map(process::written).sum()
+    }
+
     /// From now on the peaks are those of what follows.
     pub fn forget_peaks(&self) -> anyhow::Result<()> {
         self.pids().into_iter().try_for_each(process::forget_peak)

@@ -5,7 +5,7 @@
 //! on. Times on a shared machine say little by themselves: what the node does is measured in turns with something bare
 //! that does the same to the same disk, and the ratios are the result. `docs/PERFORMANCE.md` reads the figures;
 //! [`ack`] (chunks until they are acknowledged), [`ready`] (from `stop` to the video), [`failover`] (a node is killed),
-//! [`burst`] (a hundred are stopped at once), [`pace`] (recorders at the pace of browsers), [`memory`] and [`seek`] (a browser
+//! [`burst`] (a hundred are stopped at once), [`backlog`] (half an hour comes late), [`pace`] (recorders at the pace of browsers), [`memory`] and [`seek`] (a browser
 //! goes to places of the video) make them.
 //!
 //! What it is not: a load generator. One thread drives all clients, on the cores that the node uses too.
@@ -13,6 +13,7 @@
 #![expect(clippy::print_stdout, reason = "a bench reports to whoever runs it")]
 
 mod ack;
+mod backlog;
 mod burst;
 mod disk;
 mod failover;
@@ -57,7 +58,7 @@ async fn measure() -> anyhow::Result<()> {
     if wanted("ack") {
         ack::measure().await.context("acknowledgements")?;
     }
-    if wanted("ready") {
+    if wanted("ready") || wanted("assembled") {
         ready::measure().await.context("stop to ready")?;
     }
     if wanted("failover") {
@@ -65,6 +66,9 @@ async fn measure() -> anyhow::Result<()> {
     }
     if wanted("burst") {
         burst::measure().await.context("a burst of stops")?;
+    }
+    if wanted("backlog") {
+        backlog::measure().await.context("a backlog")?;
     }
     if wanted("pace") {
         pace::measure().await.context("recorders at the pace of browsers")?;

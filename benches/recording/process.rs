@@ -66,6 +66,13 @@ pub fn peak(pid: u32) -> anyhow::Result<u64> {
     status(pid, "VmHWM:")
 }
 
+/// What a process has sent to the disk, its page cache counted when it was written to. Unit: bytes.
+pub fn written(pid: u32) -> anyhow::Result<u64> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:")).context("no such count")?;
+    Ok(line.trim().parse()?)
+}
+
 /// From now on the peak is that of what follows.
 pub fn forget_peak(pid: u32) -> anyhow::Result<()> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)

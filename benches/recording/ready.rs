@@ -1,6 +1,6 @@
 //! How long a recorder waits for its video after `stop`, where that time goes, and what it takes.
 //!
-//! The steps are seen from outside: the claim in the node's log, the others at the percentages that the recorder is
+//! `assembled` alone leaves out what ffmpeg makes. The steps are seen from outside: the claim in the node's log, the others at the percentages that the recorder is
 //! told (`src/adapters/ffmpeg/job.rs` says which step ends at which).
 
 use std::{
@@ -13,13 +13,14 @@ use serde_json::Value;
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
-    disk::{cool, free_bytes, settle, shell},
+    disk::{Durable, cool, dd, free_bytes, settle, shell},
     figures::{Spread, mb, mib},
     group::{self, Group},
     media::{Kind, Media},
     node::folder,
     process,
     recorder::Recorder,
+    run::wanted,
     watch::Watch,
 };
 
@@ -60,9 +61,11 @@ const MERGED: Row = Row {
     assembled: false,
 };
 
-const ROWS: [Row; 11] = [
-    Row { name: "10 s WebM, assembled", rounds: 20, assembled: true, ..MERGED },
-    Row { name: "10 min WebM, assembled", seconds: 600, rounds: 10, assembled: true, ..MERGED },
+const ROWS: [Row; 13] = [
+    Row { name: "10 s WebM, assembled", rounds: 50, assembled: true, ..MERGED },
+    Row { name: "10 min WebM, assembled", seconds: 600, rounds: 20, assembled: true, ..MERGED },
+    Row { name: "10 min MP4, assembled", kind: Kind::Mp4, seconds: 600, assembled: true, ..MERGED },
+    Row { name: "10 min WebM, assembled, 3 nodes", seconds: 600, assembled: true, clustered: true, ..MERGED },
     Row { name: "2 h WebM, assembled", seconds: 7200, rounds: 5, assembled: true, ..MERGED },
     Row { name: "10 s WebM", ..MERGED },
     Row { name: "10 min WebM", seconds: 600, rounds: 3, ..MERGED },
@@ -81,6 +84,8 @@ struct Round {
     coming_cpu: f64,
     stopped: Stopped,
     yardstick: Yardstick,
+    /// By the nodes to the disk, from the first chunk on, for each byte of media.
+    written: f64,
     node_cpu: f64,
     programs_cpu: f64,
     memory: Memory,
@@ -94,6 +99,8 @@ struct Yardstick {
     copied: f64,
     /// fsync of ffmpeg's file.
     synced: f64,
+    /// As many bytes of nothing, by `dd conv=fsync`.
+    nothing: f64,
 }
 
 /// Most resident memory from `stop` to ready. Unit: bytes.
@@ -109,7 +116,7 @@ pub async fn measure() -> anyhow::Result<()> {
     println!(
         "\nstop to ready, 720p at 2.25 Mbit/s in chunks of a second; seconds, median of rounds (lowest-highest)"
     );
-    for row in ROWS {
+    for row in ROWS.into_iter().filter(|row| row.assembled || wanted("ready")) {
         if row.clustered && !group::is_possible() {
             continue;
         }
@@ -140,7 +147,7 @@ pub async fn measure() -> anyhow::Result<()> {
 async fn round(group: &Group, row: Row, media: &Media) -> anyhow::Result<Round> {
     let node = group.node(0);
     let mut recorder = Recorder::start(node.address(), row.kind.mime_type()).await?;
-    let (began, idle) = (Instant::now(), group.cpu()?);
+    let (began, idle, unwritten) = (Instant::now(), group.cpu()?, group.written()?);
     upload(&recorder, media).await?;
     let upload_rate = mb(media.bytes()) / began.elapsed().as_secs_f64();
     let chunks = node.chunks(&recorder.id);
@@ -150,12 +157,13 @@ async fn round(group: &Group, row: Row, media: &Media) -> anyhow::Result<Round> 
     let coming_cpu = group.cpu()?.since(idle).own.as_secs_f64();
     // Its files stay until the video is ready: a disk that clears them away is a slower one.
     let left = folder("yardstick")?;
-    let yardstick = yardstick(row, &chunks, left.path())?;
+    let yardstick = yardstick(row, media, &chunks, left.path())?;
     prepare(row, &chunks, left.path())?;
     group.forget_peaks()?;
     let (watch, before, cpu) = (Watch::start(group.pids()), process::resident(node.pid())?, group.cpu()?);
     let stopped = timeout(PATIENCE, stop(group, &mut recorder, media)).await.context("no video")??;
     let cpu = group.cpu()?.since(cpu);
+    let written = mb(group.written()? - unwritten) / mb(media.bytes());
     let node = group.peaks()?.into_iter().fold(0, u64::max);
     let memory = Memory { before, node, ffmpeg: watch.stop()? };
     Ok(Round {
@@ -163,6 +171,7 @@ async fn round(group: &Group, row: Row, media: &Media) -> anyhow::Result<Round> 
         coming_cpu,
         stopped,
         yardstick,
+        written,
         node_cpu: cpu.own.as_secs_f64(),
         programs_cpu: cpu.children.as_secs_f64(),
         memory,
@@ -170,7 +179,7 @@ async fn round(group: &Group, row: Row, media: &Media) -> anyhow::Result<Round> 
 }
 
 /// Waits until nothing is left to be put into the file: in a real recording there is a second for each chunk.
-async fn caught_up(chunks: &Path, media: &Media) -> anyhow::Result<()> {
+pub async fn caught_up(chunks: &Path, media: &Media) -> anyhow::Result<()> {
     let storage = chunks.ancestors().nth(2).context("a storage")?.join("assembly");
     let written = || -> anyhow::Result<u64> {
         let mut bytes = 0;
@@ -223,7 +232,7 @@ fn prepare(row: Row, chunks: &Path, made: &Path) -> anyhow::Result<()> {
     if row.cold { cool(chunks) } else { Ok(()) }
 }
 
-fn yardstick(row: Row, chunks: &Path, made: &Path) -> anyhow::Result<Yardstick> {
+fn yardstick(row: Row, media: &Media, chunks: &Path, made: &Path) -> anyhow::Result<Yardstick> {
     let to = made.display();
     let seconds = |line: String| shell(&line, chunks).map(|took| took.as_secs_f64());
     let file = made.join("copied").with_extension(row.kind.extension());
@@ -232,7 +241,10 @@ fn yardstick(row: Row, chunks: &Path, made: &Path) -> anyhow::Result<Yardstick> 
     prepare(row, chunks, made)?;
     let copied = copy(row.kind, chunks, &file)?.as_secs_f64();
     let synced = seconds(format!("sync '{}'", file.display()))?;
-    Ok(Yardstick { joined, copied, synced })
+    let block = 1 << 20;
+    let blocks = usize::try_from(media.bytes())?.div_ceil(block);
+    let nothing = dd(block, blocks, Durable::AtTheEnd)?.as_secs_f64();
+    Ok(Yardstick { joined, copied, synced, nothing })
 }
 
 /// Copies the packets of chunks into a file, as ffmpeg does it by itself. Returns how long that took.
@@ -317,7 +329,8 @@ fn print_row(row: Row, media: &Media, rounds: &[Round]) {
         "\n{}: {:.1} MB in {} chunks, {} rounds; put over HTTP at {:.0} MB/s\n\
          stop to ready: {:.3}   /(cat > file, fsync): {:.2}   /(cat | ffmpeg -c copy, fsync): {:.2}\n\
          - claim {:.2}{}\n\
-         - yardsticks: cat > file and fsync {:.2}; cat | ffmpeg -c copy {:.2}, fsync of it {:.2}\n\
+         - yardsticks: cat > file and fsync {:.2}; cat | ffmpeg -c copy {:.2}, fsync of it {:.2}; dd conv=fsync {:.2}\n\
+         - written to the disk, of the media: {:.2} times\n\
          - CPU: nodes {:.3}, ffmpeg and ffprobe {:.2}; while its chunks came {:.2}, of a recorded second {:.2} ms\n\
          - resident, MiB: node before {:.0}, at most {:.0}; ffmpeg at most {:.0}",
         row.name,
@@ -333,6 +346,8 @@ fn print_row(row: Row, media: &Media, rounds: &[Round]) {
         of(|round| round.yardstick.joined),
         of(|round| round.yardstick.copied),
         of(|round| round.yardstick.synced),
+        of(|round| round.yardstick.nothing),
+        of(|round| round.written),
         of(|round| round.node_cpu),
         of(|round| round.programs_cpu),
         of(|round| round.coming_cpu),

@@ -17,7 +17,10 @@ use tokio::{
 };
 use tokio_tungstenite::client_async;
 
-use crate::{http::Http, media::Media};
+use crate::{
+    http::Http,
+    media::{Media, WEBM},
+};
 
 /// For anything but a merge.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,9 +70,33 @@ pub struct Recorder {
     next: u32,
 }
 
+/// One whose socket is gone.
+pub struct Lost {
+    node: SocketAddr,
+    token: String,
+}
+
+impl Lost {
+    /// Connects again and goes on.
+    pub async fn come_back(self) -> anyhow::Result<Recorder> {
+        let token = self.token;
+        let start = json!({ "type": "start", "mimeType": WEBM, "framing": "indexed", "uploadToken": token });
+        Recorder::begin(self.node, start).await
+    }
+}
+
 impl Recorder {
     /// Connects and starts a recording.
     pub async fn start(node: SocketAddr, mime_type: &str) -> anyhow::Result<Self> {
+        Self::begin(node, json!({ "type": "start", "mimeType": mime_type, "framing": "indexed" })).await
+    }
+
+    /// Loses its socket.
+    pub fn lose(self) -> Lost {
+        Lost { node: self.node, token: self.token }
+    }
+
+    async fn begin(node: SocketAddr, start: Value) -> anyhow::Result<Self> {
         let starting = async {
             let stream = TcpStream::connect(node).await?;
             stream.set_nodelay(true)?;
@@ -79,8 +106,9 @@ impl Recorder {
             let reader = BufReader::new(reader);
             let mut recorder =
                 Self { node, reader, writer, id: String::new(), token: String::new(), next: 0 };
-            recorder.say(&json!({ "type": "start", "mimeType": mime_type, "framing": "indexed" })).await?;
+            recorder.say(&start).await?;
             let started = recorder.hear().await?;
+            recorder.next = u32::try_from(started["nextIndex"].as_u64().unwrap_or(0))?;
             recorder.id = text(&started, "recordId")?;
             recorder.token = text(&started, "uploadToken")?;
             anyhow::Ok(recorder)
@@ -114,7 +142,7 @@ impl Recorder {
 
     /// Sends all chunks of a recording and waits until they are acknowledged.
     pub async fn record(&mut self, media: &Media) -> anyhow::Result<()> {
-        let chunks = usize::try_from(media.chunks)?;
+        let chunks = usize::try_from(media.chunks - self.next)?;
         let sent = self.send(|index| media.chunk(index), WINDOW, Instant::now() + PATIENCE, chunks).await?;
         ensure!(sent.len() == chunks, "not all chunks were acknowledged in time");
         Ok(())
