@@ -157,7 +157,7 @@ fn merger(
     let merger = AssemblingMerger::open(Assembling {
         folder: place.join("assembly"),
         // It is cleared away with the other work of this node, by its next life or by other nodes.
-        watched: WorkFolders::new(&settings.temp_folder, &config.node_id).own().join("watched"),
+        work: WorkFolders::new(&settings.temp_folder, &config.node_id).own().to_owned(),
         chunks: chunks.clone(),
         parts: videos.parts(),
         ffmpeg,

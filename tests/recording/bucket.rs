@@ -100,7 +100,8 @@ async fn who_aborts_waits_for_no_files_either() {
     server.fail("POST", "chunks/talk/", u32::MAX, Fault::Waits);
     recorder.send(json!({ "type": "abort", "recordId": "talk" })).await;
     recorder.expect_nothing().await;
-    assert_eq!(get(node.address(), "/recordings/talk/status").await.status, 404);
+    let status = async || get(node.address(), "/recordings/talk/status").await.status;
+    eventually("it is gone", async || (status().await == 404).then_some(())).await;
     // The socket is free for another.
     recorder.begin(json!({ "recordId": "next" })).await;
     recorder.store_all(0, &bytes).await;

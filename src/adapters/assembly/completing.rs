@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::sync::OwnedMutexGuard;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::{
@@ -33,7 +33,7 @@ use crate::{
 /// How far a recording's assembling is before its proof. Unit: percent.
 const READ_PERCENT: u64 = 90;
 /// So long somebody waits for the picture of a video that is complete.
-const PICTURE_WAIT: Duration = Duration::from_secs(1);
+const PICTURE_WAIT: Duration = Duration::from_secs(5);
 /// And so long what is told of it afterwards.
 const LATER_PICTURE_WAIT: Duration = Duration::from_secs(10);
 /// Latest time of the poster within its video.
@@ -189,6 +189,10 @@ impl Shared {
         sent: Option<SentVideo>,
     ) -> Result<Merged, MergeError> {
         let Finished { place, assembled, .. } = finished;
+        if assembled.left_out > 0 {
+            let (recording, blocks) = (&job.recording.id, assembled.left_out);
+            warn!(%recording, blocks, "what its header does not describe, or contradicts itself, is not in the video");
+        }
         let (file, is_whole) = (place.part(), place.extent() == Extent::Whole);
         let proof = FileProof { size_bytes: assembled.bytes, sha256: None };
         let path = file.clone();

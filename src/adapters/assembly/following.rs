@@ -239,7 +239,9 @@ impl Shared {
             let later = stored.into_iter().filter(|chunk| chunk.index.get() >= next).take(KNOWN_MAX);
             held.known = later.map(|chunk| (chunk.index.get(), (chunk.mark, None))).collect();
             held.unlisted = held.known.len() >= KNOWN_MAX;
-            held.missing = (!held.known.contains_key(&next)).then(|| (next, Instant::now()));
+            // Where nothing later is there either, it is only still to come.
+            let is_hole = !held.known.is_empty() && !held.known.contains_key(&next);
+            held.missing = is_hole.then(|| (next, Instant::now()));
         }
         let known = held.known.remove(&next);
         Ok(known.and_then(|known| Some((ChunkIndex::new(next).ok()?, known))))

@@ -56,6 +56,7 @@ pub struct AssemblingMerger {
     shared: Arc<Shared>,
     /// Of recordings that are watched here and nobody follows as far as can be seen: for their viewers alone.
     watched: Arc<Shared>,
+    work: PathBuf,
 }
 
 struct Shared {
@@ -90,8 +91,8 @@ pub struct Assembling {
     /// Its files are there, which nodes may share: best on the disk of the finished videos, where a rename is all that is left
     /// to do.
     pub folder: PathBuf,
-    /// Files are there that are made for viewers. No other node has this folder.
-    pub watched: PathBuf,
+    /// For files that are of use for a while: those for viewers, and pictures. No other node has this folder.
+    pub work: PathBuf,
     /// Where the chunks are.
     pub chunks: Arc<dyn ChunkStore>,
     /// How videos go into their store while they grow, where that can be.
@@ -110,8 +111,7 @@ impl AssemblingMerger {
     /// # Errors
     /// The folder cannot be made.
     pub fn open(with: Assembling) -> Result<Self, StoreError> {
-        let Assembling { folder, watched, chunks: store, parts, ffmpeg, hashed_at_once, min_free_bytes } =
-            with;
+        let Assembling { folder, work, chunks: store, parts, ffmpeg, hashed_at_once, min_free_bytes } = with;
         let opened = disk::make_folders(&folder);
         let opened =
             opened.or_else(|error| if disk::cannot_be_written(&error) { Ok(()) } else { Err(error) });
@@ -136,7 +136,8 @@ impl AssemblingMerger {
             watches: watches.clone(),
         };
         let shared = Arc::new(open(folder, sender, 1, 0));
-        Ok(Self { shared, watched: Arc::new(open(watched, None, 0, min_free_bytes)) })
+        let watched = Arc::new(open(work.join("watched"), None, 0, min_free_bytes));
+        Ok(Self { shared, watched, work })
     }
 }
 
@@ -161,7 +162,7 @@ impl Merger for AssemblingMerger {
     }
 
     fn picture(&self, video: PathBuf, duration_ms: u64) -> PortFuture<Option<PathBuf>> {
-        let (ffmpeg, folder) = (self.shared.ffmpeg.clone(), self.watched.folder.clone());
+        let (ffmpeg, folder) = (self.shared.ffmpeg.clone(), self.work.clone());
         Box::pin(async move { completing::later_picture(&ffmpeg, &folder, &video, duration_ms).await })
     }
 
