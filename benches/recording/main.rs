@@ -42,7 +42,7 @@ use anyhow::Context as _;
 use self::run::{run, wanted};
 
 /// The whole bench gives up after this long, in which its media are made once.
-const PATIENCE: Duration = Duration::from_secs(2400);
+const PATIENCE: Duration = Duration::from_secs(4500);
 
 fn main() -> anyhow::Result<ExitCode> {
     run(PATIENCE, |_| measure())
