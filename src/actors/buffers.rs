@@ -1,7 +1,7 @@
 //! Buffers for what comes in large: chunks, each of which is here for some milliseconds. They are used again.
 //!
-//! Left to the allocator, a chunk that is let go on another thread than it came in on stays in that thread's arena: a node
-//! with some tens of recorders had a megabyte for each of them, and nothing in it.
+//! A chunk is let go on another thread than it came in on. Room of this size would be asked for and given back for each, and
+//! what the allocator makes of that, arena by arena, is not in our hands.
 
 use std::sync::{Mutex, PoisonError};
 

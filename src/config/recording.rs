@@ -108,7 +108,7 @@ pub struct Recordings {
     /// The SHA-256 of a video up to this size is told as soon as it is ready; that of a larger one follows in its status. Unit: bytes.
     #[arg(long, env, default_value_t = 67_108_864)]
     hashed_at_once_bytes: u64,
-    /// Merges by ffmpeg at once; what was put together while it came waits for none of them. Default: one for each processor.
+    /// Merges by ffmpeg at once; as many again have begun, and of these what was put together while it came does not wait. Default: one for each processor.
     #[arg(long, env, value_parser = clap::value_parser!(u16).range(1..=256))]
     merge_jobs: Option<u16>,
     /// How long a merge may take before it is ended and tried again: so long, and as long again for each GiB.

@@ -239,20 +239,21 @@ impl RecordingSupervisor {
         let completed = async move {
             // One at a time: the store is there for others too.
             let _turn = completing.acquire().await.map_err(|error| error.to_string())?;
+            let mut made = None;
             if std::mem::take(&mut finished.poster_follows) {
-                finished.video.poster = posters::make(&ports, (&id, fence), &finished.video).await;
+                made = posters::make(&ports, (&id, fence), &finished.video).await;
+                finished.video.poster.clone_from(&made);
             }
             if finished.video.sha256.is_none() {
                 let digest =
                     ports.videos.sha256(&finished.video.key).await.map_err(|error| error.to_string())?;
                 finished.video.sha256 = digest.map(|digest| hex(&digest));
             }
-            let poster = finished.video.poster.clone();
             let published =
                 ports.ledger.publish(id, fence, finished).await.map_err(|error| error.to_string())?;
-            if let (None, Some(poster)) = (&published, &poster) {
-                // Whoever has taken the recording away did not know of it.
-                ports.videos.delete(poster).await.map_err(|error| error.to_string())?;
+            if let (None, Some(made)) = (&published, &made) {
+                // Whoever has the claim by now does not know of it. One that was there before is theirs.
+                ports.videos.delete(made).await.map_err(|error| error.to_string())?;
             }
             Ok::<_, String>(published)
         };

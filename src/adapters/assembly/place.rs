@@ -179,11 +179,9 @@ pub fn sweep(folder: &Path) -> io::Result<Swept> {
     Ok(swept)
 }
 
-/// Takes away everything of a recording, whoever's. The folder for viewers is there only once somebody has watched.
+/// Takes away everything of a recording, whoever's.
 pub fn clear_all(folder: &Path, recording: &RecordingRef) -> io::Result<()> {
-    let clear =
-        |names: Vec<String>| names.iter().try_for_each(|name| disk::remove_if_there(&folder.join(name)));
-    if_there(names(folder, &prefix(recording)).and_then(clear))
+    names(folder, &prefix(recording))?.iter().try_for_each(|name| disk::remove_if_there(&folder.join(name)))
 }
 
 /// The same of those that follow and are not whole: nobody takes one over.
