@@ -10,8 +10,8 @@ use crate::{
 const SOUND: &str = "-f lavfi -i sine=f=440:r=48000:d=5";
 const PICTURES: &str = "-f lavfi -i testsrc2=s=160x120:r=30:d=3";
 /// Keyframes half a minute apart.
-const RARE: &str = "-c:v libvpx -b:v 100k -g 900 -deadline realtime -cpu-used 8";
-const EVERY: &str = "-c:v libvpx -b:v 100k -g 1 -deadline realtime -cpu-used 8";
+const RARE: &str = "-c:v libvpx -b:v 100k -g 900 -deadline realtime -cpu-used -8";
+const EVERY: &str = "-c:v libvpx -b:v 100k -g 1 -deadline realtime -cpu-used -8";
 const ALPHA: &str = "-f lavfi -i testsrc2=s=160x120:r=30:d=2,format=yuva420p,colorchannelmixer=aa=0.5 \
                      -c:v libvpx -pix_fmt yuva420p -auto-alt-ref 0 -b:v 300k";
 

@@ -99,11 +99,13 @@ mod assembled {
         use crate::{Framing, Place, story::die_before_stop as die_at};
 
         points! { Framing::Indexed, Place::Folder;
+            after_its_first_bytes_were_written: "assembly.appended",
+            after_a_size_was_written: "assembly.patched",
             after_its_bytes_are_durable: "assembly.durable",
             before_its_state_is_synced: "assembly.written",
             after_its_state_was_synced: "assembly.synced",
             after_its_state_was_saved: "assembly.renamed",
-            after_more_was_written: "assembly.appended:9",
+            after_more_was_written: "assembly.continued",
         }
     }
 
@@ -124,7 +126,7 @@ mod assembled {
 
         points! { Framing::Indexed, Place::Folder;
             before_its_checkpoint_has_the_other_name: "assembly.moved",
-            while_its_head_is_written: "assembly.patched:5",
+            while_its_head_is_written: "assembly.headed",
             after_its_index_was_written: "assembly.completed",
             after_it_was_proven: "assembly.proven",
         }

@@ -83,31 +83,30 @@ pub async fn die_at(point: &str, framing: Framing, place: Place) {
 
 /// The same with a video that goes into its bucket in parts.
 pub async fn die_at_a_large_one(point: &str) {
-    let borders: Vec<usize> = (1..CHUNKS).map(|border| border * large().len() / CHUNKS).collect();
-    die(point, Framing::Indexed, Place::Bucket, (large(), cut_at(large(), &borders))).await;
+    die(point, Framing::Indexed, Place::Bucket, (large(), even(large(), CHUNKS))).await;
 }
 
 /// The same while the recording comes, of which nobody says that it is over before that.
 pub async fn die_before_stop(point: &str, framing: Framing, place: Place) {
     let Some(mut story) = Story::begin("crash", point, place).await else { return };
-    (story.framing, story.chunks, story.says_stop) = (framing, cut(webm(), MANY_CHUNKS, 401), false);
+    (story.framing, story.chunks, story.says_stop) = (framing, even(webm(), MANY_CHUNKS), false);
     story.over_two_nodes().await;
 }
 
 /// The same at the end of one of which others could go on with what was saved.
 pub async fn die_saved(point: &str, framing: Framing, place: Place) {
-    die(point, framing, place, (webm(), cut(webm(), MANY_CHUNKS, 401))).await;
+    die(point, framing, place, (webm(), even(webm(), MANY_CHUNKS))).await;
 }
 
 /// The same in MP4.
 pub async fn die_saved_in_mp4(point: &str) {
-    die(point, Framing::Indexed, Place::Folder, (mp4(), cut(mp4(), MANY_CHUNKS, 403))).await;
+    die(point, Framing::Indexed, Place::Folder, (mp4(), even(mp4(), MANY_CHUNKS))).await;
 }
 
 /// The first node dies when it has saved something, and the second at this point, as it takes that over.
 pub async fn die_taking_over(point: &str, framing: Framing, place: Place) {
     let Some(mut story) = Story::begin("crash", "assembly.renamed", place).await else { return };
-    (story.framing, story.chunks, story.says_stop) = (framing, cut(webm(), MANY_CHUNKS, 401), false);
+    (story.framing, story.chunks, story.says_stop) = (framing, even(webm(), MANY_CHUNKS), false);
     story.record(0).await;
     story.cluster.ended(0).await;
     story.says_stop = true;
@@ -133,6 +132,12 @@ pub async fn die_in_parts_before_stop(point: &str, framing: Framing, place: Plac
 /// The same of one that only ffmpeg can make.
 pub async fn die_at_in_mp4(point: &str) {
     die(point, Framing::Indexed, Place::Folder, (mp4(), cut(mp4(), CHUNKS, 402))).await;
+}
+
+/// So many chunks of about the same size: however its encoder wrote it, each brings something.
+fn even(media: &[u8], chunks: usize) -> Vec<Vec<u8>> {
+    let borders: Vec<usize> = (1..chunks).map(|border| border * media.len() / chunks).collect();
+    cut_at(media, &borders)
 }
 
 async fn die(point: &str, framing: Framing, place: Place, takes: (&'static [u8], Vec<Vec<u8>>)) {
@@ -203,9 +208,7 @@ impl Story {
     /// Of one of which parts go into a bucket while it comes.
     pub fn of_parts(self) -> Self {
         let media = longer();
-        let borders: Vec<usize> =
-            (1..CHUNKS_OF_PARTS).map(|border| border * media.len() / CHUNKS_OF_PARTS).collect();
-        Self { media, chunks: cut_at(media, &borders), ..self }
+        Self { media, chunks: even(media, CHUNKS_OF_PARTS), ..self }
     }
 
     /// Records by way of this node until the video is there, or the node is not.

@@ -165,7 +165,7 @@ async fn hundreds_of_small_chunks() {
 
 #[tokio::test]
 async fn keyframes_closer_together_than_there_is_room_for_in_front() {
-    let every = "-c:v libvpx -b:v 100k -g 1 -deadline realtime -cpu-used 8";
+    let every = "-c:v libvpx -b:v 100k -g 1 -deadline realtime -cpu-used -8";
     let source = media(&format!("-f lavfi -i color=black:s=16x16:r=500:d=4 {every} {LIVE}"));
     let done = merge(&Recording::default().segment(&source, 1, 1)).await;
     assert_copied(&done, &source);

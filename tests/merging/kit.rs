@@ -54,7 +54,7 @@ pub fn both(size: &str, seconds: &str) -> String {
     format!("-f lavfi -i testsrc2=s={size}:r=30:d={seconds} -f lavfi -i sine=f=440:r=48000:d={seconds}")
 }
 
-pub const VP8: &str = "-c:v libvpx -b:v 300k -g 45 -deadline realtime -cpu-used 8";
+pub const VP8: &str = "-c:v libvpx -b:v 300k -g 45 -deadline realtime -cpu-used -8";
 pub const VP9: &str = "-c:v libvpx-vp9 -b:v 300k -g 45 -deadline realtime -cpu-used 8";
 pub const AV1: &str = "-c:v libsvtav1 -preset 12 -g 45 -pix_fmt yuv420p";
 pub const H264: &str = "-c:v libx264 -preset ultrafast -bf 0 -g 45 -pix_fmt yuv420p";

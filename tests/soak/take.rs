@@ -95,7 +95,7 @@ pub fn sources() -> &'static [Source] {
 fn make(seconds: u32, pitch: u32, kbits: u32) -> Vec<u8> {
     kept(&format!(
         "-f lavfi -i testsrc2=size=160x120:rate=15 -f lavfi -i sine=frequency={pitch}:sample_rate=48000 -t {seconds} \
-         -c:v libvpx -deadline realtime -cpu-used 8 -b:v {kbits}k -g 30 -c:a libopus -b:a 32k \
+         -c:v libvpx -deadline realtime -cpu-used -8 -b:v {kbits}k -g 30 -c:a libopus -b:a 32k \
          -f webm -live 1 -cluster_time_limit 1000"
     ))
 }

@@ -18,7 +18,7 @@ use super::{Chance, keep};
 pub fn webm() -> &'static [u8] {
     static MEDIA: OnceLock<Vec<u8>> = OnceLock::new();
     MEDIA.get_or_init(|| {
-        let codecs = "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 200k -g 15 -c:a libopus -b:a 32k";
+        let codecs = "-c:v libvpx -deadline realtime -cpu-used -8 -b:v 200k -g 15 -c:a libopus -b:a 32k";
         make(&format!("{codecs} -f webm -live 1 -cluster_time_limit 1000"))
     })
 }
@@ -55,7 +55,7 @@ pub fn longer() -> &'static [u8] {
 }
 
 fn uncompressed(seconds: u32) -> Vec<u8> {
-    let codecs = "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 200k -g 15 -c:a pcm_s16le -ac 2";
+    let codecs = "-c:v libvpx -deadline realtime -cpu-used -8 -b:v 200k -g 15 -c:a pcm_s16le -ac 2";
     make_long(seconds, &format!("{codecs} -f matroska -live 1 -cluster_time_limit 1000"))
 }
 

@@ -295,10 +295,17 @@ impl Growing {
                     file.write_all_at(&bytes, self.length)?;
                     self.length += bytes.len() as u64;
                     crash::point("assembly.appended");
+                    if self.is_saved {
+                        crash::point("assembly.continued");
+                    }
                 }
                 Write::Patch { at, bytes } => {
                     file.write_all_at(&bytes, at)?;
-                    crash::point("assembly.patched");
+                    if at < self.state.assembler.head_bytes() {
+                        crash::point("assembly.headed");
+                    } else {
+                        crash::point("assembly.patched");
+                    }
                 }
             }
         }
