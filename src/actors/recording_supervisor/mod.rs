@@ -14,6 +14,7 @@
 
 mod begin;
 mod clearing;
+mod completing;
 mod events;
 mod faults;
 mod figures;

@@ -11,16 +11,15 @@ use tracing::{info, warn};
 
 use super::RecordingSupervisor;
 use crate::{
-    actors::{posters, recording_events},
+    actors::recording_events,
     adapters::{
         crash,
         ports::{CatalogError, CatalogRow, ClaimEnd, Deletion, PortFuture},
     },
-    domain::recording::{FIRST_PAUSE, Finished, LONGEST_PAUSE, Manifest},
+    domain::recording::{FIRST_PAUSE, LONGEST_PAUSE, Manifest},
     protocol::{
         Code, Fence, RecordId,
         recorder::{Ready, RecordingState},
-        tokens::hex,
     },
 };
 
@@ -223,57 +222,12 @@ impl RecordingSupervisor {
         }
     }
 
-    fn write_completed(&mut self, manifest: &Manifest, chunks: u32, ctx: &mut Context<Self>) {
+    pub(super) fn write_completed(&mut self, manifest: &Manifest, chunks: u32, ctx: &mut Context<Self>) {
         if self.catalog_is_away() {
             return self.put_off(manifest, ctx);
         }
         self.row_changed(manifest, chunks);
         self.write_rows(ctx);
-    }
-
-    /// Everybody knows of a video that is too long to be hashed at once, or whose poster takes a while; its row, and what an
-    /// application is told with it, tell these too.
-    fn complete_first(&self, manifest: &Manifest, mut finished: Finished, ctx: &mut Context<Self>) {
-        let (ports, id, fence) = (self.ports.clone(), manifest.record_id.clone(), manifest.fence);
-        let (chunks, completing) = (finished.chunks, self.completing.clone());
-        let completed = async move {
-            // One at a time: the store is there for others too.
-            let _turn = completing.acquire().await.map_err(|error| error.to_string())?;
-            let mut made = None;
-            if std::mem::take(&mut finished.poster_follows) {
-                made = posters::make(&ports, (&id, fence), &finished.video).await;
-                finished.video.poster.clone_from(&made);
-            }
-            if finished.video.sha256.is_none() {
-                let digest =
-                    ports.videos.sha256(&finished.video.key).await.map_err(|error| error.to_string())?;
-                finished.video.sha256 = digest.map(|digest| hex(&digest));
-            }
-            let published =
-                ports.ledger.publish(id, fence, finished).await.map_err(|error| error.to_string())?;
-            if let (None, Some(made)) = (&published, &made) {
-                // Whoever has the claim by now does not know of it. One that was there before is theirs.
-                ports.videos.delete(made).await.map_err(|error| error.to_string())?;
-            }
-            Ok::<_, String>(published)
-        };
-        let id = manifest.record_id.clone();
-        ctx.spawn(completed.into_actor(self).map(move |completed, supervisor, ctx| match completed {
-            Ok(Some(manifest)) => {
-                supervisor.is_published(&manifest);
-                // Without a video there is no digest; that is found out by whoever looks for it.
-                supervisor.write_completed(&manifest, chunks, ctx);
-            }
-            // Another has the claim.
-            Ok(None) => {}
-            Err(failure) => {
-                warn!(recording = %id, %failure, "what a video lacks follows later");
-                if let Some(manifest) = supervisor.published_under(&id, fence) {
-                    let end = ClaimEnd::TryAgain { pause: FIRST_PAUSE, fault: None };
-                    supervisor.settle(&manifest, end, ctx);
-                }
-            }
-        }));
     }
 
     /// The row of a finished recording is written later, by whoever claims it then: after as long as the catalog has been
