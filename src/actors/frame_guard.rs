@@ -8,11 +8,11 @@
 //!
 //! ```text
 //!  large frame   header │ payload …………………………………………… │
-//!  passed on as  header'│ 32 KiB │ header'│ 32 KiB │ … │ header'│ rest │   a message in fragments (RFC 6455 §5.4)
+//!  passed on as  header'│ 16 KiB │ header'│ 16 KiB │ … │ header'│ rest │   a message in fragments (RFC 6455 §5.4)
 //! ```
-//! The layer above grows its buffer to a whole frame and keeps it for as long as its socket lasts: for a recorder that is
-//! as much as its largest chunk. So large binary messages reach it in fragments, and are put together in a buffer that
-//! goes with the message.
+//! The layer above grows its buffer to a whole frame, and to all that comes with it in a turn, and keeps it for as long as
+//! its socket lasts: for a recorder that was more than its largest chunk. So large frames reach it in fragments, one a turn,
+//! and are put together in a buffer that goes with the message.
 
 use std::{
     cell::Cell,
@@ -29,16 +29,16 @@ use futures_util::Stream;
 use crate::protocol::Code;
 
 /// Lets so many bytes through before the layer above must have looked at them.
-const BYTES_PER_TURN: usize = 64 * 1024;
-
-/// And nothing while more frames than this may wait in the layer above.
-const UNTAKEN_MAX: usize = 1;
+const BYTES_PER_TURN: usize = 32 * 1024;
 
 /// The masking key after a client's header.
 const MASK_BYTES: usize = 4;
+/// A client's header with the longest length and its masking key.
+const HEADER_BYTES_MAX: usize = 2 + 8 + MASK_BYTES;
 
-/// A binary frame of more payload goes on in fragments of so much. By whole masking keys, so that one key is right for all.
-const FRAGMENT_BYTES: usize = 32 * 1024;
+/// A data frame of more payload goes on in fragments of so much. By whole masking keys, so that one key is right for all.
+/// What is passed on as it is comes in pieces of about as much. Unit: bytes.
+const FRAGMENT_BYTES: u64 = 16 * 1024;
 
 /// FIN (RFC 6455 §5.2).
 const LAST: u8 = 0x80;
@@ -46,6 +46,8 @@ const LAST: u8 = 0x80;
 const CONTINUATION: u8 = 0;
 /// The first byte of a binary message in one frame.
 const WHOLE_BINARY: u8 = LAST | 2;
+/// The first of the opcodes of control frames, which are small.
+const CONTROL: u8 = 8;
 
 /// Shared with the connection, which only sees that its stream has ended.
 pub type Verdict = Rc<Told>;
@@ -55,7 +57,7 @@ pub type Verdict = Rc<Told>;
 pub struct Told {
     /// Why the stream has ended before its end.
     pub end: Cell<Option<StreamEnd>>,
-    /// How large the newest message is that goes on in fragments. Unit: bytes.
+    /// How large the newest message is that is passed on in fragments. Unit: bytes.
     pub message_bytes: Cell<usize>,
 }
 
@@ -78,7 +80,7 @@ pub struct FrameGuard<S> {
     verdict: Verdict,
     passed: usize,
     /// Judged, and not passed on yet.
-    ready: VecDeque<Bytes>,
+    ready: VecDeque<Piece>,
     /// Frames let through that the layer above may not have taken yet.
     untaken: usize,
     /// How the stream has ended, told once everything before is taken.
@@ -105,6 +107,22 @@ impl<S> FrameGuard<S> {
         self.give_turn()
     }
 
+    /// Passes on the next of what was judged, or gives a turn: the layer above asks until there is nothing more, and takes one
+    /// frame; it handles what it has before another begins. `None`: there is nothing.
+    fn pass(&mut self, cx: &Context<'_>) -> Option<Poll<Option<Result<Bytes, PayloadError>>>> {
+        let begins = self.ready.front()?.begins;
+        if self.passed >= BYTES_PER_TURN || begins > 0 && self.untaken > 0 {
+            return Some(self.give_turn_now(cx));
+        }
+        let piece = self.ready.pop_front()?;
+        self.passed += piece.bytes.len();
+        self.untaken += piece.begins;
+        if let Some(bytes) = piece.announces {
+            self.verdict.message_bytes.set(bytes);
+        }
+        Some(Poll::Ready(Some(Ok(piece.bytes))))
+    }
+
     fn end_with(&mut self, end: StreamEnd) {
         self.end = Some(end);
         // One frame may have had turns before it was whole.
@@ -120,8 +138,8 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let guard = self.get_mut();
-        if let Some(bytes) = guard.ready.pop_front() {
-            return Poll::Ready(Some(Ok(bytes)));
+        if let Some(passed) = guard.pass(cx) {
+            return passed;
         }
         if let Some(end) = guard.end {
             if guard.untaken > 0 {
@@ -130,8 +148,7 @@ where
             guard.verdict.end.set(Some(end));
             return Poll::Ready(Some(Err(PayloadError::Overflow)));
         }
-        if guard.passed >= BYTES_PER_TURN || guard.untaken > UNTAKEN_MAX {
-            // The layer above asks until there is nothing more, and takes one frame; let it handle what it has first.
+        if guard.passed >= BYTES_PER_TURN || guard.untaken > 1 {
             return guard.give_turn_now(cx);
         }
         let Poll::Ready(next) = Pin::new(&mut guard.inner).poll_next(cx) else {
@@ -145,38 +162,41 @@ where
                 return guard.give_turn_now(cx);
             }
         };
-        guard.passed += bytes.len();
         // Frames before a bad one are good and are not lost.
-        let scanned = guard.scanner.scan(&bytes, &mut guard.ready);
-        guard.untaken += std::mem::take(&mut guard.scanner.frames);
-        if let Some(bytes) = guard.scanner.fragmented.take() {
-            guard.verdict.message_bytes.set(bytes);
-        }
-        if let Err(code) = scanned {
+        if let Err(code) = guard.scanner.scan(&bytes, &mut guard.ready) {
             guard.end_with(StreamEnd::Refused(code));
         }
-        match guard.ready.pop_front() {
-            Some(bytes) => Poll::Ready(Some(Ok(bytes))),
-            // Nothing of it was good, or it was empty.
-            None => guard.give_turn_now(cx),
-        }
+        // Nothing of it may have been good, or it was the beginning of a header.
+        guard.pass(cx).unwrap_or_else(|| guard.give_turn_now(cx))
     }
+}
+
+/// Good bytes of the stream.
+#[derive(Debug)]
+pub struct Piece {
+    /// What is passed on.
+    pub bytes: Bytes,
+    /// Frames that begin in it.
+    pub begins: usize,
+    /// The payload of the frame of which it is the first fragment. Unit: bytes.
+    announces: Option<usize>,
 }
 
 /// Follows the frames of a byte stream, however it is cut.
 pub struct FrameScanner {
     payload_max: u64,
     allowance: Allowance,
-    header: [u8; 10],
+    /// The header of the next frame as far as it has come, with its masking key.
+    header: [u8; HEADER_BYTES_MAX],
     have: usize,
+    /// What follows that header, which has passed. Unit: bytes.
+    payload: Option<u64>,
     /// Of the frame, or of the fragment that is made of it. Unit: bytes.
     skip: u64,
     /// What follows when that is over: the frame is passed on in fragments.
     rest: Option<Rest>,
-    /// Good frames since somebody last took this count.
-    frames: usize,
-    /// The payload of a frame whose first fragment was passed on since somebody last took it. Unit: bytes.
-    fragmented: Option<usize>,
+    /// Frames that begin in what is passed on next.
+    begun: usize,
 }
 
 /// Of a frame that is passed on in fragments.
@@ -184,7 +204,9 @@ pub struct FrameScanner {
 struct Rest {
     mask: [u8; MASK_BYTES],
     /// Behind the fragment that is being passed on. Unit: bytes.
-    bytes: usize,
+    bytes: u64,
+    /// The first byte of the next, if nothing follows it.
+    first: u8,
 }
 
 impl FrameScanner {
@@ -194,30 +216,25 @@ impl FrameScanner {
         Self {
             payload_max,
             allowance,
-            header: [0; 10],
+            header: [0; HEADER_BYTES_MAX],
             have: 0,
+            payload: None,
             skip: 0,
             rest: None,
-            frames: 0,
-            fragmented: None,
+            begun: 0,
         }
     }
 
-    /// Looks at the next piece of the stream, and appends to `out` what of it is good.
+    /// Looks at the next piece of the stream, and appends to `out` what of it is good. A header is passed on when it is whole.
     ///
     /// # Errors
-    /// The first frame that is refused, of which nothing that comes in this piece is passed on. The scanner must not be used after
+    /// The first frame that is refused, of which nothing is passed on that comes in this piece. The scanner must not be used after
     /// it.
-    pub fn scan(&mut self, bytes: &Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Code> {
+    pub fn scan(&mut self, bytes: &Bytes, out: &mut VecDeque<Piece>) -> Result<(), Code> {
         // What was looked at and not passed on yet begins here.
         let mut from = 0;
         let mut at = 0;
         let mut frame_start = 0;
-        let pass = |from: usize, to: usize, out: &mut VecDeque<Bytes>| {
-            if from < to {
-                out.push_back(bytes.slice(from..to));
-            }
-        };
         while at < bytes.len() {
             if self.skip > 0 {
                 let step = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len() - at);
@@ -226,55 +243,93 @@ impl FrameScanner {
                 continue;
             }
             if let Some(rest) = self.rest.take() {
-                pass(std::mem::replace(&mut from, at), at, out);
-                self.begin_fragment(LAST | CONTINUATION, rest, out);
+                self.pass(bytes.slice(from..at), out);
+                from = at;
+                self.begin_fragment(rest, None, out);
                 continue;
             }
             if self.have == 0 {
+                if (at - from) as u64 >= FRAGMENT_BYTES {
+                    self.pass(bytes.slice(from..at), out);
+                    from = at;
+                }
                 frame_start = at;
             }
             self.header[self.have] = bytes[at];
             self.have += 1;
             at += 1;
-            let Some(payload) = self.judge().inspect_err(|_| pass(from, frame_start, out))? else { continue };
-            let starts_here = at - frame_start == std::mem::take(&mut self.have);
-            let mask = bytes.get(at..at + MASK_BYTES).and_then(|mask| mask.try_into().ok());
-            match (mask, usize::try_from(payload)) {
-                // One whose header came in pieces is passed on as it is.
-                (Some(mask), Ok(payload))
-                    if payload > FRAGMENT_BYTES && self.header[0] == WHOLE_BINARY && starts_here =>
-                {
-                    pass(from, frame_start, out);
-                    at += MASK_BYTES;
+            let Some(payload) = self.payload else {
+                self.payload =
+                    self.judge().inspect_err(|_| self.pass(bytes.slice(from..frame_start), out))?;
+                continue;
+            };
+            if self.have == self.header_bytes() {
+                let starts_here = at - frame_start == self.have;
+                if !starts_here || self.is_large(payload) {
+                    self.pass(bytes.slice(from..frame_start), out);
                     from = at;
-                    self.fragmented = Some(payload);
-                    self.begin_fragment(WHOLE_BINARY, Rest { mask, bytes: payload }, out);
                 }
-                _ => {
-                    self.frames += 1;
-                    self.skip = payload + MASK_BYTES as u64;
-                }
+                self.begin_frame(payload, starts_here, out);
             }
         }
-        pass(from, at, out);
+        // What is there of a header waits here for the rest of it.
+        self.pass(bytes.slice(from..if self.have > 0 { frame_start } else { at }), out);
         Ok(())
     }
 
-    /// The header of the next fragment of what is left. `first` is its first byte if it is the last.
-    fn begin_fragment(&mut self, first: u8, left: Rest, out: &mut VecDeque<Bytes>) {
-        let Rest { mask, bytes } = left;
-        let here = bytes.min(FRAGMENT_BYTES);
-        self.rest = (bytes > here).then(|| Rest { mask, bytes: bytes - here });
-        let first = if self.rest.is_some() { first & !LAST } else { first };
-        let mut header = vec![first, 0x80 | 127];
-        header.extend((here as u64).to_be_bytes());
-        header.extend(mask);
-        out.push_back(header.into());
-        self.frames += 1;
-        self.skip = here as u64;
+    fn pass(&mut self, bytes: Bytes, out: &mut VecDeque<Piece>) {
+        if !bytes.is_empty() {
+            out.push_back(Piece { bytes, begins: std::mem::take(&mut self.begun), announces: None });
+        }
     }
 
-    /// Judges what is there of the header; when it is whole, says how much payload follows.
+    /// Whether a frame whose header is there goes on in fragments.
+    fn is_large(&self, payload: u64) -> bool {
+        payload > FRAGMENT_BYTES && self.header[0] & CONTROL == 0
+    }
+
+    /// The header of a frame is whole. Unless it was passed on in pieces it is still in the stream.
+    fn begin_frame(&mut self, payload: u64, is_in_stream: bool, out: &mut VecDeque<Piece>) {
+        let header = Bytes::copy_from_slice(&self.header[..self.have]);
+        (self.have, self.payload) = (0, None);
+        if self.is_large(payload) {
+            let mask = header.last_chunk().copied().unwrap_or_default();
+            let announces = usize::try_from(payload).ok().filter(|_| self.header[0] == WHOLE_BINARY);
+            let frame = Rest { mask, bytes: payload, first: self.header[0] };
+            return self.begin_fragment(frame, announces, out);
+        }
+        self.begun += 1;
+        self.skip = payload;
+        if !is_in_stream {
+            self.pass(header, out);
+        }
+    }
+
+    /// The header of the next fragment of what is left.
+    fn begin_fragment(&mut self, left: Rest, announces: Option<usize>, out: &mut VecDeque<Piece>) {
+        let Rest { mask, bytes, first } = left;
+        let here = bytes.min(FRAGMENT_BYTES);
+        let next = Rest { mask, bytes: bytes - here, first: first & LAST | CONTINUATION };
+        self.rest = (bytes > here).then_some(next);
+        let first = if self.rest.is_some() { first & !LAST } else { first };
+        let mut header = vec![first, 0x80 | 127];
+        header.extend(here.to_be_bytes());
+        header.extend(mask);
+        out.push_back(Piece { bytes: header.into(), begins: 1, announces });
+        self.skip = here;
+    }
+
+    /// How long a header is of which the first two bytes are there.
+    fn header_bytes(&self) -> usize {
+        let length = match self.header[1] & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        2 + length + MASK_BYTES
+    }
+
+    /// Judges what is there of the header; when its length is there, says how much payload follows.
     fn judge(&mut self) -> Result<Option<u64>, Code> {
         if self.have < 2 {
             return Ok(None);

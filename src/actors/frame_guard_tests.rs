@@ -11,7 +11,7 @@ use super::*;
 fn scan(scanner: &mut FrameScanner, bytes: &[u8]) -> (usize, Result<(), Code>) {
     let mut passed = VecDeque::new();
     let scanned = scanner.scan(&Bytes::copy_from_slice(bytes), &mut passed);
-    (passed.iter().map(Bytes::len).sum(), scanned)
+    (passed.iter().map(|piece: &Piece| piece.bytes.len()).sum(), scanned)
 }
 
 fn scanner() -> FrameScanner {
@@ -40,10 +40,10 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The messages of a stream as the layer above reads them, each with its kind; and its largest frame.
-fn messages(stream: impl IntoIterator<Item = Bytes>) -> (Vec<(bool, Vec<u8>)>, usize) {
+fn messages(stream: VecDeque<Piece>) -> (Vec<(bool, Vec<u8>)>, usize) {
     let (mut buffer, mut all, mut largest) = (BytesMut::new(), Vec::new(), 0);
-    for bytes in stream {
-        buffer.extend_from_slice(&bytes);
+    for piece in stream {
+        buffer.extend_from_slice(&piece.bytes);
         while let Some((_, kind, payload)) =
             Parser::parse(&mut buffer, true, usize::MAX).expect("good frames")
         {
@@ -69,23 +69,33 @@ fn large() -> FrameScanner {
 fn a_large_binary_message_goes_on_in_fragments() {
     let payload: Vec<u8> = (0..200_001_u32).map(|number| number.to_le_bytes()[1]).collect();
     let small = frame(0x82, b"small");
+    let limit = usize::try_from(FRAGMENT_BYTES).expect("small");
     let stream = [
         small.clone(),
         frame(0x82, &payload),
         frame(0x89, b"ping"),
-        frame(0x82, &payload[..FRAGMENT_BYTES]),
+        frame(0x82, &payload[..limit]),
+        // Its sender sends it in fragments itself.
+        frame(0x02, &payload),
+        frame(0x80, &payload),
         small,
     ]
     .concat();
     let (mut scanner, mut out) = (large(), VecDeque::new());
     assert_eq!(scanner.scan(&stream.into(), &mut out), Ok(()));
-    assert_eq!(scanner.fragmented, Some(payload.len()));
-    assert_eq!(scanner.frames, 4 + payload.len().div_ceil(FRAGMENT_BYTES));
+    let announced: Vec<_> = out.iter().filter_map(|piece| piece.announces).collect();
+    assert_eq!(announced, [payload.len()]);
+    assert_eq!(out.iter().map(|piece| piece.begins).sum::<usize>(), 4 + 3 * payload.len().div_ceil(limit));
     let (read, largest) = messages(out);
-    let expected =
-        [b"small".to_vec(), payload.clone(), payload[..FRAGMENT_BYTES].to_vec(), b"small".to_vec()];
+    let expected = [
+        b"small".to_vec(),
+        payload.clone(),
+        payload[..limit].to_vec(),
+        [&*payload, &*payload].concat(),
+        b"small".to_vec(),
+    ];
     assert!(read == expected.map(|message| (false, message)));
-    assert_eq!(largest, FRAGMENT_BYTES);
+    assert_eq!(largest, limit);
 }
 
 #[test]
@@ -171,11 +181,19 @@ fn an_end_waits_until_the_frames_before_it_are_taken() {
 /// Whatever comes, the buffer of the layer above stays small, in which it keeps what it has not taken.
 #[test]
 fn the_layer_above_buffers_little_of_a_large_message() {
-    let payload = vec![7; 3_000_000];
+    let payload = vec![7; 1_000_000];
     let stream = Bytes::from([frame(0x82, &payload), frame(0x82, &payload)].concat());
-    let pieces = stream.chunks(20_000).map(|piece| Ok(Bytes::copy_from_slice(piece)));
+    for piece_bytes in [1 + MASK_BYTES, 20_000, 131_072] {
+        let most = buffered(&stream, piece_bytes, payload.len());
+        assert!(most < 2 * usize::try_from(FRAGMENT_BYTES).expect("small"), "{most} bytes, by {piece_bytes}");
+    }
+}
+
+/// A stream of two messages of this size comes in pieces: how much the layer above buffers at one time.
+fn buffered(stream: &Bytes, piece_bytes: usize, message_bytes: usize) -> usize {
+    let pieces = stream.chunks(piece_bytes).map(|piece| Ok(stream.slice_ref(piece)));
     let inner = futures_util::stream::iter(pieces.collect::<Vec<_>>());
-    let mut guard = FrameGuard::new(inner, payload.len(), Box::new(|| true), Verdict::default());
+    let mut guard = FrameGuard::new(inner, message_bytes, Box::new(|| true), Verdict::default());
     let mut context = Context::from_waker(std::task::Waker::noop());
     let (mut buffer, mut most, mut read, mut over) = (BytesMut::new(), 0, 0, false);
     while !over || !buffer.is_empty() {
@@ -190,8 +208,8 @@ fn the_layer_above_buffers_little_of_a_large_message() {
         let frame = Parser::parse(&mut buffer, true, usize::MAX).expect("good frames");
         read += frame.and_then(|(.., payload)| payload).map_or(0, |payload| payload.len());
     }
-    assert_eq!(read, 2 * payload.len());
-    assert!(most <= 2 * BYTES_PER_TURN, "{most} bytes");
+    assert_eq!(read, 2 * message_bytes);
+    most
 }
 
 proptest! {
