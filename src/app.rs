@@ -5,12 +5,12 @@
 
 mod cluster;
 mod import;
+mod listening;
 mod recording;
 mod sharing;
 mod stores;
 
 use std::{
-    any::Any,
     io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
@@ -21,15 +21,8 @@ use std::{
 };
 
 use actix::{Actor as _, Addr, Arbiter};
-use actix_web::{
-    App as WebApp, HttpServer,
-    dev::{Extensions, ServerHandle},
-    middleware::from_fn,
-    rt::net::TcpStream,
-    web::Data,
-};
+use actix_web::dev::ServerHandle;
 use anyhow::Context as _;
-use socket2::SockRef;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tracing::{info, warn};
 
@@ -57,7 +50,7 @@ use crate::{
     },
     config::{ClusterSettings, Config},
     domain::rooms::{Rooms, RoomsConfig},
-    http::{self, Connections, HttpState, Overviews},
+    http::{Connections, HttpState, Overviews},
     metrics::Metrics,
     protocol::{Incarnation, NodeRef, limits},
 };
@@ -66,9 +59,6 @@ use crate::{
 const RECONNECT_SPREAD: Duration = Duration::from_secs(2);
 /// How long the recording supervisor may take to hear of the drain. It takes none, unless it is in trouble.
 const RECORDERS_TOLD: Duration = Duration::from_secs(1);
-/// How long HTTP requests may go on once every WebSocket has ended; a part of the drain's deadline.
-const HTTP_SHUTDOWN: Duration = Duration::from_secs(2);
-
 /// A node that can be started.
 #[derive(Debug)]
 pub struct App;
@@ -177,7 +167,7 @@ impl App {
             draining: draining.clone(),
             last_connection: Arc::default(),
         };
-        let (address, server) = listen(config, state)?;
+        let (address, server) = listening::listen(config, state)?;
         Ok(Running {
             address,
             draining,
@@ -298,43 +288,6 @@ fn start_room_manager(
     RoomManager::start_in_arbiter(&managers.handle(), move |_| {
         RoomManager::new(rooms, registry, link, clock, metrics)
     })
-}
-
-fn listen(config: &Config, state: HttpState) -> anyhow::Result<(SocketAddr, actix_web::dev::Server)> {
-    let state = Data::new(state);
-    let server = HttpServer::new(move || {
-        WebApp::new()
-            .app_data(state.clone())
-            .wrap(from_fn(http::measure_request))
-            .wrap(http::headers())
-            .configure(http::routes)
-    })
-    .on_connect(on_connect)
-    .disable_signals()
-    .shutdown_timeout(HTTP_SHUTDOWN.min(config.drain_deadline).as_secs())
-    .bind((config.host, config.port))
-    .with_context(|| format!("HOST {} with PORT {} cannot be listened on", config.host, config.port))?;
-    let address = *server.addrs().first().context("nothing to listen on")?;
-    info!(%address, node = %config.node_id, version = env!("CARGO_PKG_VERSION"), "listening");
-    Ok((address, server.run()))
-}
-
-/// Prepares a connection's socket, and keeps a duplicate of its descriptor with which it can be ended from outside.
-fn on_connect(io: &dyn Any, data: &mut Extensions) {
-    let Some(stream) = io.downcast_ref::<TcpStream>() else { return };
-    let socket = SockRef::from(stream);
-    let prepared = socket
-        .set_tcp_nodelay(true)
-        .and_then(|()| socket.set_tcp_user_timeout(Some(limits::TCP_USER_TIMEOUT)));
-    if let Err(error) = prepared {
-        warn!(%error, "a connection's socket could not be prepared");
-    }
-    match socket.try_clone() {
-        Ok(duplicate) => {
-            data.insert(Arc::new(duplicate));
-        }
-        Err(error) => warn!(%error, "a connection cannot be ended from outside: no file descriptor left"),
-    }
 }
 
 impl Running {

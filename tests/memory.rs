@@ -1,6 +1,7 @@
-//! Joins and leaves without end leave nothing behind: the node's memory after them is what it was before.
+//! Joins and leaves without end leave nothing behind: the node's memory after them is what it was before. And a recorder keeps
+//! little of it between its chunks.
 //!
-//! `scripts/test` makes some tens of thousands. The full million takes minutes; it is run by
+//! Of joins `scripts/test` makes some tens of thousands. The full million takes minutes; it is run by
 //!
 //! ```text
 //! GREENROOM_TEST_JOINS=1000000 cargo test --release --test memory -- --nocapture
@@ -12,7 +13,7 @@ mod support;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use support::{Heard, Peer, Process, eventually, get, metric, setting};
+use support::{Heard, Peer, Process, Recorder, cut_evenly, eventually, get, longer, metric, setting};
 
 /// How many joins, each with its leave, unless `GREENROOM_TEST_JOINS` says otherwise.
 const JOINS: u64 = 30_000;
@@ -40,6 +41,36 @@ async fn joins_and_leaves_leave_nothing_behind() {
     let joined = metric(node.address(), r#"greenroom_joins_total{result="joined"}"#).await;
     println!("{joined} joins; resident memory {} KiB before, {} KiB after", before / 1024, after / 1024);
     assert!(after < before + GROWTH_MAX, "grew from {} KiB to {} KiB", before / 1024, after / 1024);
+}
+
+/// As a browser's at 2.2 Mbit/s. Unit: bytes.
+const CHUNK_BYTES: usize = 280_000;
+/// Recorders that are there at one time, and what each has sent by then.
+const RECORDERS: usize = 24;
+const CHUNKS: usize = 5;
+/// Of memory, for each of them: less than for a chunk of each to be kept. Unit: bytes.
+const RECORDER_MAX: usize = CHUNK_BYTES * 3 / 2;
+
+/// Measured by `cargo bench --bench recording -- pace`, it is less than 256 KiB.
+#[tokio::test]
+async fn recorders_take_up_little_between_their_chunks() {
+    let node = Process::start(&[]);
+    let chunks = cut_evenly(longer(), longer().len() / CHUNK_BYTES);
+    let record = async |id: String| {
+        let mut recorder = Recorder::start(node.address(), json!({ "recordId": id })).await;
+        recorder.store_all(0, &chunks[..CHUNKS]).await;
+        recorder
+    };
+    // What is allocated once, for whoever comes first, is nobody's.
+    let _first = record("first".to_owned()).await;
+    let before = node.resident_bytes();
+    let mut recorders = Vec::new();
+    for number in 0..RECORDERS {
+        recorders.push(record(format!("talk-{number}")).await);
+    }
+    let each = usize::try_from(node.resident_bytes().saturating_sub(before)).expect("small") / RECORDERS;
+    println!("{RECORDERS} recorders; {} KiB for each", each / 1024);
+    assert!(each < RECORDER_MAX, "{} KiB for each of {}", each / 1024, recorders.len());
 }
 
 /// Memory once nobody is left.

@@ -7,12 +7,12 @@ use tokio::time::sleep;
 
 use crate::{
     s3::S3Server,
-    support::{Cluster, Heard, Postgres, Recorder, Redis, cut, cut_at, large, longer, mp4, soon, webm},
+    support::{Cluster, Heard, Postgres, Recorder, Redis, cut, cut_evenly, large, longer, mp4, soon, webm},
 };
 
 /// Chunks of the recording.
 pub const CHUNKS: usize = 5;
-/// So many that what is assembled of them is saved before they are all there.
+/// So many that what is assembled of them is saved before they are all there. However it was encoded, each brings something.
 const MANY_CHUNKS: usize = 10;
 /// Chunks of one of which parts go up while it comes.
 const CHUNKS_OF_PARTS: usize = 40;
@@ -83,30 +83,30 @@ pub async fn die_at(point: &str, framing: Framing, place: Place) {
 
 /// The same with a video that goes into its bucket in parts.
 pub async fn die_at_a_large_one(point: &str) {
-    die(point, Framing::Indexed, Place::Bucket, (large(), even(large(), CHUNKS))).await;
+    die(point, Framing::Indexed, Place::Bucket, (large(), cut_evenly(large(), CHUNKS))).await;
 }
 
 /// The same while the recording comes, of which nobody says that it is over before that.
 pub async fn die_before_stop(point: &str, framing: Framing, place: Place) {
     let Some(mut story) = Story::begin("crash", point, place).await else { return };
-    (story.framing, story.chunks, story.says_stop) = (framing, even(webm(), MANY_CHUNKS), false);
+    (story.framing, story.chunks, story.says_stop) = (framing, cut_evenly(webm(), MANY_CHUNKS), false);
     story.over_two_nodes().await;
 }
 
 /// The same at the end of one of which others could go on with what was saved.
 pub async fn die_saved(point: &str, framing: Framing, place: Place) {
-    die(point, framing, place, (webm(), even(webm(), MANY_CHUNKS))).await;
+    die(point, framing, place, (webm(), cut_evenly(webm(), MANY_CHUNKS))).await;
 }
 
 /// The same in MP4.
 pub async fn die_saved_in_mp4(point: &str) {
-    die(point, Framing::Indexed, Place::Folder, (mp4(), even(mp4(), MANY_CHUNKS))).await;
+    die(point, Framing::Indexed, Place::Folder, (mp4(), cut_evenly(mp4(), MANY_CHUNKS))).await;
 }
 
 /// The first node dies when it has saved something, and the second at this point, as it takes that over.
 pub async fn die_taking_over(point: &str, framing: Framing, place: Place) {
     let Some(mut story) = Story::begin("crash", "assembly.renamed", place).await else { return };
-    (story.framing, story.chunks, story.says_stop) = (framing, even(webm(), MANY_CHUNKS), false);
+    (story.framing, story.chunks, story.says_stop) = (framing, cut_evenly(webm(), MANY_CHUNKS), false);
     story.record(0).await;
     story.cluster.ended(0).await;
     story.says_stop = true;
@@ -132,12 +132,6 @@ pub async fn die_in_parts_before_stop(point: &str, framing: Framing, place: Plac
 /// The same of one that only ffmpeg can make.
 pub async fn die_at_in_mp4(point: &str) {
     die(point, Framing::Indexed, Place::Folder, (mp4(), cut(mp4(), CHUNKS, 402))).await;
-}
-
-/// So many chunks of about the same size: however its encoder wrote it, each brings something.
-fn even(media: &[u8], chunks: usize) -> Vec<Vec<u8>> {
-    let borders: Vec<usize> = (1..chunks).map(|border| border * media.len() / chunks).collect();
-    cut_at(media, &borders)
 }
 
 async fn die(point: &str, framing: Framing, place: Place, takes: (&'static [u8], Vec<Vec<u8>>)) {
@@ -208,7 +202,7 @@ impl Story {
     /// Of one of which parts go into a bucket while it comes.
     pub fn of_parts(self) -> Self {
         let media = longer();
-        Self { media, chunks: even(media, CHUNKS_OF_PARTS), ..self }
+        Self { media, chunks: cut_evenly(media, CHUNKS_OF_PARTS), ..self }
     }
 
     /// Records by way of this node until the video is there, or the node is not.

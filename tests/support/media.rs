@@ -157,6 +157,12 @@ pub fn cut(media: &[u8], chunks: usize, seed: u64) -> Vec<Vec<u8>> {
     cut_at(media, &borders.into_iter().collect::<Vec<_>>())
 }
 
+/// Cuts media into so many chunks of about the same size.
+pub fn cut_evenly(media: &[u8], chunks: usize) -> Vec<Vec<u8>> {
+    let borders: Vec<usize> = (1..chunks).map(|border| border * media.len() / chunks).collect();
+    cut_at(media, &borders)
+}
+
 /// Cuts media at these places.
 pub fn cut_at(media: &[u8], borders: &[usize]) -> Vec<Vec<u8>> {
     let ends = borders.iter().copied().chain([media.len()]);

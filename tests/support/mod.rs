@@ -42,7 +42,9 @@ pub use self::{
     fuzz::{FIRST_SEED, fuzz},
     http::{Answer, Download, get, metric, request, roster, send, try_download, try_request},
     kept::{keep, kept_media, program},
-    media::{assert_recorded, cut, cut_at, kept, large, longer, mp4, packets, probe, sha256, vp9, webm},
+    media::{
+        assert_recorded, cut, cut_at, cut_evenly, kept, large, longer, mp4, packets, probe, sha256, vp9, webm,
+    },
     nginx::{CONFIGURATIONS, Nginx},
     node::Node,
     peer::{Closed, Heard, Peer, resume},

@@ -27,7 +27,7 @@ use super::{
 /// Most bytes that are held back. A fragment of ten seconds at 50 Mbit/s is as large as this.
 const BACK_MAX: usize = 64 * 1024 * 1024;
 /// Room for bytes that are held back, which stays when they are gone.
-const ROOM_KEPT: usize = 32 * 1024;
+const ROOM_KEPT: usize = 16 * 1024;
 /// Most bytes of all Voids that complete Clusters whose rest is missing.
 const PAD_MAX: u64 = 64 * 1024 * 1024;
 /// An EBML Void element's id.
@@ -436,15 +436,20 @@ impl Repair {
         out.bytes(self.back.drain(..count));
         self.back_from += count as u64;
         self.passed += count as u64;
+        self.give_room_back();
     }
 
     fn discard_to(&mut self, position: u64) {
         let count = self.back_count(position);
         self.back.drain(..count);
         self.back_from += count as u64;
-        // What was large once is no reason to take up that much for good.
+        self.give_room_back();
+    }
+
+    /// What was large once is no reason to take up that much for good.
+    fn give_room_back(&mut self) {
         let wanted = self.back.len().max(ROOM_KEPT);
-        if self.back.capacity() > 4 * wanted {
+        if self.back.capacity() > 2 * wanted {
             self.back.shrink_to(wanted);
         }
     }
