@@ -11,7 +11,6 @@
 
 pub mod accounts;
 pub mod assembly_worker;
-pub mod buffers;
 pub mod chunk_gate;
 pub mod cluster_bridge;
 pub mod door;

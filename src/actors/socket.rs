@@ -29,11 +29,13 @@ use bytes::Bytes;
 use socket2::Socket as OsSocket;
 
 use super::{
-    buffers::Buffer,
     door::KillSwitch,
     frame_guard::{Allowance, FrameGuard, StreamEnd, Verdict},
 };
-use crate::{metrics::Metrics, protocol::Code};
+use crate::{
+    metrics::Metrics,
+    protocol::{Code, limits},
+};
 
 /// What speaks on a socket.
 pub trait Endpoint: Sized + Unpin + 'static {
@@ -118,7 +120,7 @@ pub struct Connection<E: Endpoint> {
 struct State {
     verdict: Verdict,
     /// A fragmented message so far, and whether it is text.
-    assembly: Option<(bool, Buffer)>,
+    assembly: Option<(bool, Vec<u8>)>,
     message_bytes_max: usize,
     mailbox: usize,
     last_heard: Instant,
@@ -243,12 +245,13 @@ impl<E: Endpoint> Connection<E> {
     fn fragment(&mut self, item: Item, context: &mut SocketContext<E>) {
         let (bytes, last) = match item {
             Item::FirstText(bytes) => {
-                self.state.assembly = Some((true, Buffer::default()));
+                self.state.assembly = Some((true, Vec::new()));
                 (bytes, false)
             }
             Item::FirstBinary(bytes) => {
                 let announced = self.state.verdict.message_bytes.take();
-                self.state.assembly = Some((false, Buffer::for_bytes(announced)));
+                self.state.assembly =
+                    Some((false, Vec::with_capacity(announced.min(limits::FIRST_ROOM_MAX))));
                 (bytes, false)
             }
             Item::Continue(bytes) => (bytes, false),
@@ -260,9 +263,9 @@ impl<E: Endpoint> Connection<E> {
         if assembled.len() + bytes.len() > self.state.message_bytes_max {
             return self.end(Code::TooLarge, context);
         }
-        assembled.extend(&bytes);
+        assembled.extend_from_slice(&bytes);
         if last {
-            let (is_text, message) = (*is_text, std::mem::take(assembled).whole());
+            let (is_text, message) = (*is_text, std::mem::take(assembled).into());
             self.state.assembly = None;
             self.assembled(is_text, message, context);
         }

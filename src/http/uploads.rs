@@ -18,7 +18,6 @@ use super::{
 };
 use crate::{
     actors::{
-        buffers::Buffer,
         intake::Way,
         messages::{BeginRecording, StopRecording},
     },
@@ -172,16 +171,16 @@ async fn read_body(
     state: &HttpState,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
     let announced = check_length(request.headers(), bytes_max)?;
-    let mut body = Buffer::for_bytes(announced);
+    let mut body = Vec::with_capacity(announced.min(limits::FIRST_ROOM_MAX));
     let mut held = None;
     while let Some(piece) = next_piece(&mut payload).await? {
         if body.len() + piece.len() > bytes_max {
             return Err(Code::TooLarge.into());
         }
         hold(state, &mut held, piece.len()).await?;
-        body.extend(&piece);
+        body.extend_from_slice(&piece);
     }
-    Ok((body.whole(), held))
+    Ok((body.into(), held))
 }
 
 /// How much is announced.

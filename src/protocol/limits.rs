@@ -139,6 +139,8 @@ pub const UNFINISHED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of bodies over HTTP that a whole node has read and not yet passed on. A body takes of it what has come of it, so
 /// one that drips holds up nobody. What does not fit waits in its socket.
 pub const UPLOADS_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Room that is made for something whose size is said before it has come; what is larger finds more as it comes.
+pub const FIRST_ROOM_MAX: usize = 1024 * 1024;
 /// How long a body may make a pause.
 pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a chunk may wait for the others before it is refused as `overloaded`.
