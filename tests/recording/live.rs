@@ -1,9 +1,14 @@
 //! A recording that is watched while it comes.
 
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::support::{
-    Download, Node, Recorder, cut_at, eventually, get, mp4, packets, probe, send, video, webm,
+    Download, Node, Recorder, cut_at, cut_evenly, eventually, get, longer, mp4, packets, probe, send, video,
+    webm,
 };
 
 /// Three seconds, a Cluster a second.
@@ -78,6 +83,35 @@ async fn what_has_come_can_be_watched_from_its_beginning_and_is_part_of_the_vide
     assert_eq!(whole.body[settled.clone()], made[settled], "what was watched is in the video");
     for path in ["/recordings/talk/live", stream] {
         assert_eq!(fetch(&node, path).await.refusal(), (409, "recording_over".into()), "{path}");
+    }
+}
+
+/// Much more is on its way to them than sockets hold.
+#[tokio::test]
+async fn viewers_who_do_not_read_hold_up_nobody_and_get_what_they_asked_for() {
+    let node = crate::node(&[]);
+    let chunks = cut_evenly(longer(), 120);
+    let mut recorder = begun(&node, &chunks).await;
+    let live = live(&node, 150_000).await;
+    let (bytes, head) = (live["bytes"].as_u64().unwrap(), live["headBytes"].as_u64().unwrap());
+    let path = text(&live, "streamUrl");
+    let mut viewers = Vec::new();
+    for _ in 0..8 {
+        let mut viewer = TcpStream::connect(node.address()).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        viewer.write_all(request.as_bytes()).await.unwrap();
+        viewer.readable().await.unwrap();
+        viewers.push(viewer);
+    }
+    let told = recorder.stop_and_wait(&chunks).await;
+    let made = video(node.address(), &told).await;
+    let settled = usize::try_from(head).unwrap()..usize::try_from(bytes).unwrap();
+    for mut viewer in viewers {
+        let mut answer = Vec::new();
+        viewer.read_to_end(&mut answer).await.unwrap();
+        let body = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+        assert_eq!(&answer[..12], b"HTTP/1.1 200");
+        assert!(answer[body..][settled.clone()] == made[settled.clone()], "what was watched is in the video");
     }
 }
 

@@ -42,19 +42,22 @@ pub fn keep(name: &str, make: impl FnOnce() -> Option<Vec<u8>>) -> Option<PathBu
 /// the same. Every node asks both when it starts, and to load them takes more of a processor than the rest of its start. What is
 /// not installed is left to the node.
 pub fn program(name: &str) -> PathBuf {
-    let path = setting("PATH").unwrap_or_default();
-    let mut there = std::env::split_paths(&path).map(|folder| folder.join(name));
-    let Some((real, about)) = there.find_map(|file| fs::metadata(&file).ok().map(|about| (file, about)))
-    else {
-        return name.into();
-    };
-    let mut hasher = DefaultHasher::new();
-    (&real, about.len(), about.modified().expect("a time")).hash(&mut hasher);
+    let Some((real, mark)) = installed(name) else { return name.into() };
     let script = || {
         let said = Command::new(&real).arg("-version").output().ok().filter(|said| said.status.success())?;
         let (said, real) = (String::from_utf8(said.stdout).expect("text"), real.display());
         let tell = format!("if [ \"$1\" = -version ]; then exec cat <<'SAID'\n{said}SAID\nfi");
         Some(format!("#!/bin/sh\n{tell}\nexec '{real}' \"$@\"\n").into_bytes())
     };
-    keep(&format!("{name}.{:016x}", hasher.finish()), script).unwrap_or_else(|| name.into())
+    keep(&format!("{name}.{mark:016x}"), script).unwrap_or_else(|| name.into())
+}
+
+/// Where a program is, and a mark that another version of it does not have.
+pub fn installed(name: &str) -> Option<(PathBuf, u64)> {
+    let path = setting("PATH").unwrap_or_default();
+    let mut there = std::env::split_paths(&path).map(|folder| folder.join(name));
+    let (real, about) = there.find_map(|file| fs::metadata(&file).ok().map(|about| (file, about)))?;
+    let mut hasher = DefaultHasher::new();
+    (&real, about.len(), about.modified().expect("a time")).hash(&mut hasher);
+    Some((real, hasher.finish()))
 }

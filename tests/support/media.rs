@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Chance, keep};
+use super::{Chance, installed, keep};
 
 /// Three seconds of VP8 and Opus in WebM, written as a browser does: live, without duration and index, a cluster a
 /// second.
@@ -69,10 +69,10 @@ fn make_long(seconds: u32, output: &str) -> Vec<u8> {
     kept(&format!("{sources} -t {seconds} {output}"))
 }
 
-/// What ffmpeg makes of these words, made once: to encode the same again takes longer than most tests.
+/// What this ffmpeg makes of these words, made once: to encode the same again takes longer than most tests.
 pub fn kept(words: &str) -> Vec<u8> {
     let mut hasher = DefaultHasher::new();
-    words.hash(&mut hasher);
+    (words, installed("ffmpeg").map(|(_, mark)| mark)).hash(&mut hasher);
     let file = keep(&format!("{:016x}.media", hasher.finish()), || {
         let mut ffmpeg = Command::new("ffmpeg");
         ffmpeg.args(["-v", "error", "-nostdin"]).args(words.split_whitespace()).arg("pipe:1");

@@ -41,7 +41,7 @@ pub use self::{
     files::{age, make_old, make_older, names, videos},
     fuzz::{FIRST_SEED, fuzz},
     http::{Answer, Download, get, metric, request, roster, send, try_download, try_request},
-    kept::{keep, kept_media, program},
+    kept::{installed, keep, kept_media, program},
     media::{
         assert_recorded, cut, cut_at, cut_evenly, kept, large, longer, mp4, packets, probe, sha256, vp9, webm,
     },
