@@ -13,7 +13,9 @@ mod support;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use support::{Heard, Peer, Process, Recorder, cut_evenly, eventually, get, longer, metric, setting};
+use support::{
+    Heard, Peer, Process, Recorder, cut_evenly, eventually, get, greenroom, longer, metric, setting,
+};
 
 /// How many joins, each with its leave, unless `GREENROOM_TEST_JOINS` says otherwise.
 const JOINS: u64 = 30_000;
@@ -54,7 +56,11 @@ const RECORDER_MAX: usize = CHUNK_BYTES * 3 / 2;
 /// Measured by `cargo bench --bench recording -- pace`, it is less than 256 KiB.
 #[tokio::test]
 async fn recorders_take_up_little_between_their_chunks() {
-    let node = Process::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = greenroom(folder.path());
+    // As in its container: what is large goes back to the system, however many threads there are.
+    command.args(["--port=0", "--host=127.0.0.1"]).env("MALLOC_MMAP_THRESHOLD_", "65536");
+    let node = Process::run(command, folder);
     let chunks = cut_evenly(longer(), longer().len() / CHUNK_BYTES);
     let record = async |id: String| {
         let mut recorder = Recorder::start(node.address(), json!({ "recordId": id })).await;

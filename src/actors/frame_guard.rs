@@ -28,8 +28,8 @@ use futures_util::Stream;
 
 use crate::protocol::Code;
 
-/// Lets so many bytes through before the layer above must have looked at them.
-const BYTES_PER_TURN: usize = 32 * 1024;
+/// When so many bytes have gone up, the layer above must look at them before it gets more.
+const BYTES_PER_TURN: usize = 16 * 1024;
 
 /// The masking key after a client's header.
 const MASK_BYTES: usize = 4;
@@ -85,13 +85,24 @@ pub struct FrameGuard<S> {
     untaken: usize,
     /// How the stream has ended, told once everything before is taken.
     end: Option<StreamEnd>,
+    /// Whether one turn more is due before that: a frame may have had turns before it was whole.
+    one_more: bool,
 }
 
 impl<S> FrameGuard<S> {
     /// Guards `inner` against frames of more than `payload_max` bytes and against more frames than allowed.
     pub fn new(inner: S, payload_max: usize, allowance: Allowance, verdict: Verdict) -> Self {
         let scanner = FrameScanner::new(payload_max as u64, allowance);
-        Self { inner, scanner, verdict, passed: 0, ready: VecDeque::new(), untaken: 0, end: None }
+        Self {
+            inner,
+            scanner,
+            verdict,
+            passed: 0,
+            ready: VecDeque::new(),
+            untaken: 0,
+            end: None,
+            one_more: true,
+        }
     }
 
     /// Lets the layer above take one frame before it asks again.
@@ -122,12 +133,6 @@ impl<S> FrameGuard<S> {
         }
         Some(Poll::Ready(Some(Ok(piece.bytes))))
     }
-
-    fn end_with(&mut self, end: StreamEnd) {
-        self.end = Some(end);
-        // One frame may have had turns before it was whole.
-        self.untaken += 1;
-    }
 }
 
 impl<S> Stream for FrameGuard<S>
@@ -142,7 +147,7 @@ where
             return passed;
         }
         if let Some(end) = guard.end {
-            if guard.untaken > 0 {
+            if guard.untaken > 0 || std::mem::take(&mut guard.one_more) {
                 return guard.give_turn_now(cx);
             }
             guard.verdict.end.set(Some(end));
@@ -158,13 +163,13 @@ where
             None => return Poll::Ready(None),
             Some(Ok(bytes)) => bytes,
             Some(Err(_)) => {
-                guard.end_with(StreamEnd::Lost);
+                guard.end = Some(StreamEnd::Lost);
                 return guard.give_turn_now(cx);
             }
         };
         // Frames before a bad one are good and are not lost.
         if let Err(code) = guard.scanner.scan(&bytes, &mut guard.ready) {
-            guard.end_with(StreamEnd::Refused(code));
+            guard.end = Some(StreamEnd::Refused(code));
         }
         // Nothing of it may have been good, or it was the beginning of a header.
         guard.pass(cx).unwrap_or_else(|| guard.give_turn_now(cx))

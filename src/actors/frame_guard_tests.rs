@@ -150,32 +150,74 @@ fn more_frames_than_allowed_are_refused() {
     assert_eq!(scan(&mut scanner, &frame(0x8a, b"")), (0, Err(Code::RateLimited)));
 }
 
-/// What the layer above gets of these pieces and the end after them: it asks until there is nothing more, takes one
-/// frame, and asks again; at an error it drops what it has not taken.
-fn taken(pieces: Vec<Result<Bytes, PayloadError>>, whole_frames: usize) -> (usize, Option<StreamEnd>) {
+/// A stream that has nothing for a moment before each of these.
+fn halting(
+    pieces: impl IntoIterator<Item = Result<Bytes, PayloadError>>,
+) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
+    let mut pieces = pieces.into_iter();
+    let mut halts = false;
+    futures_util::stream::poll_fn(move |_| {
+        halts = !halts;
+        if halts { Poll::Pending } else { Poll::Ready(pieces.next()) }
+    })
+}
+
+/// What the layer above has of a stream.
+struct Above {
+    frames: usize,
+    payload_bytes: usize,
+    /// Most bytes that it buffered at one time.
+    most: usize,
+    end: Option<StreamEnd>,
+}
+
+/// What the layer above gets: it asks until there is nothing more, takes one frame, and asks again; at an error it drops what it
+/// has not taken.
+fn above(stream: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin, payload_max: usize) -> Above {
     let verdict = Verdict::default();
-    let inner = futures_util::stream::iter(pieces);
-    let mut guard = FrameGuard::new(inner, 1000, Box::new(|| true), verdict.clone());
+    let mut guard = FrameGuard::new(stream, payload_max, Box::new(|| true), verdict.clone());
     let mut context = Context::from_waker(std::task::Waker::noop());
-    let (mut bytes_had, mut frames) = (0, 0);
-    loop {
-        match Pin::new(&mut guard).poll_next(&mut context) {
-            Poll::Ready(Some(Ok(bytes))) => bytes_had += bytes.len(),
-            Poll::Ready(Some(Err(_)) | None) => return (frames, verdict.end.get()),
-            Poll::Pending => frames += usize::from(frames < whole_frames && bytes_had > 0),
+    let mut buffer = BytesMut::new();
+    let (mut above, mut is_over) = (Above { frames: 0, payload_bytes: 0, most: 0, end: None }, false);
+    while !is_over || !buffer.is_empty() {
+        while !is_over {
+            match Pin::new(&mut guard).poll_next(&mut context) {
+                Poll::Ready(Some(Ok(bytes))) => buffer.extend_from_slice(&bytes),
+                Poll::Ready(Some(Err(_))) => {
+                    above.end = verdict.end.get();
+                    return above;
+                }
+                Poll::Ready(None) => is_over = true,
+                Poll::Pending => break,
+            }
+        }
+        above.most = above.most.max(buffer.len());
+        if let Some((.., payload)) = Parser::parse(&mut buffer, true, usize::MAX).expect("good frames") {
+            above.frames += 1;
+            above.payload_bytes += payload.map_or(0, |payload| payload.len());
         }
     }
+    above
 }
 
 #[test]
 fn an_end_waits_until_the_frames_before_it_are_taken() {
     let good = frame(0x81, b"good").repeat(5);
-    let bad = [good.clone(), frame(0x83, b"bad")].concat();
+    let bad = Bytes::from([good.clone(), frame(0x83, b"bad")].concat());
     let refused = Some(StreamEnd::Refused(Code::ProtocolViolation));
-    assert_eq!(taken(vec![Ok(bad.into())], 5), (5, refused));
-    let lost = vec![Ok(good.into()), Err(PayloadError::Incomplete(None))];
-    assert_eq!(taken(lost, 5), (5, Some(StreamEnd::Lost)));
-    assert_eq!(taken(vec![Err(PayloadError::Incomplete(None))], 0), (0, Some(StreamEnd::Lost)));
+    for cut in 0..good.len() {
+        let pieces = || [bad.slice(..cut), bad.slice(cut..)].map(Ok);
+        let at_once = above(futures_util::stream::iter(pieces()), 1000);
+        assert_eq!((at_once.frames, at_once.end), (5, refused), "cut at {cut}");
+        let by_and_by = above(halting(pieces()), 1000);
+        assert_eq!((by_and_by.frames, by_and_by.end), (5, refused), "a moment between, cut at {cut}");
+    }
+    let lost = || [Ok(Bytes::from(good.clone())), Err(PayloadError::Incomplete(None))];
+    for seen in [above(futures_util::stream::iter(lost()), 1000), above(halting(lost()), 1000)] {
+        assert_eq!((seen.frames, seen.end), (5, Some(StreamEnd::Lost)));
+    }
+    let nothing = above(futures_util::stream::iter([Err(PayloadError::Incomplete(None))]), 1000);
+    assert_eq!((nothing.frames, nothing.end), (0, Some(StreamEnd::Lost)));
 }
 
 /// Whatever comes, the buffer of the layer above stays small, in which it keeps what it has not taken.
@@ -183,33 +225,15 @@ fn an_end_waits_until_the_frames_before_it_are_taken() {
 fn the_layer_above_buffers_little_of_a_large_message() {
     let payload = vec![7; 1_000_000];
     let stream = Bytes::from([frame(0x82, &payload), frame(0x82, &payload)].concat());
-    for piece_bytes in [1 + MASK_BYTES, 20_000, 131_072] {
-        let most = buffered(&stream, piece_bytes, payload.len());
-        assert!(most < 2 * usize::try_from(FRAGMENT_BYTES).expect("small"), "{most} bytes, by {piece_bytes}");
-    }
-}
-
-/// A stream of two messages of this size comes in pieces: how much the layer above buffers at one time.
-fn buffered(stream: &Bytes, piece_bytes: usize, message_bytes: usize) -> usize {
-    let pieces = stream.chunks(piece_bytes).map(|piece| Ok(stream.slice_ref(piece)));
-    let inner = futures_util::stream::iter(pieces.collect::<Vec<_>>());
-    let mut guard = FrameGuard::new(inner, message_bytes, Box::new(|| true), Verdict::default());
-    let mut context = Context::from_waker(std::task::Waker::noop());
-    let (mut buffer, mut most, mut read, mut over) = (BytesMut::new(), 0, 0, false);
-    while !over || !buffer.is_empty() {
-        while !over {
-            match Pin::new(&mut guard).poll_next(&mut context) {
-                Poll::Ready(Some(bytes)) => buffer.extend_from_slice(&bytes.expect("good frames")),
-                Poll::Ready(None) => over = true,
-                Poll::Pending => break,
-            }
+    let fragment = usize::try_from(FRAGMENT_BYTES).expect("small") + HEADER_BYTES_MAX;
+    for piece_bytes in [1 + MASK_BYTES, 16_384, 20_000, 131_072] {
+        let pieces = || stream.chunks(piece_bytes).map(|piece| Ok(stream.slice_ref(piece)));
+        let at_once = above(futures_util::stream::iter(pieces()), payload.len());
+        for seen in [at_once, above(halting(pieces()), payload.len())] {
+            assert_eq!(seen.payload_bytes, 2 * payload.len());
+            assert!(seen.most <= 2 * fragment, "{} bytes, by {piece_bytes}", seen.most);
         }
-        most = most.max(buffer.len());
-        let frame = Parser::parse(&mut buffer, true, usize::MAX).expect("good frames");
-        read += frame.and_then(|(.., payload)| payload).map_or(0, |payload| payload.len());
     }
-    assert_eq!(read, 2 * message_bytes);
-    most
 }
 
 proptest! {

@@ -11,7 +11,9 @@
 //! - pings, fragments and closes are left to the actor.
 
 use std::{
+    cell::Cell,
     future::Future,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -101,7 +103,28 @@ pub fn start<E: Endpoint>(
         },
         _held: Box::new(held),
     };
+    if let Some(turns) = request.conn_data::<Turns>() {
+        turns.begin();
+    }
     WsResponseBuilder::new(connection, request, guarded).frame_size(payload_max).start()
+}
+
+/// Whether what comes over a connection is read a little at a time, so that little of it waits. The server keeps one for each.
+/// Only sockets begin it: the library drops what was read of a request's body and not passed on yet when its sender is done.
+#[derive(Debug, Clone, Default)]
+pub struct Turns(Rc<Cell<bool>>);
+
+impl Turns {
+    /// From now on.
+    pub fn begin(&self) {
+        self.0.set(true);
+    }
+
+    /// Whether it has begun.
+    #[must_use]
+    pub fn are_given(&self) -> bool {
+        self.0.get()
+    }
 }
 
 /// The switch that ends this request's socket, where the server has kept one for it.

@@ -2,7 +2,7 @@
 //!
 //! actix-web's `HttpServer` reads a socket until there is nothing more or 128 KiB have come, before anybody looks at a byte of it,
 //! and keeps a buffer of twice that for as long as the connection lasts. For recorders that is most of their memory. This is the
-//! same server, put together of its parts, with sockets that give turns.
+//! same server, put together of its parts, with WebSockets that are read in turns.
 
 use std::{
     io,
@@ -29,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::{info, warn};
 
 use crate::{
+    actors::socket::Turns,
     config::Config,
     http::{self, HttpState},
     protocol::limits,
@@ -88,11 +89,11 @@ fn serve(builder: ServerBuilder, listener: TcpListener, state: Data<HttpState>) 
             .client_request_timeout(HEAD_TIMEOUT)
             .client_disconnect_timeout(CLOSE_TIMEOUT)
             .local_addr(address)
-            .on_connect_ext(|socket: &InTurns, data: &mut Extensions| on_connect(&socket.socket, data))
+            .on_connect_ext(on_connect)
             .finish(map_config(app, |()| AppConfig::default()));
         fn_service(async |socket: TcpStream| {
             let peer = socket.peer_addr().ok();
-            Ok((InTurns { socket, read: 0 }, Protocol::Http1, peer))
+            Ok((InTurns { socket, turns: Turns::default(), read: 0 }, Protocol::Http1, peer))
         })
         .and_then(service)
     })
@@ -107,8 +108,9 @@ fn told(stopping: GracefulShutdownSignal) -> impl Fn() -> Pin<Box<dyn Future<Out
 }
 
 /// Prepares a connection's socket, and keeps a duplicate of its descriptor with which it can be ended from outside.
-fn on_connect(stream: &TcpStream, data: &mut Extensions) {
-    let socket = SockRef::from(stream);
+fn on_connect(stream: &InTurns, data: &mut Extensions) {
+    data.insert(stream.turns.clone());
+    let socket = SockRef::from(&stream.socket);
     let prepared = socket
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_tcp_user_timeout(Some(limits::TCP_USER_TIMEOUT)));
@@ -126,6 +128,7 @@ fn on_connect(stream: &TcpStream, data: &mut Extensions) {
 /// A socket that has whoever reads it look at what there is, again and again, instead of reading until nothing more comes.
 struct InTurns {
     socket: TcpStream,
+    turns: Turns,
     /// In this turn. Unit: bytes.
     read: usize,
 }
@@ -136,6 +139,9 @@ impl AsyncRead for InTurns {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.turns.are_given() {
+            return Pin::new(&mut self.socket).poll_read(cx, buffer);
+        }
         if self.read == TURN_BYTES {
             self.read = 0;
             cx.waker().wake_by_ref();
@@ -193,7 +199,9 @@ mod tests {
             TcpStream::connect(listener.local_addr().expect("bound")).await.expect("a connection");
         let (socket, _) = listener.accept().await.expect("a connection");
         let sent: Vec<u8> = (0..200_000_u32).map(|number| number.to_le_bytes()[0]).collect();
-        let (mut socket, mut got) = (InTurns { socket, read: 0 }, Vec::new());
+        let turns = Turns::default();
+        let mut socket = InTurns { socket, turns: turns.clone(), read: 0 };
+        let mut got = Vec::new();
         let reading = std::future::poll_fn(|cx| {
             let mut turn = 0;
             let mut room = vec![0; 1 << 20];
@@ -215,6 +223,7 @@ mod tests {
             client.write_all(&sent).await.expect("sent");
             drop(client);
         };
+        turns.begin();
         tokio::join!(reading, writing);
         assert!(got == sent);
     }

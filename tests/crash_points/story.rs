@@ -266,7 +266,7 @@ impl Story {
                 Framing::Indexed => recorder.try_chunk(index, &chunk).await,
                 Framing::Raw => recorder.try_bytes(chunk.clone()).await,
             }
-            let ack = self.acknowledged(recorder, index, &chunk).await?;
+            let ack = self.hear(recorder, "chunkAck").await?;
             assert_eq!(ack["index"], index, "{ack}");
             self.acked.insert(index);
         }
@@ -275,24 +275,6 @@ impl Story {
         }
         recorder.try_stop(json!({ "chunks": self.chunks.len(), "bytes": self.media.len() })).await;
         self.hear(recorder, "finished").await.map(drop)
-    }
-
-    /// Waits until a chunk is acknowledged. What a dead node was sending to a bucket may be there by halves for a moment: then it is
-    /// sent again, as a page does. `None`: the socket has ended.
-    async fn acknowledged(&mut self, recorder: &mut Recorder, index: u32, chunk: &[u8]) -> Option<Value> {
-        let may_stumble = self.bucket.is_some() && self.framing == Framing::Indexed;
-        loop {
-            match recorder.hear().await {
-                Heard::Closed(_) => return None,
-                Heard::Message(event) if event["type"] == "chunkAck" => return Some(event),
-                Heard::Message(event) if may_stumble && event["code"] == "storage_failed" => {
-                    assert_eq!(event["retryable"], true, "{event}");
-                    sleep(AGAIN).await;
-                    recorder.try_chunk(index, chunk).await;
-                }
-                Heard::Message(event) => panic!("a chunkAck is awaited: {event}"),
-            }
-        }
     }
 
     /// Waits for an event of this type; what is refused, is told. `None`: the socket has ended.

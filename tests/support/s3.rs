@@ -247,7 +247,8 @@ async fn serve(listener: TcpListener, server: Arc<Server>, mut end: watch::Recei
 async fn converse(stream: TcpStream, server: Arc<Server>) {
     let answer = service_fn(move |request| {
         let server = server.clone();
-        async move { server.answer(request).await }
+        // What has begun is done to its end, as on S3, though whoever asked may be gone: otherwise there would be objects by halves.
+        async move { tokio::spawn(async move { server.answer(request).await }).await.unwrap_or(Err(Cut)) }
     });
     // An error is a connection that was cut, on either side.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;

@@ -1,4 +1,7 @@
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use super::*;
 use crate::{
@@ -14,12 +17,16 @@ use crate::{
     protocol::recorder::{RecordingState, VideoKey},
 };
 
-/// Its pictures are this file.
-struct Painter(PathBuf);
+/// Its pictures are this file; it counts them.
+struct Painter {
+    picture: PathBuf,
+    painted: Arc<AtomicU32>,
+}
 
 impl Merger for Painter {
     fn picture(&self, _: PathBuf, _: u64) -> PortFuture<Option<PathBuf>> {
-        let picture = self.0.clone();
+        self.painted.fetch_add(1, Ordering::Relaxed);
+        let picture = self.picture.clone();
         Box::pin(async { Some(picture) })
     }
 
@@ -50,14 +57,19 @@ struct Case {
     ports: RecordingPorts,
     manifest: Manifest,
     video: VideoFacts,
+    painted: Arc<AtomicU32>,
 }
 
 impl Case {
     async fn open() -> Self {
         let stores = Stores::open().await;
+        let painted = Arc::<AtomicU32>::default();
         let picture = stores.folder.path().join("picture.jpg");
         tokio::fs::write(&picture, HEAD).await.expect("written");
-        let ports = RecordingPorts { merger: Arc::new(Painter(picture)), ..stores.ports() };
+        let ports = RecordingPorts {
+            merger: Arc::new(Painter { picture, painted: painted.clone() }),
+            ..stores.ports()
+        };
         let mut manifest = manifest("talk");
         stores.stored(&manifest, &[HEAD]).await;
         let stopped = Manifest { state: RecordingState::Finalising, stopped: true, ..manifest.clone() };
@@ -66,7 +78,7 @@ impl Case {
         let claims = ports.ledger.claim_due(1).await.expect("answers");
         manifest.fence = claims.first().expect("it is due").manifest.fence;
         let video = VideoFacts { sha256: None, ..facts(&manifest.record_id, manifest.fence) };
-        let case = Self { stores, ports, manifest, video };
+        let case = Self { stores, ports, manifest, video, painted };
         case.put(&case.video.key).await;
         case
     }
@@ -123,6 +135,7 @@ async fn what_is_lacking_is_published_with_the_rest() {
 async fn a_poster_that_was_made_under_a_lost_claim_goes() {
     let case = Case::open().await;
     assert_eq!(case.complete(LOST, true).await, None);
+    assert_eq!(case.painted.load(Ordering::Relaxed), 1);
     assert!(!case.has(&VideoKey::new(&case.manifest.record_id, LOST, "jpg")).await);
     assert!(case.has(&case.video.key).await, "the video is whoever's the claim is");
 }
