@@ -1,6 +1,9 @@
 //! A node is killed: how long until the video of its recorder is there, made by another.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -94,7 +97,7 @@ async fn row(lease: u32, at: At, media: &Media) -> anyhow::Result<(Vec<f64>, Vec
             }
             At::Finalising => {
                 // How far a merge is, is told twice a second: one that was faster is no case of this.
-                while !is_half_made(&mut recorder, media).await? {
+                while !is_half_made(&mut recorder, &group.addresses(), media).await? {
                     recorder = Recorder::start(group.node(number).address(), WEBM).await?;
                 }
                 group.claimed_at(&recorder.id).context("nobody has claimed it")?.0
@@ -114,8 +117,8 @@ async fn row(lease: u32, at: At, media: &Media) -> anyhow::Result<(Vec<f64>, Vec
 }
 
 /// Records all of it, and waits until ffmpeg has copied something. `false`: it was made before that was told.
-async fn is_half_made(recorder: &mut Recorder, media: &Media) -> anyhow::Result<bool> {
-    upload(recorder, media).await?;
+async fn is_half_made(recorder: &mut Recorder, nodes: &[SocketAddr], media: &Media) -> anyhow::Result<bool> {
+    upload(recorder, nodes, media).await?;
     recorder.stop(media).await?;
     loop {
         let event = recorder.hear().await?;

@@ -1,6 +1,7 @@
 //! Nodes that are measured together: on one folder, one Redis and one PostgreSQL; or a single one that needs neither.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -99,6 +100,11 @@ impl Group {
     /// Of those that run.
     pub fn pids(&self) -> Vec<u32> {
         self.nodes.iter().flatten().map(Node::pid).collect()
+    }
+
+    /// Where those that run listen.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().flatten().map(Node::address).collect()
     }
 
     /// CPU that all nodes have used.

@@ -4,6 +4,7 @@
 //! told (`src/adapters/ffmpeg/job.rs` says which step ends at which).
 
 use std::{
+    net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
 };
@@ -148,7 +149,7 @@ async fn round(group: &Group, row: Row, media: &Media) -> anyhow::Result<Round> 
     let node = group.node(0);
     let mut recorder = Recorder::start(node.address(), row.kind.mime_type()).await?;
     let (began, idle, unwritten) = (Instant::now(), group.cpu()?, group.written()?);
-    upload(&recorder, media).await?;
+    upload(&recorder, &group.addresses(), media).await?;
     let upload_rate = mb(media.bytes()) / began.elapsed().as_secs_f64();
     let chunks = node.chunks(&recorder.id);
     if row.assembled {
@@ -205,12 +206,12 @@ pub async fn caught_up(chunks: &Path, media: &Media) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts all chunks of a recording over HTTP, some at once.
-pub async fn upload(recorder: &Recorder, media: &Media) -> anyhow::Result<()> {
+/// Puts all chunks of a recording over HTTP, some at once, by way of all these nodes, as behind nginx.
+pub async fn upload(recorder: &Recorder, nodes: &[SocketAddr], media: &Media) -> anyhow::Result<()> {
     let mut uploads = JoinSet::new();
     let media = std::rc::Rc::new(media.again()?);
-    for first in 0..UPLOADS {
-        let (mut uploader, media) = (recorder.uploader().await?, media.clone());
+    for (first, &node) in (0..UPLOADS).zip(nodes.iter().cycle()) {
+        let (mut uploader, media) = (recorder.uploader_at(node).await?, media.clone());
         uploads.spawn_local(async move {
             for index in (first..media.chunks).step_by(usize::try_from(UPLOADS)?) {
                 uploader.put(index, &media.chunk(index)?).await?;

@@ -214,7 +214,12 @@ impl Recorder {
 
     /// A way to put chunks into the same recording.
     pub async fn uploader(&self) -> anyhow::Result<Uploader> {
-        let http = Http::connect(self.node).await?;
+        self.uploader_at(self.node).await
+    }
+
+    /// The same by way of this node.
+    pub async fn uploader_at(&self, node: SocketAddr) -> anyhow::Result<Uploader> {
+        let http = Http::connect(node).await?;
         Ok(Uploader { http, id: self.id.clone(), token: self.token.clone() })
     }
 
