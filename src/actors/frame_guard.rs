@@ -295,7 +295,8 @@ impl FrameScanner {
 
     /// The header of a frame is whole. Unless it was passed on in pieces it is still in the stream.
     fn begin_frame(&mut self, payload: u64, is_in_stream: bool, out: &mut VecDeque<Piece>) {
-        let header = Bytes::copy_from_slice(&self.header[..self.have]);
+        let whole = self.header;
+        let header = &whole[..self.have];
         (self.have, self.payload) = (0, None);
         if self.is_large(payload) {
             let mask = header.last_chunk().copied().unwrap_or_default();
@@ -306,7 +307,7 @@ impl FrameScanner {
         self.begun += 1;
         self.skip = payload;
         if !is_in_stream {
-            self.pass(header, out);
+            self.pass(Bytes::copy_from_slice(header), out);
         }
     }
 
