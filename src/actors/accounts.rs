@@ -14,8 +14,8 @@ use crate::{
     adapters::{
         crash,
         ports::{
-            Catalog, ChunkStore, Committed, Ledger, LedgerError, PortFuture, RecordingPorts, SameStores,
-            StoreError, StoredChunk,
+            Catalog, ChunkStore, Committed, Ledger, LedgerError, PortFuture, RecordingPorts, RecordingRef,
+            SameStores, StoreError, StoredChunk,
         },
     },
     domain::recording::{Manifest, StopRefused},
@@ -190,7 +190,7 @@ impl Accounts {
         let empty = manifest.never_came(&there);
         if !empty.is_empty() {
             for index in empty {
-                self.make_void(id, index).await?;
+                self.make_void(&RecordingRef::of(&manifest), index).await?;
             }
             chunks = self.chunks.list(id).await?;
         }
@@ -230,8 +230,9 @@ impl Accounts {
         self.same_stores.check()?;
         let late = self.ledger.late_numbers(id).await?;
         let (mut voids, numbers) = (Vec::new(), late.len());
+        let recording = RecordingRef { id: id.clone(), token: whose };
         for index in late {
-            if self.make_void(id, index).await? {
+            if self.make_void(&recording, index).await? {
                 voids.push(index);
             }
             crash::point("number.filled");
@@ -248,8 +249,8 @@ impl Accounts {
     }
 
     /// An empty chunk takes this place, unless something has come there. Whether it is empty.
-    async fn make_void(&self, id: &RecordId, index: ChunkIndex) -> Result<bool, NotPutBack> {
-        let staged = self.chunks.stage(id, Bytes::new()).await?;
+    async fn make_void(&self, recording: &RecordingRef, index: ChunkIndex) -> Result<bool, NotPutBack> {
+        let staged = self.chunks.stage(recording, Bytes::new()).await?;
         Ok(match staged.commit(index, ChunkMark::VOID).await? {
             Committed::Taken(stored) => stored.is_void(),
             Committed::Stored => true,

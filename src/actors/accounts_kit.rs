@@ -23,7 +23,7 @@ use crate::{
         memory_ledger::MemoryLedger,
         ports::{
             Catalog as _, CatalogRow, ChunkStore as _, ClaimEnd, Committed, Ledger, LedgerError, LedgerView,
-            Loss, Patience, PortFuture, RecordingPorts, SameStores, StoredChunk,
+            Loss, Patience, PortFuture, RecordingPorts, RecordingRef, SameStores, StoredChunk,
         },
         video_store::FolderVideos,
     },
@@ -226,7 +226,7 @@ impl Stores {
         assert!(self.chunks.create(manifest.clone()).await.expect("stored"));
         for (index, bytes) in (0..).zip(chunks) {
             let chunk = chunk(bytes);
-            let staged = self.chunks.stage(&manifest.record_id, chunk.payload).await.expect("staged");
+            let staged = self.chunks.stage(&RecordingRef::of(manifest), chunk.payload).await.expect("staged");
             let committed = staged.commit(place(index), chunk.mark).await.expect("stored");
             assert_eq!(committed, Committed::Stored);
         }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     actors::recording_supervisor::row_of,
-    adapters::ports::{CatalogRow, LedgerView},
+    adapters::ports::{CatalogRow, LedgerView, RecordingRef},
     domain::recording::ClaimedWork,
     protocol::{UploadToken, recorder::RecordingState},
 };
@@ -229,13 +229,21 @@ async fn what_never_came_to_a_recording_that_was_stopped_is_not_missing() {
         let stopped = Manifest { stopped: true, announced: Some(announced), ..manifest("talk") };
         stores.stored(&stopped, &[HEAD]).await;
         let id = token("talk").record_id().clone();
-        let staged = stores.chunks.stage(&id, chunk(b"two").payload).await.expect("staged");
+        let staged = stores
+            .chunks
+            .stage(&RecordingRef::by(&token("talk")), chunk(b"two").payload)
+            .await
+            .expect("staged");
         staged.commit(place(2), chunk(b"two").mark).await.expect("stored");
         assert!(stores.accounts().put_back_lost(&id).await.expect("readable"));
         let found = stores.ledger.missing(&id).await.expect("an answer");
         assert_eq!(found, missing, "{announced} were announced");
         // Nor does anything come there any more.
-        let late = stores.chunks.stage(&id, chunk(b"late").payload).await.expect("staged");
+        let late = stores
+            .chunks
+            .stage(&RecordingRef::by(&token("talk")), chunk(b"late").payload)
+            .await
+            .expect("staged");
         let taken = late.commit(place(1), chunk(b"late").mark).await.expect("an answer");
         assert_eq!(taken == Committed::Taken(ChunkMark::VOID), missing.is_empty());
     }

@@ -194,7 +194,7 @@ impl Intake {
         let (mark, payload) = (chunk.mark, chunk.payload.clone());
         match self.bounded(token, place, chunk, way).await {
             Ok(Outcome::Stored(index)) => {
-                let recording = RecordingRef { id: token.record_id().clone(), token: token.digest() };
+                let recording = RecordingRef::by(token);
                 let held = HeldBytes::hold(payload, &self.follow_budget);
                 let chunk = CameChunk { chunk: StoredChunk { index, mark }, bytes: held };
                 let stored = ChunkStored { recording, came: chunk, in_request: way == Way::Http };
@@ -273,7 +273,7 @@ impl Intake {
             return Ok(Outcome::Duplicate(index));
         }
         crash::point("chunk.placed");
-        let staged = self.stage(id, &chunk).await?;
+        let staged = self.stage(token, &chunk).await?;
         crash::point("chunk.staged");
         let outcome = match self.store_said("commit", staged.commit(index, mark).await)? {
             Committed::Stored => Outcome::Stored(index),
@@ -294,7 +294,8 @@ impl Intake {
         let unplaced = Unplaced { length: chunk.mark.length, may_begin, generation: way.generation() };
         let asked = self.accounts.ask(id, |ledger| ledger.admit(token.clone(), unplaced));
         self.ledger_said("admit", asked.await)??;
-        let staged = self.stage(id, &chunk).await?;
+        crash::point("chunk.admitted");
+        let staged = self.stage(token, &chunk).await?;
         loop {
             let number = self.number(token, unplaced).await?;
             crash::point("chunk.numbered");
@@ -373,10 +374,12 @@ impl Intake {
         }
     }
 
-    async fn stage(&self, id: &RecordId, chunk: &Chunk) -> Result<Box<dyn StagedChunk>, Refusal> {
-        let staged = self.store_said("stage", self.chunks.stage(id, chunk.payload.clone()).await);
-        match staged {
-            Err(_) if self.accounts.close_deleted(id).await => Err(Code::RecordingUnknown.into()),
+    async fn stage(&self, token: &UploadToken, chunk: &Chunk) -> Result<Box<dyn StagedChunk>, Refusal> {
+        let staged = self.chunks.stage(&RecordingRef::by(token), chunk.payload.clone()).await;
+        match self.store_said("stage", staged) {
+            Err(_) if self.accounts.close_deleted(token.record_id()).await => {
+                Err(Code::RecordingUnknown.into())
+            }
             staged => staged,
         }
     }

@@ -98,13 +98,19 @@ impl Story {
     /// Waits until Redis knows nothing of any recording.
     async fn only_keys_left(&self) {
         let redis = self.cluster.redis();
+        let mut seen = Vec::new();
         soon(FORGOTTEN_WITHIN, "Redis has forgotten it", async || {
             let left = redis.keys().into_iter().filter(|key| key.starts_with("recording:"));
             // Bytes of chunks that belong to nothing any more go by themselves.
             let goes = |key: &String| key.contains(":data:") && redis.run::<i64>(&["PTTL", key]) > 0;
-            let left = left.filter(|key| !goes(key)).count();
-            let due: u64 = redis.run(&["ZCARD", "recordings:active"]);
-            (left == 0 && due == 0 && self.is_in_no_index()).then_some(())
+            let left: Vec<_> = left.filter(|key| !goes(key)).collect();
+            let due: Vec<String> = redis.run(&["ZRANGE", "recordings:active", "0", "-1", "WITHSCORES"]);
+            let is_over = left.is_empty() && due.is_empty() && self.is_in_no_index();
+            if seen != left {
+                println!("left in Redis: {left:?}, due {due:?}; in no index: {}", self.is_in_no_index());
+                seen = left;
+            }
+            is_over.then_some(())
         })
         .await;
     }

@@ -84,6 +84,7 @@ mod raw {
     use super::{Framing, Place, die_at};
 
     points! { Framing::Raw, Place::Folder;
+        before_a_chunk_is_staged: "chunk.admitted:3",
         before_the_bytes_of_a_chunk_are_synced: "chunk.written:2",
         after_the_bytes_of_a_chunk_are_synced: "chunk.synced:2",
         after_a_chunk_got_its_number: "chunk.numbered:3",
@@ -276,5 +277,42 @@ mod woken_late {
     wakes! { Place::Bucket, Meanwhile::Deleted;
         before_its_video_is_sent: "bucket.putting",
         after_its_chunks_are_nobodys: "bucket.deleting",
+    }
+}
+
+/// The same of one that was still recorded by way of the node, which had a chunk in its hands.
+mod woken_with_a_chunk {
+    use super::{Framing, Place, wake::wake_with_a_chunk};
+
+    macro_rules! wakes {
+        ($framing:expr, $place:expr; $( $name:ident: $point:literal, )*) => {
+            $( #[tokio::test]
+            async fn $name() {
+                wake_with_a_chunk($point, $framing, $place).await;
+            } )*
+        };
+    }
+
+    wakes! { Framing::Indexed, Place::Folder;
+        before_it_is_staged: "chunk.placed:4",
+        before_its_bytes_are_synced: "chunk.written:4",
+        after_it_was_staged: "chunk.staged:4",
+        after_it_was_marked: "place.noted:4",
+        after_it_was_committed: "chunk.committed:4",
+    }
+
+    wakes! { Framing::Raw, Place::Folder;
+        before_it_gets_a_number: "chunk.admitted:4",
+        after_it_got_its_number: "chunk.numbered:4",
+    }
+
+    wakes! { Framing::Indexed, Place::Bucket;
+        before_it_goes_into_a_bucket: "chunk.placed:4",
+        after_it_was_marked_in_a_bucket: "bucket.noted:4",
+    }
+
+    wakes! { Framing::Indexed, Place::Redis;
+        before_it_goes_into_redis: "chunk.placed:4",
+        before_it_has_its_place_in_redis: "redis.placing:4",
     }
 }

@@ -164,22 +164,23 @@ impl Story {
 
     /// One node, to which this (`crash`, `stop`) happens at that point. `None`: something that it takes is not installed.
     pub async fn begin(what: &str, point: &str, place: Place) -> Option<Self> {
-        if !Redis::is_here() || place == Place::Bucket && !Postgres::is_here() {
+        // Where a node stands still in the middle of a change, a file of SQLite is closed to all others.
+        let in_postgres = place == Place::Bucket || what == "stop";
+        if !Redis::is_here() || in_postgres && !Postgres::is_here() {
             return None;
         }
         let bucket = (place == Place::Bucket).then(S3Server::start);
-        let mut database = None;
         let mut flags = FLAGS.map(str::to_owned).to_vec();
-        match &bucket {
-            Some(bucket) => {
-                let postgres = Postgres::start().await;
-                postgres.create("greenroom").await;
-                flags.push(format!("--database-url={}", postgres.url("greenroom")));
-                flags.extend(bucket.flags("S3"));
-                database = Some(postgres);
-            }
-            None if place == Place::Redis => flags.push("--chunk-store=REDIS".to_owned()),
-            None => {}
+        let mut database = None;
+        if in_postgres {
+            let postgres = Postgres::start().await;
+            postgres.create("greenroom").await;
+            flags.push(format!("--database-url={}", postgres.url("greenroom")));
+            database = Some(postgres);
+        }
+        flags.extend(bucket.iter().flat_map(|bucket| bucket.flags("S3")));
+        if place == Place::Redis {
+            flags.push("--chunk-store=REDIS".to_owned());
         }
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let mut cluster = Cluster::start_with(0, &flags).await;
@@ -197,6 +198,11 @@ impl Story {
             says_stop: true,
             told: None,
         })
+    }
+
+    /// Of one whose chunks come in this way.
+    pub fn framed(self, framing: Framing) -> Self {
+        Self { framing, ..self }
     }
 
     /// Of one of which parts go into a bucket while it comes.

@@ -3,11 +3,11 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    story::{CHUNKS, FORGOTTEN_WITHIN, OWNER, Place, ROOM, Story},
-    support::{Cluster, Recorder, cut, eventually, mp4, names, send, soon},
+    story::{CHUNKS, FORGOTTEN_WITHIN, Framing, OWNER, Place, ROOM, Story},
+    support::{Cluster, Recorder, cut, eventually, metric, mp4, names, send, soon},
 };
 
 /// Chunks of the next recording that are acknowledged before the node wakes.
@@ -36,13 +36,28 @@ pub async fn wake_in_parts(point: &str, place: Place, meanwhile: Meanwhile) {
     wake(story.of_parts(), meanwhile).await;
 }
 
+/// It stands still as it stores the chunk that comes to the place which is the next one's first free. The recorder has gone to
+/// the second node, the recording was deleted, and another has its name: nothing of the chunk gets there.
+pub async fn wake_with_a_chunk(point: &str, framing: Framing, place: Place) {
+    let Some(story) = Story::begin("stop", point, place).await else { return };
+    let mut story = story.framed(framing);
+    story.ledger_is_whole().await;
+    story.ready_by_another().await;
+    let mut next = Next::instead_of(&story).await;
+    story.cluster.thaw(0);
+    story.cluster.serves(0).await;
+    let node = story.cluster.address(0);
+    eventually("it is through with its chunk", async || {
+        (metric(node, "greenroom_chunks_in_flight").await == 0.0).then_some(())
+    })
+    .await;
+    next.end(&mut story).await;
+    let row = story.check_video().await;
+    story.check_rest(&row).await;
+}
+
 async fn wake(mut story: Story, meanwhile: Meanwhile) {
-    story.record_until_it_stops().await;
-    story.cluster.add(&[]).await;
-    if story.told.is_none() {
-        story.record(1).await;
-    }
-    let before = story.check_video().await;
+    let before = story.ready_by_another().await;
     match meanwhile {
         Meanwhile::Kept => {
             story.taken_over().await;
@@ -50,9 +65,7 @@ async fn wake(mut story: Story, meanwhile: Meanwhile) {
             assert_eq!(story.check_video().await["key"], before["key"], "it is the same video");
         }
         Meanwhile::Deleted => {
-            let gone = send(story.cluster.address(1), "DELETE /recordings/talk", &[], b"").await;
-            assert_eq!(gone.status, 204, "{gone:?}");
-            let mut next = Next::begin(&story).await;
+            let mut next = Next::instead_of(&story).await;
             story.wake().await;
             next.end(&mut story).await;
         }
@@ -62,6 +75,26 @@ async fn wake(mut story: Story, meanwhile: Meanwhile) {
 }
 
 impl Story {
+    /// Waits until the node puts no accounts back any more. One that stands still while it does may leave an entry in an index,
+    /// which leads nowhere and is taken out by whoever comes across it.
+    async fn ledger_is_whole(&self) {
+        eventually("its ledger is whole", async || {
+            let whole: Option<String> = self.cluster.redis().run(&["GET", "recordings:whole"]);
+            whole.is_some_and(|whole| !whole.starts_with("lost ")).then_some(())
+        })
+        .await;
+    }
+
+    /// The first node stands still, and the video is made by way of the second. Its row.
+    async fn ready_by_another(&mut self) -> Value {
+        self.record_until_it_stops().await;
+        self.cluster.add(&[]).await;
+        if self.told.is_none() {
+            self.record(1).await;
+        }
+        self.check_video().await
+    }
+
     /// Records by way of the first node, as far as it goes. Its sockets say nothing any more, and do not end.
     async fn record_until_it_stops(&mut self) {
         let pid = self.cluster.process(0).id();
@@ -117,8 +150,10 @@ struct Next {
 }
 
 impl Next {
-    /// Begins it; some of it is acknowledged.
-    async fn begin(story: &Story) -> Self {
+    /// Begins it when the first one was deleted; some of it is acknowledged.
+    async fn instead_of(story: &Story) -> Self {
+        let gone = send(story.cluster.address(1), "DELETE /recordings/talk", &[], b"").await;
+        assert_eq!(gone.status, 204, "{gone:?}");
         let start = json!({ "recordId": "talk", "mimeType": "video/mp4", "roomName": ROOM, "owner": OWNER });
         let mut recorder = Recorder::start(story.cluster.address(1), start).await;
         let chunks = cut(mp4(), CHUNKS, 400);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use greenroom::{
-    adapters::ports::{ChunkStore, Committed, StoreError, StoredChunk},
+    adapters::ports::{ChunkStore, Committed, RecordingRef, StoreError, StoredChunk},
     domain::recording::Manifest,
     protocol::{
         Fence, RecordId, TokenDigest,
@@ -60,8 +60,13 @@ async fn put_marked(
 ) -> Result<Committed, StoreError> {
     // `false` is a recording that is there already.
     store.create(manifest(id, 1)).await?;
-    let staged = store.stage(id, Bytes::copy_from_slice(payload)).await?;
+    let staged = store.stage(&of(id, 'a'), Bytes::copy_from_slice(payload)).await?;
     staged.commit(index(at), mark).await
+}
+
+/// The recording of this name whose token is made of this letter; that of every manifest here is made of an a.
+pub fn of(id: &RecordId, letter: char) -> RecordingRef {
+    RecordingRef { id: id.clone(), token: token(letter) }
 }
 
 /// Whose token is made of this letter.
@@ -150,10 +155,13 @@ async fn keeps_places_empty(open: Open<'_>) {
 async fn forgets_what_was_only_staged(open: Open<'_>) {
     let id = id("staged");
     let store = open();
-    assert!(store.stage(&id, Bytes::from_static(b"of nobody")).await.is_err(), "there is no such recording");
+    assert!(
+        store.stage(&of(&id, 'a'), Bytes::from_static(b"of nobody")).await.is_err(),
+        "there is no such recording"
+    );
     assert!(!store.recordings().await.unwrap().contains(&id), "and it makes none");
     store.create(manifest(&id, 1)).await.unwrap();
-    let staged = store.stage(&id, Bytes::from_static(b"nobody counts it")).await.unwrap();
+    let staged = store.stage(&of(&id, 'a'), Bytes::from_static(b"nobody counts it")).await.unwrap();
     assert!(store.list(&id).await.unwrap().is_empty());
     drop(staged);
     assert!(open().list(&id).await.unwrap().is_empty());
@@ -181,7 +189,7 @@ async fn race(open: Open<'_>, id: &RecordId, payloads: &[Vec<u8>]) -> Vec<Commit
     stores[0].create(manifest(id, 1)).await.unwrap();
     let mut staged = Vec::new();
     for (payload, store) in payloads.iter().zip(stores.iter().cycle()) {
-        staged.push((store.stage(id, payload.clone().into()).await.unwrap(), mark(payload)));
+        staged.push((store.stage(&of(id, 'a'), payload.clone().into()).await.unwrap(), mark(payload)));
     }
     let commits = staged.iter().map(|(staged, mark)| staged.commit(index(0), *mark));
     join_all(commits).await.into_iter().map(Result::unwrap).collect()
@@ -298,12 +306,15 @@ async fn deletes_and_begins_again(open: Open<'_>) {
     let store = open();
     put(&*store, &other, 0, b"stays").await.unwrap();
     put(&*store, &id, 0, b"goes").await.unwrap();
-    let staged = store.stage(&id, Bytes::from_static(b"too late")).await.unwrap();
+    let staged = store.stage(&of(&id, 'a'), Bytes::from_static(b"too late")).await.unwrap();
     store.delete(&id, None).await.unwrap();
 
     assert!(staged.commit(index(1), mark(b"too late")).await.is_err(), "its recording is gone");
     drop(staged);
-    assert!(store.stage(&id, Bytes::from_static(b"too late")).await.is_err(), "nobody brings it back");
+    assert!(
+        store.stage(&of(&id, 'a'), Bytes::from_static(b"too late")).await.is_err(),
+        "nobody brings it back"
+    );
     assert!(store.save_manifest(manifest(&id, 2)).await.is_err());
     for store in [store.clone(), open()] {
         assert!(store.list(&id).await.unwrap().is_empty());
@@ -337,12 +348,16 @@ async fn never_mixes_two_of_one_name(open: Open<'_>) {
     let id = id("mixed");
     let (late, store) = (open(), open());
     assert!(late.create(manifest(&id, 1)).await.unwrap());
-    let staged = late.stage(&id, Bytes::from_static(b"of the first")).await.unwrap();
+    let staged = late.stage(&of(&id, 'a'), Bytes::from_static(b"of the first")).await.unwrap();
     store.delete(&id, Some(token('a'))).await.unwrap();
     let second = Manifest { token: token('b'), ..manifest(&id, 1) };
     assert!(store.create(second.clone()).await.unwrap());
 
     assert!(staged.commit(index(0), mark(b"of the first")).await.is_err());
+    assert!(
+        late.stage(&of(&id, 'a'), Bytes::from_static(b"of the first")).await.is_err(),
+        "nor does it begin"
+    );
     assert!(late.save_manifest(manifest(&id, 9)).await.is_err());
     late.delete(&id, Some(token('a'))).await.unwrap();
     drop(staged);
@@ -370,7 +385,7 @@ async fn commits_again(open: Open<'_>) {
     let id = id("again");
     let store = open();
     store.create(manifest(&id, 1)).await.unwrap();
-    let staged = store.stage(&id, Bytes::from_static(b"once")).await.unwrap();
+    let staged = store.stage(&of(&id, 'a'), Bytes::from_static(b"once")).await.unwrap();
     for _ in 0..2 {
         assert_eq!(staged.commit(index(3), mark(b"once")).await.unwrap(), Committed::Stored);
     }

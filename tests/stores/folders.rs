@@ -18,7 +18,7 @@ use greenroom::{
 use tempfile::TempDir;
 
 use crate::{
-    chunk_suite::{self, manifest, put},
+    chunk_suite::{self, manifest, of, put},
     eventually, id, index, mark,
     support::make_old,
     video_suite::{self, key, proof, read},
@@ -188,7 +188,7 @@ async fn a_note_of_another_file_is_no_mark_of_the_chunk() {
     let store = chunks(root.path());
     let said = ChunkMark { timecode_ms: Some(9), ..mark(b"stands") };
     store.create(manifest(&id("notes"), 1)).await.unwrap();
-    let staged = store.stage(&id("notes"), Bytes::from_static(b"stands")).await.unwrap();
+    let staged = store.stage(&of(&id("notes"), 'a'), Bytes::from_static(b"stands")).await.unwrap();
     staged.commit(index(0), said).await.unwrap();
     let folder = root.path().join("chunks/notes");
     for name in ["mark_00000000_4_00000000_1_0", "mark_00000000_9_ffffffff_0_-"] {
@@ -235,14 +235,14 @@ async fn a_staged_chunk_that_is_dropped_leaves_no_file() {
     let root = TempDir::new().unwrap();
     let store = chunks(root.path());
     store.create(manifest(&id("dropped"), 1)).await.unwrap();
-    let staged = store.stage(&id("dropped"), Bytes::from_static(b"x")).await.unwrap();
+    let staged = store.stage(&of(&id("dropped"), 'a'), Bytes::from_static(b"x")).await.unwrap();
     let folder = root.path().join("chunks/dropped");
     assert_eq!(listing(&folder).len(), 2, "and the manifest");
     drop(staged);
     eventually("the file is gone", || listing(&folder).len() == 1).await;
     // Nobody waits for the answer any more.
-    drop(store.stage(&id("dropped"), Bytes::from(vec![0; 1 << 20])));
-    let asked = tokio::spawn(store.stage(&id("dropped"), Bytes::from(vec![0; 1 << 20])));
+    drop(store.stage(&of(&id("dropped"), 'a'), Bytes::from(vec![0; 1 << 20])));
+    let asked = tokio::spawn(store.stage(&of(&id("dropped"), 'a'), Bytes::from(vec![0; 1 << 20])));
     tokio::task::yield_now().await;
     asked.abort();
     let _ = asked.await;
@@ -258,7 +258,7 @@ async fn a_folder_that_vanishes_is_said_and_may_come_back() {
     let store = chunks(&here);
     let videos = videos(&here);
     put(&store, &id("away"), 0, b"safe").await.unwrap();
-    let staged = store.stage(&id("away"), Bytes::from_static(b"next")).await.unwrap();
+    let staged = store.stage(&of(&id("away"), 'a'), Bytes::from_static(b"next")).await.unwrap();
 
     fs::rename(&here, &away).unwrap();
     let is_transient = |error: StoreError| matches!(error, StoreError::Failed(_)) && error.is_transient();

@@ -20,7 +20,7 @@ use greenroom::{
 };
 
 use crate::{
-    chunk_suite::{self, manifest, put, token},
+    chunk_suite::{self, manifest, of, put, token},
     eventually, id, index, mark,
     support::{Proxy, Redis},
 };
@@ -152,12 +152,12 @@ async fn nothing_of_a_recording_is_left_after_its_delete() {
     for at in 0..700 {
         put(&store, &id("gone"), at, b"x").await.unwrap();
     }
-    let staged = store.stage(&id("gone"), Bytes::from_static(b"late")).await.unwrap();
+    let staged = store.stage(&of(&id("gone"), 'a'), Bytes::from_static(b"late")).await.unwrap();
     store.delete(&id("gone"), Some(token('a'))).await.unwrap();
     assert_eq!(redis.keys(), Vec::<String>::new());
     assert!(store.create(Manifest { token: token('b'), ..manifest(&id("gone"), 1) }).await.unwrap());
     assert!(staged.commit(index(0), mark(b"late")).await.is_err());
-    let next = store.stage(&id("gone"), Bytes::from_static(b"next")).await.unwrap();
+    let next = store.stage(&of(&id("gone"), 'b'), Bytes::from_static(b"next")).await.unwrap();
     assert_eq!(next.commit(index(0), mark(b"next")).await.unwrap(), Committed::Stored);
     assert_eq!(store.recordings().await.unwrap(), [id("gone")]);
 }
@@ -171,7 +171,7 @@ async fn a_full_redis_is_said_and_nothing_half_stored_counts() {
     let store = chunks(&redis.url());
     assert_eq!(store.free_bytes().await.unwrap(), None, "it has no bound");
     store.create(manifest(&id("full"), 1)).await.unwrap();
-    let staged = store.stage(&id("full"), Bytes::from(vec![7; 100_000])).await.unwrap();
+    let staged = store.stage(&of(&id("full"), 'a'), Bytes::from(vec![7; 100_000])).await.unwrap();
     redis.run::<()>(&["CONFIG", "SET", "maxmemory", "1mb"]);
     assert_eq!(store.free_bytes().await.unwrap(), Some(0), "a server without anything takes more than that");
     let error = staged.commit(index(0), mark(&[7; 100_000])).await.expect_err("no space");
@@ -195,7 +195,7 @@ async fn a_commit_whose_answer_was_lost_is_done_once() {
     let store =
         chunks_with(RedisSettings { timeout: Duration::from_millis(100), ..RedisSettings::single(&url) });
     store.create(manifest(&id("lost"), 1)).await.unwrap();
-    let staged = store.stage(&id("lost"), Bytes::from_static(b"bytes")).await.unwrap();
+    let staged = store.stage(&of(&id("lost"), 'a'), Bytes::from_static(b"bytes")).await.unwrap();
     redis.pause(Duration::from_secs(3));
     let error = staged.commit(index(0), mark(b"bytes")).await.expect_err("no answer");
     assert!(matches!(error, StoreError::Failed(_)) && error.is_transient(), "{error}");

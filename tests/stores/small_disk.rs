@@ -11,7 +11,7 @@ use greenroom::adapters::{
 use tempfile::TempDir;
 
 use crate::{
-    chunk_suite::{manifest, put},
+    chunk_suite::{manifest, of, put},
     eventually, id, index, mark,
     support::{SmallDisk, fill},
     video_suite::{key, proof, read},
@@ -76,7 +76,7 @@ async fn a_disk_without_room_for_a_name_counts_nothing() {
     let store = FolderChunks::open(&root).unwrap();
     store.create(manifest(&id("few"), 1)).await.unwrap();
     let mut fillers = 0;
-    let staged = store.stage(&id("few"), Bytes::from_static(b"bytes")).await.unwrap();
+    let staged = store.stage(&of(&id("few"), 'a'), Bytes::from_static(b"bytes")).await.unwrap();
     while fs::write(root.join(format!("filler-{fillers}")), b"").is_ok() {
         fillers += 1;
         assert!(fillers < 20);

@@ -104,7 +104,7 @@ impl Intake {
             self.tell_unnoted(id)?;
             return Ok(Outcome::Duplicate(index));
         }
-        let staged = self.stage(id, &chunk).await?;
+        let staged = self.stage(token, &chunk).await?;
         let outcome = match self.store_said("commit", staged.commit(index, mark).await)? {
             Committed::Stored => {
                 self.heads.stored(id, index, mark);

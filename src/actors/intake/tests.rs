@@ -14,7 +14,7 @@ use crate::{
         accounts::kit::{HEAD, RULES, Stores, chunk, manifest, place, token, unplaced},
         recording_supervisor::row_of,
     },
-    adapters::ports::{Catalog as _, Deletion},
+    adapters::ports::{Catalog as _, Deletion, RecordingRef},
     domain::recording::Manifest,
     protocol::recorder::RecordingState,
 };
@@ -242,7 +242,8 @@ async fn what_came_since_the_outage_before_or_by_way_of_another_node_counts() {
     assert_eq!(take(&intake, Some(1), b"in the first").await, Ok(1));
     for index in [2, 3, 4] {
         let chunk = chunk(b"meanwhile");
-        let staged = stores.chunks.stage(token("talk").record_id(), chunk.payload).await.expect("staged");
+        let staged =
+            stores.chunks.stage(&RecordingRef::by(&token("talk")), chunk.payload).await.expect("staged");
         staged.commit(place(index), chunk.mark).await.expect("stored");
     }
     let farthest = 5 + limits::CHUNKS_MISSING_MAX;
@@ -345,7 +346,7 @@ async fn a_number_whose_chunk_did_not_come_is_void_and_who_comes_late_is_refused
     assert_eq!(take(&intake, Some(0), HEAD).await, Ok(0), "its account is back");
     // A node that stands still before it stores its chunk. Its recorder sends it again.
     let slow = chunk(b"one");
-    let staged = stores.chunks.stage(&id, slow.payload).await.expect("staged");
+    let staged = stores.chunks.stage(&RecordingRef::by(&token), slow.payload).await.expect("staged");
     let number = stores.ledger.number(token.clone(), unplaced(3)).await.expect("answers").expect("given out");
     assert_eq!(take(&intake, None, b"one").await, Ok(2));
     stores.ledger.attach(token.clone()).await.expect("answers").expect("its own");
@@ -400,7 +401,7 @@ async fn a_ledger_that_has_forgotten_a_void_hears_of_it_and_counts_on() {
     stores.stored(&manifest("talk"), &[HEAD]).await;
     let (intake, _, _supervisor) = intake(&stores);
     assert_eq!(take(&intake, Some(0), HEAD).await, Ok(0));
-    let staged = stores.chunks.stage(token("talk").record_id(), Bytes::new()).await.expect("staged");
+    let staged = stores.chunks.stage(&RecordingRef::by(&token("talk")), Bytes::new()).await.expect("staged");
     staged.commit(place(1), ChunkMark::VOID).await.expect("stored");
     let refusal = take(&intake, None, b"one").await.expect_err("its time may be over");
     assert_eq!((refusal.code, refusal.code.row().retryable), (Code::StorageFailed, true));
@@ -413,10 +414,10 @@ async fn what_was_stored_under_a_number_that_is_anothers_now_stays_in_its_place(
     let stores = Stores::open().await;
     stores.stored(&manifest("talk"), &[HEAD]).await;
     let (intake, _, _supervisor) = intake(&stores);
-    let (token, id) = (token("talk"), token("talk").record_id().clone());
+    let token = token("talk");
     assert_eq!(take(&intake, Some(0), HEAD).await, Ok(0));
     let slow = chunk(b"slow");
-    let staged = stores.chunks.stage(&id, slow.payload).await.expect("staged");
+    let staged = stores.chunks.stage(&RecordingRef::by(&token), slow.payload).await.expect("staged");
     let number = stores.ledger.number(token.clone(), unplaced(4)).await.expect("answers").expect("given out");
     let back = stores.ledger.attach(token.clone()).await.expect("answers").expect("its own");
     assert_eq!((back.next_index, back.missing), (1, vec![]), "nothing came after it");

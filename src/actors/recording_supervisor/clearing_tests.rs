@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{
     actors::accounts::kit::{HEAD, Stores, chunk, manifest, place, token},
-    adapters::ports::{ChunkStore as _, Ledger as _},
+    adapters::ports::{ChunkStore as _, Ledger as _, RecordingRef},
     domain::recording::{ClaimedWork, Finished, VideoFacts},
     protocol::recorder::VideoKey,
 };
@@ -133,7 +133,7 @@ async fn what_came_before_it_was_closed_keeps_it_open() {
     let (clearing, claim) = claimed(&stores, &nothing_came(), &[]).await;
     // By way of a node that could not tell the ledger.
     let late = chunk(HEAD);
-    let staged = stores.chunks.stage(&id(), late.payload).await.expect("staged");
+    let staged = stores.chunks.stage(&RecordingRef::by(&token("talk")), late.payload).await.expect("staged");
     staged.commit(place(0), late.mark).await.expect("stored");
     assert!(matches!(clearing.close(&claim, Why::Over, true).await, Ok(None)));
     let again = stores.ledger.claim_due(1).await.expect("an answer").pop().expect("it is due again");
@@ -172,7 +172,7 @@ async fn one_that_is_to_be_forgotten_goes_on_if_its_video_lacks_something() {
     let (clearing, claim) = claimed(&stores, &over, &[HEAD]).await;
     assert!(!clearing.is_needed(&claim).await.expect("readable"));
     let late = chunk(b"late");
-    let staged = stores.chunks.stage(&id(), late.payload).await.expect("staged");
+    let staged = stores.chunks.stage(&RecordingRef::by(&token("talk")), late.payload).await.expect("staged");
     staged.commit(place(1), late.mark).await.expect("stored");
     assert!(clearing.is_needed(&claim).await.expect("readable"));
     let view = stores.ledger.show(&id()).await.expect("an answer").expect("an account");

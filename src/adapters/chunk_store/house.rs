@@ -10,7 +10,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    super::disk,
+    super::disk::{self, Partial},
     manifests::Manifests,
     names::{self, Name},
     shelf::Shelf,
@@ -78,6 +78,14 @@ impl House {
 
     pub(super) fn manifest(&self, id: &RecordId) -> io::Result<Option<Manifest>> {
         self.if_there(Manifests(&self.shelf(id).0).read())
+    }
+
+    /// The file is made before it is looked whose the folder is: in another's it is not then, whatever was renamed between the two.
+    pub(super) fn stage(&self, id: &RecordId, token: &TokenDigest, payload: &[u8]) -> io::Result<Partial> {
+        let folder = self.shelf(id).0;
+        let file = Partial::write(&folder, "chunk", payload)?;
+        Manifests(&folder).check(token)?;
+        Ok(file)
     }
 
     pub(super) fn recordings(&self) -> io::Result<Vec<RecordId>> {

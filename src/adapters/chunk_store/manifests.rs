@@ -10,11 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Deserialize;
+
 use super::{
     super::disk::{self, Partial},
     names, shelf,
 };
-use crate::domain::recording::Manifest;
+use crate::{domain::recording::Manifest, protocol::TokenDigest};
 
 /// How often a reader begins anew because what it was about to read was outdated and taken away.
 const TRIES: u32 = 8;
@@ -40,9 +42,7 @@ impl Manifests<'_> {
         let written = self.write(manifest)?;
         // One that cannot be read is replaced.
         if let Ok(stored) = self.read() {
-            if !stored.token.matches(&manifest.token) {
-                return Err(io::Error::new(io::ErrorKind::NotFound, "another recording has its name"));
-            }
+            is_of(&stored.token, &manifest.token)?;
             if stored.revision > manifest.revision {
                 return Ok(());
             }
@@ -54,6 +54,21 @@ impl Manifests<'_> {
             disk::remove_if_there(&folder.join(names::revision(older)))?;
         }
         Ok(())
+    }
+
+    /// Refuses a folder that is not that of the recording with this token. All its manifests have the same, so the first one says
+    /// it; where that is damaged, the one that stands.
+    pub(super) fn check(&self, token: &TokenDigest) -> io::Result<()> {
+        #[derive(Deserialize)]
+        struct Whose {
+            token: TokenDigest,
+        }
+        let first = fs::read(self.0.join(names::MANIFEST))?;
+        let stored = match serde_json::from_slice::<Whose>(&first) {
+            Ok(first) => first.token,
+            Err(_) => self.read()?.token,
+        };
+        is_of(&stored, token)
     }
 
     /// The one that stands.
@@ -105,4 +120,9 @@ fn revision(name: &OsStr) -> Option<u64> {
 
 fn parse(json: &[u8]) -> io::Result<Manifest> {
     serde_json::from_slice(json).map_err(Into::into)
+}
+
+fn is_of(stored: &TokenDigest, token: &TokenDigest) -> io::Result<()> {
+    let another = || io::Error::new(io::ErrorKind::NotFound, "another recording has its name");
+    stored.matches(token).then_some(()).ok_or_else(another)
 }

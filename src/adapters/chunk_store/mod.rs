@@ -22,7 +22,9 @@ use bytes::Bytes;
 use self::{house::House, names::Name, shelf::Shelf};
 use super::{
     disk::{self, Disk, Partial},
-    ports::{ChunkStore, Committed, PortFuture, Remains, StagedChunk, StoreError, StoredChunk, Swept},
+    ports::{
+        ChunkStore, Committed, PortFuture, RecordingRef, Remains, StagedChunk, StoreError, StoredChunk, Swept,
+    },
 };
 use crate::{
     domain::recording::Manifest,
@@ -114,10 +116,14 @@ impl ChunkStore for FolderChunks {
         self.look(House::recordings)
     }
 
-    fn stage(&self, id: &RecordId, payload: Bytes) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>> {
-        let disk = self.disk.clone();
-        self.run(id, move |house, id| {
-            let file = Some(Arc::new(Partial::write(&house.shelf(id).0, "chunk", &payload)?));
+    fn stage(
+        &self,
+        recording: &RecordingRef,
+        payload: Bytes,
+    ) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>> {
+        let (disk, token) = (self.disk.clone(), recording.token);
+        self.run(&recording.id, move |house, id| {
+            let file = Some(Arc::new(house.stage(id, &token, &payload)?));
             Ok(Box::new(FolderStaged { disk, shelf: house.shelf(id), file }) as Box<dyn StagedChunk>)
         })
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{PortFuture, Swept};
+use super::{PortFuture, RecordingRef, Swept};
 use crate::{
     domain::recording::{
         Attached, Claim, Fault, Finished, Kept, Manifest, Noted, Number, Placed, StopRefused, StopTaken,
@@ -36,9 +36,14 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// Every recording that has anything here.
     fn recordings(&self) -> PortFuture<Result<Vec<RecordId>, StoreError>>;
 
-    /// Writes a chunk where nobody counts it yet, if its recording is there. Dropped without a commit, it is cleared
-    /// away.
-    fn stage(&self, id: &RecordId, payload: Bytes) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>>;
+    /// Writes a chunk where nobody counts it yet, if its recording is there: the one with this token, and not the next of its
+    /// name. It belongs to that one whatever becomes of the name until it is committed. Dropped without a commit, it is
+    /// cleared away.
+    fn stage(
+        &self,
+        recording: &RecordingRef,
+        payload: Bytes,
+    ) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>>;
 
     /// Every chunk that was committed, in order of index; among them the empty ones of voids.
     fn list(&self, id: &RecordId) -> PortFuture<Result<Vec<StoredChunk>, StoreError>>;

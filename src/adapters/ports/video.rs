@@ -16,7 +16,7 @@ use super::{ChunkStore, OutboxEvent, PortFuture, SentVideo, StoreError, StoredCh
 use crate::{
     domain::recording::{Manifest, VideoFacts},
     protocol::{
-        Code, Fence, RecordId, Refusal, RoomName, TokenDigest, UserId,
+        Code, Fence, RecordId, Refusal, RoomName, TokenDigest, UploadToken, UserId,
         recorder::{Gap, RecordingState, SegmentWork, VideoKey},
     },
 };
@@ -370,6 +370,12 @@ impl RecordingRef {
     #[must_use]
     pub fn of(manifest: &Manifest) -> Self {
         Self { id: manifest.record_id.clone(), token: manifest.token }
+    }
+
+    /// The one that this token is of.
+    #[must_use]
+    pub fn by(token: &UploadToken) -> Self {
+        Self { id: token.record_id().clone(), token: token.digest() }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
         chunk_store::names::whose,
         crash,
         disk::LEFT_BEHIND,
-        ports::{ChunkStore, PortFuture, Remains, StagedChunk, StoreError, StoredChunk, Swept},
+        ports::{ChunkStore, PortFuture, RecordingRef, Remains, StagedChunk, StoreError, StoredChunk, Swept},
     },
     domain::recording::Manifest,
     protocol::{RecordId, TokenDigest, chunk::ChunkIndex},
@@ -315,13 +315,20 @@ impl ChunkStore for RedisChunks {
         self.run(|work| async move { work.recordings().await })
     }
 
-    fn stage(&self, id: &RecordId, payload: Bytes) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>> {
-        let (store, id) = (self.clone(), id.clone());
+    fn stage(
+        &self,
+        recording: &RecordingRef,
+        payload: Bytes,
+    ) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>> {
+        let (store, recording) = (self.clone(), recording.clone());
         self.run(|work| async move {
-            let token: Option<String> = work.field(&id, "token").await?;
-            let token = token.as_deref().and_then(TokenDigest::parse).ok_or_else(|| no_recording(&id))?;
+            let token: Option<String> = work.field(&recording.id, "token").await?;
+            let token = token.as_deref().and_then(TokenDigest::parse);
+            if !token.is_some_and(|token| token.matches(&recording.token)) {
+                return Err(no_recording(&recording.id));
+            }
             let writer = Uuid::new_v4().simple().to_string();
-            let staged = Staged { id, token, writer, payload };
+            let staged = Staged { recording, writer, payload };
             Ok(Box::new(RedisStaged { store, staged: Arc::new(staged) }) as Box<dyn StagedChunk>)
         })
     }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{chunks, until_ok, videos};
 use crate::{
-    chunk_suite::{manifest, put},
+    chunk_suite::{manifest, of, put},
     id, index, mark,
     s3_server::{Fault, S3Server},
     video_suite::{key, proof},
@@ -36,7 +36,7 @@ async fn a_chunk_is_tried_again_where_that_helps() {
     for (name, fault, times, at_once) in cases {
         let id = id(name);
         store.create(manifest(&id, 1)).await.unwrap();
-        let staged = store.stage(&id, Bytes::from_static(b"as it came")).await.unwrap();
+        let staged = store.stage(&of(&id, 'a'), Bytes::from_static(b"as it came")).await.unwrap();
         let place = format!("{name}/chunk_00000000");
         server.fail("PUT", &place, times, fault);
         let first = staged.commit(index(0), mark(b"as it came")).await;
@@ -92,7 +92,7 @@ async fn a_bucket_without_space_is_said() {
     let server = S3Server::start();
     let (store, videos, desk) = (chunks(&server).await, videos(&server).await, TempDir::new().unwrap());
     store.create(manifest(&id("full"), 1)).await.unwrap();
-    let staged = store.stage(&id("full"), Bytes::from_static(b"x")).await.unwrap();
+    let staged = store.stage(&of(&id("full"), 'a'), Bytes::from_static(b"x")).await.unwrap();
     for (status, code) in [(507, "XMinioStorageFull"), (403, "QuotaExceeded")] {
         server.fail("PUT", "chunk_00000000", 4, Fault::Answer(status, code));
         let error = staged.commit(index(0), mark(b"x")).await.expect_err("no space");
@@ -115,7 +115,7 @@ async fn a_note_of_another_chunk_is_no_mark() {
     let store = chunks(&server).await;
     let said = ChunkMark { timecode_ms: Some(9), ..mark(b"stands") };
     store.create(manifest(&id("notes"), 1)).await.unwrap();
-    let staged = store.stage(&id("notes"), Bytes::from_static(b"stands")).await.unwrap();
+    let staged = store.stage(&of(&id("notes"), 'a'), Bytes::from_static(b"stands")).await.unwrap();
     staged.commit(index(0), said).await.unwrap();
     put(&store, &id("notes"), 1, b"plain").await.unwrap();
     let folder = server.file("chunks/notes");

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{HOURS, chunks, until_ok};
 use crate::{
-    chunk_suite::{manifest, put, token},
+    chunk_suite::{manifest, of, put, token},
     id, index, mark,
     s3_server::{Fault, S3Server},
     support::make_older,
@@ -45,14 +45,14 @@ async fn a_chunk_that_came_too_late_is_nobodys() {
 
     // Nothing of the first is in the second, and nothing is in its way.
     assert!(store.list(&id("late")).await.unwrap().is_empty());
-    let staged = store.stage(&id("late"), Bytes::from_static(b"of the second")).await.unwrap();
+    let staged = store.stage(&of(&id("late"), 'b'), Bytes::from_static(b"of the second")).await.unwrap();
     let said = mark(b"of the second");
     assert_eq!(staged.commit(index(0), said).await.unwrap(), Committed::Stored);
     assert_eq!(store.list(&id("late")).await.unwrap(), [StoredChunk { index: index(0), mark: said }]);
     assert_eq!(store.read(&id("late"), index(0)).await.unwrap(), b"of the second".as_slice());
     // Somebody else's object is not written over.
     fs::write(server.file("chunks/late/chunk_00000007"), b"foreign").unwrap();
-    let staged = store.stage(&id("late"), Bytes::from_static(b"x")).await.unwrap();
+    let staged = store.stage(&of(&id("late"), 'b'), Bytes::from_static(b"x")).await.unwrap();
     assert!(staged.commit(index(7), mark(b"x")).await.is_err());
     assert_eq!(fs::read(server.file("chunks/late/chunk_00000007")).unwrap(), b"foreign");
 
@@ -139,7 +139,10 @@ async fn chunks_that_have_lost_their_manifest_stay_until_somebody_says_so() {
             assert_eq!(store.read(&id, index(at)).await.unwrap(), bytes);
         }
         assert!(!store.create(manifest(&id, 1)).await.unwrap(), "the name is taken");
-        assert!(store.stage(&id, Bytes::from_static(b"x")).await.is_err(), "nobody knows whose it is");
+        assert!(
+            store.stage(&of(&id, 'a'), Bytes::from_static(b"x")).await.is_err(),
+            "nobody knows whose it is"
+        );
         store.delete(&id, Some(token('a'))).await.expect("another's is no error");
         assert_eq!(store.list(&id).await.unwrap().len(), 2, "and stays");
         store.delete(&id, None).await.unwrap();
@@ -168,7 +171,7 @@ async fn a_late_delete_of_lost_chunks_meets_nothing_of_the_next_recording() {
                 created => created,
             });
             assert!(created.await);
-            let staged = stores[1].stage(&id, Bytes::from_static(b"new")).await.unwrap();
+            let staged = stores[1].stage(&of(&id, 'b'), Bytes::from_static(b"new")).await.unwrap();
             assert_eq!(staged.commit(index(0), mark(b"new")).await.unwrap(), Committed::Stored);
         };
         // Who comes when the name is another's takes away that one: so only one deletes, and is met by a beginning.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{HOURS, bucket, chunks, until_ok};
 use crate::{
-    chunk_suite::{manifest, put, token},
+    chunk_suite::{manifest, of, put, token},
     id, index, mark,
     s3_server::{Fault, S3Server},
     support::make_older,
@@ -38,7 +38,7 @@ async fn what_remembers_a_name_is_only_ever_replaced() {
     assert!(store.create(second.clone()).await.unwrap());
     assert_eq!(store.recordings().await.unwrap(), [id("daily")], "before its first chunk");
     assert_eq!(store.manifest(&id("daily")).await.unwrap(), Some(second));
-    let staged = store.stage(&id("daily"), Bytes::from_static(b"of b")).await.unwrap();
+    let staged = store.stage(&of(&id("daily"), 'b'), Bytes::from_static(b"of b")).await.unwrap();
     assert_eq!(staged.commit(index(0), mark(b"of b")).await.unwrap(), Committed::Stored);
     assert!(
         server.file("chunks/daily/bbbbbbbbbbbbbbbb/chunk_00000000").exists(),
@@ -63,7 +63,7 @@ async fn a_name_that_is_used_again_has_a_folder_of_its_own() {
     let second = Manifest { token: token('b'), ..manifest(&id("again"), 1) };
     until_ok(async || store.create(second.clone()).await).await;
     assert!(server.keys().iter().all(|key| !first.contains(key)), "the first one's are gone");
-    let staged = store.stage(&id("again"), Bytes::from_static(b"of b")).await.unwrap();
+    let staged = store.stage(&of(&id("again"), 'b'), Bytes::from_static(b"of b")).await.unwrap();
     assert_eq!(staged.commit(index(0), mark(b"of b")).await.unwrap(), Committed::Stored);
     let own = "chunks/again/bbbbbbbbbbbbbbbb/chunk_00000000";
     assert_eq!(fs::read(server.file(own)).unwrap(), b"of b");
@@ -98,7 +98,7 @@ async fn deletes_and_a_new_recording_of_one_name_do_not_mix() {
             });
             assert!(created.await);
             for at in 0..3 {
-                let staged = stores[2].stage(&id, Bytes::from_static(b"new")).await.unwrap();
+                let staged = stores[2].stage(&of(&id, 'b'), Bytes::from_static(b"new")).await.unwrap();
                 assert_eq!(staged.commit(index(at), mark(b"new")).await.unwrap(), Committed::Stored);
             }
         };

@@ -13,12 +13,9 @@ use crate::{
     adapters::{
         chunk_store::names::{Name, whose},
         crash,
-        ports::{Committed, PortFuture, StagedChunk, StoreError, StoredChunk},
+        ports::{Committed, PortFuture, RecordingRef, StagedChunk, StoreError, StoredChunk},
     },
-    protocol::{
-        RecordId, TokenDigest,
-        chunk::{ChunkIndex, ChunkMark},
-    },
+    protocol::chunk::{ChunkIndex, ChunkMark},
 };
 
 /// What is noted of a chunk in its place: its mark, as folders name it, and who wrote it, so that a commit whose answer was lost
@@ -51,8 +48,7 @@ pub(super) struct RedisStaged {
 }
 
 pub(super) struct Staged {
-    pub(super) id: RecordId,
-    pub(super) token: TokenDigest,
+    pub(super) recording: RecordingRef,
     pub(super) writer: String,
     pub(super) payload: Bytes,
 }
@@ -74,18 +70,19 @@ impl Staged {
     ) -> Result<Committed, Trouble> {
         let note = Note { chunk: StoredChunk { index, mark }, writer: self.writer.clone() };
         crash::point("redis.placing");
+        let RecordingRef { id, token } = &self.recording;
         let answer: Value = work
-            .call(&scripts::CHUNKS_TAKE, &self.id, |call| {
-                call.key(keys::data(&self.id, &whose(&self.token), index));
-                call.arg(self.token.to_hex()).arg(index.get()).arg(note.to_text()).arg(&*self.payload);
+            .call(&scripts::CHUNKS_TAKE, id, |call| {
+                call.key(keys::data(id, &whose(token), index));
+                call.arg(token.to_hex()).arg(index.get()).arg(note.to_text()).arg(&*self.payload);
             })
             .await?;
         crash::point("redis.placed");
         match answer {
-            Value::Int(-1) => return Err(no_recording(&self.id)),
+            Value::Int(-1) => return Err(no_recording(id)),
             Value::Int(1) => {
                 // What is stored is stored, also while the others' terms are being renewed.
-                let (id, token) = (self.id.clone(), self.token);
+                let (id, token) = (id.clone(), *token);
                 let renewed = store.run(|work| async move { work.renew(&id, &token).await });
                 work.store.runtime.spawn(async move {
                     if let Err(error) = renewed.await {

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     adapters::ports::{
-        ChunkStore, Committed, PortFuture, Remains, StagedChunk, StoreError, StoredChunk, Swept,
+        ChunkStore, Committed, PortFuture, RecordingRef, Remains, StagedChunk, StoreError, StoredChunk, Swept,
     },
     domain::recording::Manifest,
     protocol::{
@@ -100,11 +100,17 @@ impl ChunkStore for S3Chunks {
         self.run(|bucket| async move { Manifests(&bucket).ids().await })
     }
 
-    fn stage(&self, id: &RecordId, payload: Bytes) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>> {
-        let (store, id) = (self.clone(), id.clone());
+    fn stage(
+        &self,
+        recording: &RecordingRef,
+        payload: Bytes,
+    ) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>> {
+        let (store, recording) = (self.clone(), recording.clone());
         self.run(|bucket| async move {
-            let kept = Manifests(&bucket).read(&id).await?.ok_or_else(|| no_recording(&id))?;
-            let place = Arc::new(Place::new(&kept, payload));
+            let kept = Manifests(&bucket).read(&recording.id).await?;
+            let kept = kept.filter(|kept| kept.manifest.token.matches(&recording.token));
+            let home = kept.ok_or_else(|| no_recording(&recording.id))?.home();
+            let place = Arc::new(Place::new(recording, home, payload));
             Ok(Box::new(S3Staged { store, place }) as Box<dyn StagedChunk>)
         })
     }

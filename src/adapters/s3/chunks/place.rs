@@ -11,15 +11,15 @@ use super::{
         trouble::Trouble,
     },
     home::Home,
-    manifests::{Kept, Manifests},
+    manifests::Manifests,
     no_recording,
 };
 use crate::{
-    adapters::{crash, ports::Committed},
-    protocol::{
-        RecordId, TokenDigest,
-        chunk::{ChunkIndex, ChunkMark},
+    adapters::{
+        crash,
+        ports::{Committed, RecordingRef},
     },
+    protocol::chunk::{ChunkIndex, ChunkMark},
 };
 
 /// Metadata: the mark, as the name of its object says it.
@@ -83,17 +83,15 @@ impl Stands {
 
 /// A chunk in memory that looks for its place.
 pub(super) struct Place {
-    id: RecordId,
+    recording: RecordingRef,
     home: Home,
-    token: TokenDigest,
     writer: String,
     payload: Bytes,
 }
 
 impl Place {
-    pub(super) fn new(kept: &Kept, payload: Bytes) -> Self {
-        let (id, token) = (kept.manifest.record_id.clone(), kept.manifest.token);
-        Self { id, home: kept.home(), token, writer: Uuid::new_v4().simple().to_string(), payload }
+    pub(super) fn new(recording: RecordingRef, home: Home, payload: Bytes) -> Self {
+        Self { recording, home, writer: Uuid::new_v4().simple().to_string(), payload }
     }
 
     /// Takes it, unless another chunk of this recording has it. Can be done again after any failure, and again after it was
@@ -104,7 +102,7 @@ impl Place {
         index: ChunkIndex,
         mark: ChunkMark,
     ) -> Result<Committed, Trouble> {
-        let note = Note { whose: whose(&self.token), index, mark };
+        let note = Note { whose: whose(&self.recording.token), index, mark };
         // The note first: whatever has a place has one then, for whoever lists.
         let noted = self.noted(&note);
         let noted = bucket.put(&noted, Bytes::new(), Attributes::new());
@@ -112,7 +110,7 @@ impl Place {
         noted?;
         if !is_there? {
             self.forget(bucket, &note).await;
-            return Err(no_recording(&self.id));
+            return Err(no_recording(&self.recording.id));
         }
         crash::point("bucket.noted");
         let name = chunk(&self.home, index);
@@ -152,8 +150,8 @@ impl Place {
     }
 
     async fn is_there(&self, bucket: &Bucket) -> Result<bool, Trouble> {
-        let kept = Manifests(bucket).read(&self.id).await?;
-        Ok(kept.is_some_and(|kept| kept.manifest.token.matches(&self.token)))
+        let kept = Manifests(bucket).read(&self.recording.id).await?;
+        Ok(kept.is_some_and(|kept| kept.manifest.token.matches(&self.recording.token)))
     }
 
     fn noted(&self, note: &Note) -> String {
@@ -168,7 +166,7 @@ impl Place {
     /// A note that stays costs whoever lists one more question.
     async fn forget(&self, bucket: &Bucket, note: &Note) {
         if let Err(error) = bucket.delete(&self.noted(note)).await {
-            tracing::debug!(recording = %self.id, %error, "a note of a chunk that has no place stays");
+            tracing::debug!(recording = %self.recording.id, %error, "a note of a chunk that has no place stays");
         }
     }
 }
