@@ -309,7 +309,7 @@ impl RecordingSupervisor {
                 if taken {
                     self.check_row(&row, ctx);
                 } else {
-                    warn!(recording = %id, fence = row.fence.0, "the catalog knows something newer");
+                    info!(recording = %id, fence = row.fence.0, "the catalog knows something newer");
                 }
                 if row.state == RecordingState::Ready {
                     crash::point("row.after");
