@@ -144,7 +144,7 @@ impl ChunkStore for Shelf {
     fn recordings(&self) -> PortFuture<Result<Vec<RecordId>, StoreError>> {
         unused()
     }
-    fn stage(&self, _: &RecordId, _: Bytes) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>> {
+    fn stage(&self, _: &RecordingRef, _: Bytes) -> PortFuture<Result<Box<dyn StagedChunk>, StoreError>> {
         unused()
     }
     fn list(&self, _: &RecordId) -> PortFuture<Result<Vec<StoredChunk>, StoreError>> {
