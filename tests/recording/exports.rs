@@ -8,7 +8,7 @@ use crate::{
     left_behind, only_left,
     support::{
         Download, ExportProgram, Node, Process, Recorder, Upload, ask_mp4, cut, eventually, get, metric, mp4,
-        mp4_of, packets, probe, ready, send, sha256, status, video, videos, vp9, webm,
+        mp4_of, packets, pictured, probe, ready, send, sha256, status, video, videos, vp9, webm,
     },
 };
 
@@ -18,7 +18,7 @@ async fn recorded(node: &Node, id: &str, media: &[u8]) -> Value {
     let (upload, _) = Upload::start(node.address(), fields).await;
     assert_eq!(upload.put(0, media).await.status, 200);
     assert_eq!(upload.stop(json!({ "chunks": 1 })).await.status, 202);
-    let row = ready(node.address(), id).await;
+    let row = pictured(node.address(), id).await;
     let chunks = crate::chunk_folder(node, id);
     eventually("its chunks are gone", async || (!chunks.exists()).then_some(())).await;
     row

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     link,
-    support::{Node, Recorder, Upload, cut, get, ready, send, webm},
+    support::{Node, Recorder, Upload, cut, get, pictured, ready, send, webm},
 };
 
 fn ids(list: &Value) -> Vec<&str> {
@@ -111,10 +111,11 @@ async fn deleting_takes_the_video_and_the_row() {
     let delete = async || send(node.address(), "DELETE /recordings/talk", &[], b"").await;
     recorder.store_all(0, &chunks).await;
     assert_eq!(delete().await.refusal(), (409, "recording_active".into()));
-    let told = recorder.stop_and_wait(&chunks).await;
+    recorder.stop_and_wait(&chunks).await;
+    let row = pictured(node.address(), "talk").await;
     let deleted = delete().await;
     assert_eq!((deleted.status, deleted.body.len()), (204, 0));
-    for path in ["/recordings/talk/status", link(&told, "downloadUrl"), link(&told, "posterUrl")] {
+    for path in ["/recordings/talk/status", link(&row, "downloadUrl"), link(&row, "posterUrl")] {
         assert_eq!(get(node.address(), path).await.status, 404, "{path}");
     }
     crate::support::eventually("the list is empty", async || {

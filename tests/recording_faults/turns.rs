@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Process, Recorder, Upload, cut, eventually, metric, ready, send, stand_in, status, vp9, webm,
+    Process, Recorder, Upload, cut, eventually, metric, pictured, ready, send, stand_in, status, vp9, webm,
 };
 
 /// Records, stops, and gives what is told when the video is there.
@@ -39,11 +39,7 @@ async fn what_is_put_together_is_ready_while_ffmpeg_has_no_turn_for_anybody() {
     assert_eq!(status(address, "changed").await["state"], "finalising");
 
     std::fs::write(go, "").unwrap();
-    let row = eventually("its poster is there", async || {
-        let row = status(address, "whole").await;
-        row["posterUrl"].is_string().then_some(row)
-    })
-    .await;
+    let row = pictured(address, "whole").await;
     assert_eq!((&row["version"], &row["readyAt"]), (&before["version"], &before["readyAt"]), "{row}");
     let poster = send(address, &format!("GET {}", row["posterUrl"].as_str().unwrap()), &[], b"").await;
     assert_eq!((poster.status, &poster.body[..3]), (200, &[0xff, 0xd8, 0xff][..]));

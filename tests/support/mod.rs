@@ -53,7 +53,8 @@ pub use self::{
     proxy::Proxy,
     raw::{Raw, frame, header, knock, masked},
     recorder::{
-        Recorder, Upload, check_video, chunk_frame, frame_of, ready, state, state_now, status, video,
+        Recorder, Upload, check_video, chunk_frame, frame_of, pictured, ready, state, state_now, status,
+        video,
     },
     redis::{Redis, command, free_port},
     servers::{Sentinel, cluster_agrees, master_of, start_cluster, start_replica},

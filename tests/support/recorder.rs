@@ -393,6 +393,16 @@ pub async fn ready(address: SocketAddr, id: &str) -> Value {
     .await
 }
 
+/// Waits for the video and its poster, which follows where a machine has much to do.
+pub async fn pictured(address: SocketAddr, id: &str) -> Value {
+    ready(address, id).await;
+    eventually("its poster is there", async || {
+        let row = status(address, id).await;
+        row["posterUrl"].is_string().then_some(row)
+    })
+    .await
+}
+
 /// The video that can be downloaded is what was recorded, packet by packet, and what was told of it is true.
 pub async fn check_video(address: SocketAddr, linked: &Value, recorded: &[u8]) {
     assert_recorded(linked, &video(address, linked).await, recorded);

@@ -13,7 +13,7 @@ use std::{net::SocketAddr, path::Path};
 
 use serde_json::json;
 
-use self::support::{Process, Upload, eventually, metric, ready, webm};
+use self::support::{Process, Upload, eventually, metric, pictured, webm};
 
 /// A node on this storage that tells an application.
 fn node(storage: &Path, webhook: &[String; 2], flags: &[&str]) -> Process {
@@ -26,7 +26,7 @@ async fn record(address: SocketAddr, id: &str) {
     let (upload, _) = Upload::start(address, fields).await;
     assert_eq!(upload.put(0, webm()).await.status, 200);
     assert_eq!(upload.stop(json!({ "chunks": 1 })).await.status, 202);
-    ready(address, id).await;
+    pictured(address, id).await;
 }
 
 /// Waits until so many tries have come to this.

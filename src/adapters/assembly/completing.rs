@@ -32,8 +32,9 @@ use crate::{
 
 /// How far a recording's assembling is before its proof. Unit: percent.
 const READ_PERCENT: u64 = 90;
-/// So long somebody waits for the picture of a video that is complete.
-const PICTURE_WAIT: Duration = Duration::from_secs(5);
+/// So long somebody waits for the picture of a video that is complete: a processor that has nothing else to do makes one in a
+/// third of it. On one that has, it follows.
+const PICTURE_WAIT: Duration = Duration::from_millis(500);
 /// And so long what is told of it afterwards.
 const LATER_PICTURE_WAIT: Duration = Duration::from_secs(10);
 /// Latest time of the poster within its video.
