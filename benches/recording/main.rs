@@ -5,7 +5,8 @@
 //! on. Times on a shared machine say little by themselves: what the node does is measured in turns with something bare
 //! that does the same to the same disk, and the ratios are the result. `docs/PERFORMANCE.md` reads the figures;
 //! [`ack`] (chunks until they are acknowledged), [`ready`] (from `stop` to the video), [`failover`] (a node is killed),
-//! [`burst`] (a hundred are stopped at once), [`backlog`] (half an hour comes late), [`pace`] (recorders at the pace of browsers), [`memory`] and [`seek`] (a browser
+//! [`burst`] (a hundred are stopped at once), [`backlog`] (half an hour comes late), [`pace`] (recorders at the pace of browsers),
+//! [`follow`] (what putting together takes by itself), [`memory`] and [`seek`] (a browser
 //! goes to places of the video) make them.
 //!
 //! What it is not: a load generator. One thread drives all clients, on the cores that the node uses too.
@@ -18,6 +19,7 @@ mod burst;
 mod disk;
 mod failover;
 mod figures;
+mod follow;
 mod group;
 mod http;
 mod media;
@@ -72,6 +74,9 @@ async fn measure() -> anyhow::Result<()> {
     }
     if wanted("pace") {
         pace::measure().await.context("recorders at the pace of browsers")?;
+    }
+    if wanted("follow") {
+        follow::measure().await.context("putting together by itself")?;
     }
     if wanted("memory") {
         memory::measure().await.context("memory")?;

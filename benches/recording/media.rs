@@ -103,12 +103,17 @@ impl Media {
         self.bytes
     }
 
-    /// One piece. Where it ends means nothing in the media, as with a browser.
+    /// One piece.
     pub fn chunk(&self, index: u32) -> anyhow::Result<Payload> {
+        Ok(Payload::new(self.piece(index)?))
+    }
+
+    /// Its bytes. Where they end means nothing in the media, as with a browser.
+    pub fn piece(&self, index: u32) -> anyhow::Result<Vec<u8>> {
         let place = |index: u32| self.bytes * u64::from(index) / u64::from(self.chunks);
         let mut bytes = vec![0; usize::try_from(place(index + 1) - place(index))?];
         self.file.read_exact_at(&mut bytes, place(index))?;
-        Ok(Payload::new(bytes))
+        Ok(bytes)
     }
 }
 

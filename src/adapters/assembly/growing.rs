@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Read back at once. Unit: bytes.
-const READ_BYTES: usize = 256 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 
 /// Why it does not go on.
 #[derive(Debug, thiserror::Error)]

@@ -258,7 +258,11 @@ impl Assembler {
         bytes: &[u8],
         writes: &mut Vec<Write>,
     ) -> Result<(), Unfit> {
-        self.step(writes, |assembler, out| assembler.try_chunk(index, begins_segment, bytes, out))
+        self.step(writes, |assembler, out| {
+            // As much goes out as comes in, most often.
+            out.bytes.reserve(bytes.len());
+            assembler.try_chunk(index, begins_segment, bytes, out)
+        })
     }
 
     /// These chunks are missing, or cannot be used. A refusal is told by the next call.
