@@ -140,7 +140,8 @@ impl Ledger for FlakyLedger {
         stop(token: UploadToken, made: Made) -> Result<StopTaken, StopRefused>;
         keep(id: RecordId, generation: u64) -> Option<Kept>;
         detach(id: RecordId, generation: u64) -> ();
-        claim_due(limit: usize) -> Vec<Claim>;
+        claim_due(limit: usize, since: Duration) -> Vec<Claim>;
+        claim(id: &RecordId) -> Option<Claim>;
         keep_claim(id: RecordId, fence: Fence, percent: Option<u8>) -> bool;
         holds(id: RecordId, fence: Fence) -> bool;
         publish(id: RecordId, fence: Fence, finished: Finished) -> Option<Manifest>;

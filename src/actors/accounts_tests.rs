@@ -185,7 +185,7 @@ async fn one_that_is_being_closed_comes_back_only_if_it_is_wanted() {
 
     // Its recorder may have been told that it is over: its end is told, and nothing more is taken.
     assert!(accounts.reopen(token("talk").record_id()).await.expect("readable"));
-    let claims = stores.ledger.claim_due(9).await.expect("an answer");
+    let claims = stores.ledger.claim_due(9, Duration::ZERO).await.expect("an answer");
     let [claim] = claims.as_slice() else { panic!("it is due: {claims:?}") };
     assert_eq!(claim.work, ClaimedWork::Finalise { expected: 2, chunks: 2 });
     let refused = stores.ledger.admit(token("talk"), kit::unplaced(10)).await.expect("an answer");

@@ -221,15 +221,22 @@ impl Ledger for MemoryLedger {
         at_once(())
     }
 
-    fn claim_due(&self, limit: usize) -> PortFuture<Result<Vec<Claim>, LedgerError>> {
+    fn claim_due(&self, limit: usize, since: Duration) -> PortFuture<Result<Vec<Claim>, LedgerError>> {
         let (now, rules) = (self.clock.steady_ms(), self.rules);
+        let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let mut records = self.records();
-        let is_due = |record: &&mut RecordingRecord| record.due_ms().is_some_and(|due| due <= now);
+        let was_due = |due: u64| due.saturating_add(since) <= now;
+        let is_due = |record: &&mut RecordingRecord| record.due_ms().is_some_and(was_due);
         let mut due: Vec<_> = records.values_mut().filter(is_due).collect();
         // Who has waited longest comes first, whatever its name is.
         due.sort_by_key(|record| record.due_ms());
         let claims = due.into_iter().filter_map(|record| record.claim(&self.node, now, rules));
         at_once(claims.take(limit).collect())
+    }
+
+    fn claim(&self, id: &RecordId) -> PortFuture<Result<Option<Claim>, LedgerError>> {
+        let (now, rules) = (self.clock.steady_ms(), self.rules);
+        at_once(self.with(id, |record| record.claim(&self.node, now, rules)).flatten())
     }
 
     fn keep_claim(
@@ -399,7 +406,8 @@ mod tests {
             restored.now_or_never().expect("at once").expect("answers");
         }
         let claim = || {
-            let claims = ledger.claim_due(1).now_or_never().expect("at once").expect("answers");
+            let claims =
+                ledger.claim_due(1, Duration::ZERO).now_or_never().expect("at once").expect("answers");
             claims.first().map(|claim| claim.manifest.record_id.to_string())
         };
         assert_eq!([claim(), claim(), claim(), claim()].map(Option::unwrap_or_default), ["b", "c", "a", ""]);

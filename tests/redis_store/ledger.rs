@@ -91,7 +91,7 @@ async fn a_hundred_chunks_at_once_get_a_hundred_numbers_whatever_answers_are_los
     assert!(rounds > 0);
     // What is owed of numbers that nobody has heard of is done by each sweep.
     for books in &books {
-        answered(async || books.ledger.claim_due(0).await).await;
+        answered(async || books.ledger.claim_due(0, Duration::ZERO).await).await;
     }
     let stored: BTreeSet<u32> = shelf.list().iter().map(|chunk| chunk.mark.crc).collect();
     assert_eq!(stored.len(), 100, "each is stored once");
@@ -233,7 +233,7 @@ async fn each_due_recording_is_claimed_by_one_node() {
         books[1].ledger.stop(token, Made::default()).await.expect("Redis answers").expect("taken");
     }
     books[0].opened("goes-on", None, None).await;
-    let claimed = join_all(books.each_ref().map(|books| books.ledger.claim_due(14))).await;
+    let claimed = join_all(books.each_ref().map(|books| books.ledger.claim_due(14, Duration::ZERO))).await;
     let claimed: Vec<_> = claimed.into_iter().map(|claims| claims.expect("Redis answers")).collect();
     assert!(claimed.iter().all(|claims| claims.len() <= 14), "no more than was asked for");
     let mut all: BTreeSet<_> = claimed.concat().into_iter().map(|claim| claim.manifest.record_id).collect();
@@ -399,7 +399,7 @@ async fn a_deadline_that_becomes_sooner_while_somebody_looks_is_not_missed() {
         let (_, attached) = books.opened(&name, None, None).await;
         // It is to be looked at, and is not due yet: whoever looks sets a later time, three steps after it began.
         redis.run::<i64>(&["ZADD", "recordings:active", "1", &name]);
-        let looking = other.ledger.claim_due(9);
+        let looking = other.ledger.claim_due(9, Duration::ZERO);
         let detaching = async {
             tokio::time::sleep(Duration::from_millis(20 + 2 * round)).await;
             books.ledger.detach(id(&name), attached.generation).await

@@ -188,10 +188,14 @@ impl Side<'_> {
         let ledger = self.ledger;
         let fence = |which, seen| chosen(&self.fences, &name(which), seen);
         match step {
-            Step::ClaimDue => {
-                let mut claims = ledger.claim_due(8).await.expect("an answer");
+            Step::ClaimDue { since } => {
+                let mut claims = ledger.claim_due(8, since).await.expect("an answer");
                 claims.sort_by_key(|claim| claim.manifest.record_id.clone());
                 Answer::Claims(claims)
+            }
+            Step::Claim { which } => {
+                let claim = ledger.claim(&name(which)).await.expect("an answer");
+                Answer::Claims(claim.into_iter().collect())
             }
             Step::KeepClaim { which, seen, percent } => {
                 let Some(fence) = fence(which, seen) else { return Answer::Nothing };
@@ -439,14 +443,14 @@ pub async fn take_the_main_way(books: &Books, name: &str, owner: &str) {
     let rooms = ledger.recorded_rooms().await.expect("answers");
     assert!(rooms.contains(&crate::kit::room(name)));
     ledger.stop(token.clone(), Made::default()).await.expect("answers").expect("nothing is missing");
-    let claims = ledger.claim_due(100).await.expect("answers");
+    let claims = ledger.claim_due(100, Duration::ZERO).await.expect("answers");
     let claim = claims.iter().find(|claim| claim.manifest.record_id == id).expect("due");
     assert_eq!(claim.work, ClaimedWork::Finalise { expected: 3, chunks: 3 });
     let fence = claim.manifest.fence;
     assert!(ledger.publish(id.clone(), fence, finished(&id, 3)).await.expect("answers").is_some());
     let end = ClaimEnd::Ready { keep: Duration::ZERO };
     assert!(ledger.settle(id.clone(), fence, end).await.expect("answers").is_some());
-    let claims = ledger.claim_due(100).await.expect("answers");
+    let claims = ledger.claim_due(100, Duration::ZERO).await.expect("answers");
     let claim = claims.iter().find(|claim| claim.manifest.record_id == id).expect("due");
     assert_eq!(claim.work, ClaimedWork::Forget);
     assert!(ledger.release(id.clone(), claim.manifest.fence).await.expect("answers").is_some());

@@ -68,7 +68,7 @@ async fn a_server_that_hangs_or_is_cut_off_costs_little_and_is_used_again() {
     given_up(&books).await;
     // All that is asked is answered, although Redis is not.
     let began = Instant::now();
-    assert!(books.ledger.claim_due(9).await.is_err());
+    assert!(books.ledger.claim_due(9, Duration::ZERO).await.is_err());
     assert!(books.ledger.recorded_rooms().await.is_err());
     assert!(books.ledger.stop(token.clone(), Made::default()).await.is_err());
     assert!(books.ledger.number(token.clone(), unplaced(10)).await.is_err());
@@ -117,13 +117,13 @@ async fn a_claim_that_nobody_has_heard_of_is_asked_for_where_there_is_room() {
     // It is looked at while its recorder is there, as the index is only a lower bound, and nothing is heard of that.
     redis.run::<i64>(&["ZADD", "recordings:active", "0", "tuesday"]);
     redis.run::<()>(&["ACL", "SETUSER", "greenroom", "resetkeys", "~recordings:*"]);
-    books.ledger.claim_due(9).await.expect_err("no answer of use");
+    books.ledger.claim_due(9, Duration::ZERO).await.expect_err("no answer of use");
     redis.run::<()>(&["ACL", "SETUSER", "greenroom", "~recording:*"]);
     books.ledger.detach(id("tuesday"), attached.generation).await.expect("Redis answers");
-    assert_eq!(books.ledger.claim_due(0).await, Ok(vec![]));
+    assert_eq!(books.ledger.claim_due(0, Duration::ZERO).await, Ok(vec![]));
     let view = books.ledger.show(&id("tuesday")).await.expect("Redis answers").expect("there");
     assert_eq!((view.manifest.state, view.claimed_by), (RecordingState::Recording, None));
-    assert_eq!(books.ledger.claim_due(1).await.map(|claims| claims.len()), Ok(1));
+    assert_eq!(books.ledger.claim_due(1, Duration::ZERO).await.map(|claims| claims.len()), Ok(1));
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! What may be asked of a ledger.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
+
+use crate::ledger_kit::HOUR;
 
 /// Something to ask. Numbers choose among fences, generations and manifests that a ledger has answered before.
 #[derive(Debug, Clone)]
@@ -77,7 +81,12 @@ pub enum Step {
         which: usize,
         seen: usize,
     },
-    ClaimDue,
+    ClaimDue {
+        since: Duration,
+    },
+    Claim {
+        which: usize,
+    },
     KeepClaim {
         which: usize,
         seen: usize,
@@ -158,7 +167,9 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(which, right, chunks, bytes)| Step::Stop { which, right, chunks, bytes }),
         2 => (which(), seen()).prop_map(|(which, seen)| Step::Keep { which, seen }),
         3 => (which(), seen()).prop_map(|(which, seen)| Step::Detach { which, seen }),
-        5 => Just(Step::ClaimDue),
+        4 => Just(Step::ClaimDue { since: Duration::ZERO }),
+        1 => Just(Step::ClaimDue { since: HOUR }),
+        2 => which().prop_map(|which| Step::Claim { which }),
         1 => (which(), seen(), prop::option::of(0..100_u8))
             .prop_map(|(which, seen, percent)| Step::KeepClaim { which, seen, percent }),
         1 => (which(), seen()).prop_map(|(which, seen)| Step::Holds { which, seen }),

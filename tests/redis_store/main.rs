@@ -18,6 +18,7 @@ mod kit;
 mod leases;
 mod ledger;
 mod ledger_agreement;
+mod ledger_claims;
 mod ledger_entries;
 mod ledger_failures;
 mod ledger_kit;

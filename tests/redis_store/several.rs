@@ -224,7 +224,7 @@ async fn a_master_of_a_cluster_that_hangs_holds_up_only_its_recordings() {
     masters.servers[home].freeze();
     take_the_main_way(&books, &here, &owner).await;
     masters.servers[home].thaw();
-    eventually("it is claimed", async || books.ledger.claim_due(9).await.ok()?.pop()).await;
+    eventually("it is claimed", async || books.ledger.claim_due(9, Duration::ZERO).await.ok()?.pop()).await;
 }
 
 /// A recording whose account is on one of these masters.
@@ -266,7 +266,7 @@ async fn a_master_that_hangs_with_the_index_of_times_holds_up_no_chunk() {
     // Nobody would look at it so soon, were the index not told later.
     books.ledger.stop(token.clone(), Made::default()).await.expect("answers").expect("taken");
     masters.servers[active].thaw();
-    eventually("it is claimed", async || books.ledger.claim_due(9).await.ok()?.pop()).await;
+    eventually("it is claimed", async || books.ledger.claim_due(9, Duration::ZERO).await.ok()?.pop()).await;
 }
 
 #[tokio::test]

@@ -79,7 +79,8 @@ async fn claimed(stores: &Stores, manifest: &Manifest, chunks: &[&'static [u8]])
     let accounts = stores.accounts();
     let there = stores.chunks.list(&id()).await.expect("readable");
     stores.ledger.restore(manifest.clone(), there).await.expect("an answer");
-    let claim = stores.ledger.claim_due(1).await.expect("an answer").pop().expect("it is due");
+    let claim =
+        stores.ledger.claim_due(1, Duration::ZERO).await.expect("an answer").pop().expect("it is due");
     let clearing = Clearing { ports: stores.ports(), accounts, gates: ChunkGates::default() };
     (clearing, claim.manifest)
 }
@@ -136,7 +137,8 @@ async fn what_came_before_it_was_closed_keeps_it_open() {
     let staged = stores.chunks.stage(&RecordingRef::by(&token("talk")), late.payload).await.expect("staged");
     staged.commit(place(0), late.mark).await.expect("stored");
     assert!(matches!(clearing.close(&claim, Why::Over, true).await, Ok(None)));
-    let again = stores.ledger.claim_due(1).await.expect("an answer").pop().expect("it is due again");
+    let again =
+        stores.ledger.claim_due(1, Duration::ZERO).await.expect("an answer").pop().expect("it is due again");
     assert_eq!(again.work, ClaimedWork::Finalise { expected: 1, chunks: 1 });
     assert!(!again.manifest.stopped, "its recorder may go on");
 }

@@ -1,6 +1,7 @@
 use std::{
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use super::*;
@@ -75,7 +76,7 @@ impl Case {
         let stopped = Manifest { state: RecordingState::Finalising, stopped: true, ..manifest.clone() };
         let chunks = ports.chunks.list(&manifest.record_id).await.expect("listed");
         ports.ledger.restore(stopped, chunks).await.expect("answers");
-        let claims = ports.ledger.claim_due(1).await.expect("answers");
+        let claims = ports.ledger.claim_due(1, Duration::ZERO).await.expect("answers");
         manifest.fence = claims.first().expect("it is due").manifest.fence;
         let video = VideoFacts { sha256: None, ..facts(&manifest.record_id, manifest.fence) };
         let case = Self { stores, ports, manifest, video, painted };

@@ -79,7 +79,7 @@ impl RecordingSupervisor {
             let rooms = ledger.recorded_rooms().await?;
             // After the rooms and before the first claim: a ledger that is not whole says nothing of what it lacks.
             let is_whole = ledger.is_whole().await?;
-            let claims = if is_whole { ledger.claim_due(limit).await? } else { Vec::new() };
+            let claims = if is_whole { ledger.claim_due(limit, Duration::ZERO).await? } else { Vec::new() };
             Ok::<_, LedgerError>((rooms, is_whole, claims))
         };
         ctx.spawn(due.into_actor(self).map(move |due, supervisor, ctx| {

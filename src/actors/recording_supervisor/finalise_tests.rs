@@ -32,13 +32,20 @@ async fn what_is_claimed_while_the_node_goes_is_given_back_at_once() {
     let id = token("talk").record_id().clone();
     let there = stores.chunks.list(&id).await.expect("readable");
     stores.ledger.restore(due, there).await.expect("an answer");
-    let claim = stores.ledger.claim_due(1).await.expect("an answer").pop().expect("it is due");
+    let claim =
+        stores.ledger.claim_due(1, Duration::ZERO).await.expect("an answer").pop().expect("it is due");
     let (supervisor, _deaf) = supervisor(&stores);
     let supervisor = supervisor.start();
     supervisor.send(DrainRecordings).await.expect("it is there");
     supervisor.send(Claimed(claim.clone())).await.expect("it is there");
     sweeps(&stores, 2).await;
-    let again = stores.ledger.claim_due(1).await.expect("an answer").pop().expect("it is due at once");
+    let again = stores
+        .ledger
+        .claim_due(1, Duration::ZERO)
+        .await
+        .expect("an answer")
+        .pop()
+        .expect("it is due at once");
     assert_eq!(again.work, claim.work);
     assert!(again.manifest.fence > claim.manifest.fence);
 }

@@ -281,8 +281,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// The recorder of this generation is gone: its grace begins.
     fn detach(&self, id: RecordId, generation: u64) -> PortFuture<Result<(), LedgerError>>;
 
-    /// Claims what is due, at most so many, each under a new fence.
-    fn claim_due(&self, limit: usize) -> PortFuture<Result<Vec<Claim>, LedgerError>>;
+    /// Claims what has been due for so long, at most so many, each under a new fence. Where it became due earlier than was
+    /// foreseen, it may not have been for as long.
+    fn claim_due(&self, limit: usize, since: Duration) -> PortFuture<Result<Vec<Claim>, LedgerError>>;
+
+    /// Claims this one, if it is due. `None`: it is not, or somebody else has it.
+    fn claim(&self, id: &RecordId) -> PortFuture<Result<Option<Claim>, LedgerError>>;
 
     /// Whoever has a claim is still at it, and so far (0–100). `false`: it no longer holds.
     fn keep_claim(

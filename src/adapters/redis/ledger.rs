@@ -274,8 +274,13 @@ impl Ledger for RedisLedger {
         self.on(&id.clone(), move |work| async move { work.detach(&id, generation).await })
     }
 
-    fn claim_due(&self, limit: usize) -> PortFuture<Result<Vec<Claim>, LedgerError>> {
-        self.run(move |work| async move { work.claim_due(limit).await })
+    fn claim_due(&self, limit: usize, since: Duration) -> PortFuture<Result<Vec<Claim>, LedgerError>> {
+        self.run(move |work| async move { work.claim_due(limit, since).await })
+    }
+
+    fn claim(&self, id: &RecordId) -> PortFuture<Result<Option<Claim>, LedgerError>> {
+        let asked = id.clone();
+        self.on(id, |work| async move { work.claim_if_due(&asked).await })
     }
 
     fn keep_claim(

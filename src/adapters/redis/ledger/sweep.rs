@@ -5,7 +5,7 @@
 //! again. The two stand in two slots, so a deadline may become sooner in between: the time is changed only if it is still what was
 //! found, and then the account is looked at once more.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::redis::{Value, cmd};
 use futures_util::future::join_all;
@@ -16,6 +16,7 @@ use super::{
     super::{Question, keys, scripts, trouble::Trouble},
     Work,
     answer::Answer,
+    call::ms,
     owed::Debt,
 };
 use crate::{
@@ -40,19 +41,15 @@ enum Found {
 }
 
 impl Work {
-    /// Claims what is due, at most so many. What was claimed is answered also where Redis was lost on the way.
-    pub async fn claim_due(self: &Arc<Self>, limit: usize) -> Result<Vec<Claim>, Trouble> {
+    /// Claims what has been due for so long, at most so many. What was claimed is answered also where Redis was lost on the way.
+    pub async fn claim_due(self: &Arc<Self>, limit: usize, since: Duration) -> Result<Vec<Claim>, Trouble> {
         self.pay_all().await;
         let mut claims = Vec::new();
         let unheard = self.owed.all(|debt| debt.claim.is_some());
         // Where there is no room for it, a claim that nobody has heard of ends by its term.
-        self.few_at_once(unheard, limit, &mut claims, |id| async move {
-            let found = self.claim(&id).await?;
-            Ok(if let Found::Claimed(claim) = found { Some(*claim) } else { None })
-        })
-        .await;
+        self.few_at_once(unheard, limit, &mut claims, |id| async move { self.claim_if_due(&id).await }).await;
         let question = Question::script(&scripts::RECORDINGS_DUE, |call| {
-            call.key(keys::ACTIVE).arg(FOUND_MAX);
+            call.key(keys::ACTIVE).arg(FOUND_MAX).arg(ms(since));
         });
         let found: Vec<String> = match self.store.ask_ledger(question).await {
             Err(error) if claims.is_empty() => return Err(error),
@@ -67,6 +64,12 @@ impl Work {
             Some(error) if claims.is_empty() => Err(error),
             _ => Ok(claims),
         }
+    }
+
+    /// Claims this one, if it is due. What there is in the index of it is moved on by the next sweep.
+    pub async fn claim_if_due(&self, id: &RecordId) -> Result<Option<Claim>, Trouble> {
+        let found = self.claim(id).await?;
+        Ok(if let Found::Claimed(claim) = found { Some(*claim) } else { None })
     }
 
     /// Asks for claims of these in any order, since several nodes sweep at one time, and a few at once, until there are so many
