@@ -29,13 +29,14 @@ use tracing::{info, warn};
 pub use self::import::{Imported, import_catalog};
 use self::{
     cluster::{Bridge, Joining},
-    recording::{Recorders, Recording},
+    recording::{AssemblyInbox, Recorders, Recording},
 };
 use crate::{
     actors::{
         accounts::Accounts,
         assembly_worker::AssemblyWorker,
         chunk_gate::ChunkGates,
+        cluster_bridge::BridgeLinks,
         intake::{Intake, IntakeLinks},
         messages::{DrainRecordings, DrainRooms},
         peer_session::RoomsLink,
@@ -118,13 +119,13 @@ impl App {
 
         let (managers, recorders, gates) = (Arbiter::new(), Arbiter::new(), ChunkGates::default());
         let shared = (registry, config.cluster.as_ref().zip(cluster));
-        let (rooms, bridge) = start_rooms(config, &node, shared, clock, &metrics, &managers).await?;
+        let (rooms, inbox, bridge) = start_rooms(config, &node, shared, clock, &metrics, &managers).await?;
         let Recorders { supervisor, worker, assembly, keeper, exports } = Recording {
             config,
             ports: &recording,
             recovered,
             rooms: &rooms,
-            standing: bridge.as_ref().map(|bridge| bridge.access().standing),
+            assembly: inbox,
             gates: &gates,
             accounts: &accounts,
             clock,
@@ -249,7 +250,8 @@ impl Ports {
     }
 }
 
-/// Starts the room manager, and in a cluster its bridge; waits until the node has its place.
+/// Starts the room manager, and in a cluster its bridge, which passes hints on to an assembly worker that is still to be built;
+/// waits until the node has its place.
 async fn start_rooms(
     config: &Config,
     node: &NodeRef,
@@ -257,16 +259,18 @@ async fn start_rooms(
     clock: Clock,
     metrics: &Metrics,
     managers: &Arbiter,
-) -> anyhow::Result<(Addr<RoomManager>, Option<Bridge>)> {
+) -> anyhow::Result<(Addr<RoomManager>, AssemblyInbox, Option<Bridge>)> {
     let grace = config.limits.session_grace;
     let joining = shared.map(|(settings, ports)| Joining::new(node, settings, grace, ports));
     let link = joining.as_ref().map(Joining::link);
     let rooms = start_room_manager(config, node, (registry, link), clock, metrics, managers);
     let Some(joining) = joining else {
         metrics.cluster_mode.with_label_values(&["local"]).set(1);
-        return Ok((rooms, None));
+        return Ok((rooms, AssemblyInbox::alone(), None));
     };
-    Ok((rooms.clone(), Some(joining.begin(&rooms, clock, metrics).await?)))
+    let (assembly, hints) = AssemblyInbox::among(joining.others());
+    let links = BridgeLinks { rooms: rooms.clone().recipient(), hints };
+    Ok((rooms, assembly, Some(joining.begin(links, clock, metrics).await?)))
 }
 
 fn start_room_manager(

@@ -1,5 +1,5 @@
 //! The bridge between nodes and rooms, with a bus and a room manager that do as they are told: nothing that it has taken from
-//! the bus is lost while the room manager has no room, and it takes nothing that has no place.
+//! the bus is lost while the room manager has no room, and it takes nothing that has no place. Hints pass it as they are.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
 
@@ -13,11 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, Arbiter, Context, Handler, System};
+use actix::{Actor, Addr, Arbiter, Context, Handler, Recipient, System};
 use greenroom::{
     actors::{
-        cluster_bridge::{ClusterBridge, WORDS, Word},
-        messages::PostRooms,
+        cluster_bridge::{BridgeLinks, ClusterBridge, WORDS, Word},
+        messages::{HintNode, Hinted, PostRooms},
     },
     adapters::{
         clock::Clock,
@@ -32,8 +32,8 @@ use greenroom::{
     },
     metrics::Metrics,
     protocol::{
-        Incarnation, NodeId, NodeRef, RoomName, SessionId,
-        cluster::{Event, Frame, FrameBody, Inbox, NodeMessage},
+        Incarnation, NodeId, NodeRef, RecordId, RoomName, SessionId,
+        cluster::{Event, Frame, FrameBody, Hint, Inbox, NodeMessage},
     },
 };
 use support::eventually;
@@ -90,23 +90,23 @@ impl Leases for Always {
 /// A bus whose messages the test writes and reads.
 struct Scripted {
     news: Mutex<Option<mpsc::Receiver<BusNews>>>,
-    published: Mutex<Vec<Inbox>>,
+    published: Mutex<Vec<(NodeId, Inbox)>>,
 }
 
 impl Scripted {
     /// How far the other node's messages were acknowledged.
     fn acknowledged(&self) -> u64 {
         let published = self.published.lock().expect("whole");
-        let acks = published.iter().filter_map(|message| match message {
+        let acks = published.iter().filter_map(|(_, message)| match message {
             Inbox::Frame(frame) => frame.ack.map(|ack| ack.seq),
-            Inbox::Probe { .. } => None,
+            Inbox::Probe { .. } | Inbox::Hint(_) => None,
         });
         acks.max().unwrap_or(0)
     }
 
     fn probes(&self) -> usize {
         let published = self.published.lock().expect("whole");
-        published.iter().filter(|message| matches!(message, Inbox::Probe { .. })).count()
+        published.iter().filter(|(_, message)| matches!(message, Inbox::Probe { .. })).count()
     }
 }
 
@@ -115,8 +115,8 @@ impl Bus for Scripted {
         BusLink { news: self.news.lock().expect("whole").take().expect("called once") }
     }
 
-    fn publish(&self, _: &NodeId, message: &Inbox) -> Result<(), BusError> {
-        self.published.lock().expect("whole").push(message.clone());
+    fn publish(&self, to: &NodeId, message: &Inbox) -> Result<(), BusError> {
+        self.published.lock().expect("whole").push((to.clone(), message.clone()));
         Ok(())
     }
 
@@ -162,6 +162,37 @@ fn frame(seq: u64) -> BusNews {
     BusNews::Message(Box::new(Inbox::Frame(Box::new(frame))))
 }
 
+/// Hears what other nodes let this one know.
+struct Follower(Sender<Hint>);
+
+impl Actor for Follower {
+    type Context = Context<Self>;
+}
+
+impl Handler<Hinted> for Follower {
+    type Result = ();
+
+    fn handle(&mut self, Hinted(hint): Hinted, _: &mut Self::Context) {
+        let _ = self.0.send(hint);
+    }
+}
+
+fn links(rooms: Recipient<PostRooms>, hinted: Sender<Hint>) -> BridgeLinks {
+    BridgeLinks { rooms, hints: Follower(hinted).start().recipient() }
+}
+
+/// Starts the bridge of node `a` on this bus; what it says comes by the receiver.
+fn begin(bus: Arc<Scripted>, links: BridgeLinks) -> (Addr<ClusterBridge>, mpsc::Receiver<Word>) {
+    let clock = Clock::start();
+    let registry = Arc::new(MemoryRegistry::new(clock));
+    let ports = ClusterPorts { leases: Arc::new(Always), bus, registry };
+    let times = (Duration::from_secs(8), Duration::from_secs(10));
+    let config = ClusterConfig { node: node("a"), lease: times.0, grace: times.1 };
+    let (words, said) = mpsc::channel(WORDS);
+    let metrics = Metrics::new().expect("valid");
+    (ClusterBridge::new(config, ports, links, words, clock, metrics).start(), said)
+}
+
 #[test]
 fn what_was_taken_from_the_bus_reaches_the_rooms_once_and_in_order_however_late() {
     System::new().block_on(async {
@@ -170,14 +201,9 @@ fn what_was_taken_from_the_bus_reaches_the_rooms_once_and_in_order_however_late(
         let ((allow, let_go), (taken, heard)) = (channel(), channel());
         let arbiter = Arbiter::new();
         let rooms = Rooms::start_in_arbiter(&arbiter.handle(), |_| Rooms { let_go, taken });
-        let clock = Clock::start();
-        let registry = Arc::new(MemoryRegistry::new(clock));
-        let ports = ClusterPorts { leases: Arc::new(Always), bus: bus.clone(), registry };
-        let times = (Duration::from_secs(8), Duration::from_secs(10));
-        let config = ClusterConfig { node: node("a"), lease: times.0, grace: times.1 };
-        let (words, mut said) = mpsc::channel(WORDS);
-        let metrics = Metrics::new().expect("valid");
-        let _bridge = ClusterBridge::new(config, ports, rooms.recipient(), words, clock, metrics).start();
+        let (hinted, _hints) = channel();
+        let links = links(rooms.recipient(), hinted);
+        let (_bridge, mut said) = begin(bus.clone(), links);
         assert_eq!(said.recv().await, Some(Word::Began(Mode::Serving)));
 
         for seq in 1..=FRAMES {
@@ -203,5 +229,32 @@ fn what_was_taken_from_the_bus_reaches_the_rooms_once_and_in_order_however_late(
         }
         eventually("all are acknowledged", async || (bus.acknowledged() == FRAMES).then_some(())).await;
         arbiter.stop();
+    });
+}
+
+#[test]
+fn a_hint_goes_to_the_node_that_it_is_for_and_to_whoever_follows_recordings_there() {
+    System::new().block_on(async {
+        let (tell, news) = mpsc::channel(16);
+        let bus = Arc::new(Scripted { news: Mutex::new(Some(news)), published: Mutex::default() });
+        // The rooms take whatever comes, and hear nothing of it.
+        let ((allow, let_go), (taken, told_rooms)) = (channel(), channel());
+        drop(allow);
+        let (hinted, hints) = channel();
+        let links = links(Rooms { let_go, taken }.start().recipient(), hinted);
+        let (bridge, mut said) = begin(bus.clone(), links);
+        assert_eq!(said.recv().await, Some(Word::Began(Mode::Serving)));
+
+        let hint = |id: &str| Hint::Stopped { record_id: RecordId::parse(id).expect("a name") };
+        bridge.send(HintNode { to: node("b").id, hint: hint("there") }).await.expect("it lives");
+        let sent = (node("b").id, Inbox::Hint(hint("there")));
+        assert!(bus.published.lock().expect("whole").contains(&sent));
+
+        tell.try_send(BusNews::Unreadable).expect("the bus has room");
+        tell.try_send(BusNews::Message(Box::new(Inbox::Hint(hint("here"))))).expect("the bus has room");
+        let come = eventually("the hint", async || hints.try_recv().ok()).await;
+        assert_eq!(come, hint("here"));
+        let of_nodes = |input: &RoomInput| matches!(input, RoomInput::Node { .. });
+        assert!(!told_rooms.try_iter().any(|input| of_nodes(&input)));
     });
 }

@@ -4,8 +4,17 @@
 //! full or a node died, is lost to nobody: whoever completes the recording looks at its chunks.
 //!
 //! A recorder's socket is at one node, which follows. Requests of a recording may come to any; of those the one follows that all
-//! nodes agree on, and looks into the chunk store now and then, because it does not hear of most of them. Where they do not agree for
-//! a moment two do the same work, or nobody does.
+//! nodes agree on, and looks into the chunk store now and then, because it does not hear of most of them. A node that gets some
+//! tells it so: it may get none itself. Where they do not agree for a moment two do the same work, or nobody does.
+//!
+//! Whoever has followed a recording makes it with the least work. So where the one whose recorder has no socket is stopped, that node
+//! is told too, and claims it while the sweeps of all others leave it a moment.
+//!
+//! ```text
+//!  here   Intake ─ ChunkStored ──────────────► AssemblyWorker ─ HintNode ─► ClusterBridge ─► its own node
+//!         RecordingSupervisor ─ RecordingStopped ──►│
+//!  there  ClusterBridge ─ Hinted ────────────► AssemblyWorker ─ ClaimRecording ─► RecordingSupervisor
+//! ```
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -18,13 +27,14 @@ use tracing::debug;
 
 use super::{
     cluster_bridge::NodeState,
-    messages::{ChunkStored, ShowStanding},
+    mailbox::{Mailbox, post},
+    messages::{ChunkStored, ClaimRecording, HintNode, Hinted, RecordingStopped, ShowStanding},
 };
 use crate::{
     adapters::ports::{CameChunk, Merger, RecordingRef},
     domain::{cluster::ClusterView, route::own_node},
     metrics::Metrics,
-    protocol::{RecordId, limits},
+    protocol::{NodeId, RecordId, cluster::Hint, limits},
 };
 
 /// How often it is asked which nodes there are, and looked what requests have brought.
@@ -34,12 +44,26 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const SIDE_BY_SIDE: usize = 4;
 /// Chunks of one recording that wait; those after them are found in the chunk store.
 const WAITING_MAX: usize = 64;
+/// Recordings that wait for their turn, or for the next look, where requests bring them. Those beyond are found at their end.
+const REQUESTED_MAX: usize = 4096;
+/// Recordings of which other nodes are told between two looks. Of those beyond they are told later.
+const TOLD_MAX: usize = 1024;
+
+/// Whom a worker talks to that has other nodes beside its own.
+pub struct OtherNodes {
+    /// Says which there are.
+    pub standing: Recipient<ShowStanding>,
+    /// Tells them.
+    pub hint: Recipient<HintNode>,
+    /// Claims, on this node, what was stopped.
+    pub claim: Recipient<ClaimRecording>,
+}
 
 /// Follows recordings.
 pub struct AssemblyWorker {
     merger: Arc<dyn Merger>,
     /// `None`: the node is alone.
-    standing: Option<Recipient<ShowStanding>>,
+    others: Option<OtherNodes>,
     /// How it stood when that was asked last.
     view: Option<ClusterView>,
     metrics: Metrics,
@@ -48,31 +72,80 @@ pub struct AssemblyWorker {
     busy: HashSet<RecordingRef>,
     /// Of which some chunk came in a request since it was looked for them.
     requested: HashSet<RecordingRef>,
+    /// Of which their own nodes were told since then.
+    told: HashSet<RecordingRef>,
+}
+
+/// The node that follows a recording whose chunks come in requests, as seen from here.
+enum OwnNode {
+    This,
+    Other(NodeId),
+    /// It is not known yet which nodes there are, or all are going away.
+    Unknown,
 }
 
 impl AssemblyWorker {
-    /// A worker with nothing to do. `standing`: who says which nodes there are; nobody where the node is alone.
+    /// A worker with nothing to do. `others`: nobody where the node is alone.
     #[must_use]
-    pub fn new(merger: Arc<dyn Merger>, standing: Option<Recipient<ShowStanding>>, metrics: Metrics) -> Self {
-        let (came, waiting, busy, requested) =
-            (HashMap::new(), VecDeque::new(), HashSet::new(), HashSet::new());
-        Self { merger, standing, view: None, metrics, came, waiting, busy, requested }
+    pub fn new(merger: Arc<dyn Merger>, others: Option<OtherNodes>, metrics: Metrics) -> Self {
+        Self {
+            merger,
+            others,
+            view: None,
+            metrics,
+            came: HashMap::new(),
+            waiting: VecDeque::new(),
+            busy: HashSet::new(),
+            requested: HashSet::new(),
+            told: HashSet::new(),
+        }
     }
 
-    /// Whether this node is the one that follows a recording whose chunks come in requests.
-    fn is_ours(&self, id: &RecordId) -> bool {
-        let Some(view) = &self.view else { return false };
-        let own = (!view.draining).then_some(&view.node.id);
-        own.is_some() && own_node(id, NodeState::live(view).chain(own)) == own
+    fn own_node(&self, id: &RecordId) -> OwnNode {
+        let Some(view) = &self.view else { return OwnNode::Unknown };
+        let this = (!view.draining).then_some(&view.node.id);
+        match own_node(id, NodeState::live(view).chain(this)) {
+            None => OwnNode::Unknown,
+            own if own == this => OwnNode::This,
+            Some(other) => OwnNode::Other(other.clone()),
+        }
+    }
+
+    /// Whether it is looked for its chunks with the next look.
+    fn requests_came(&mut self, recording: RecordingRef) {
+        if self.requested.len() + self.came.len() < REQUESTED_MAX {
+            self.requested.insert(recording);
+        }
+    }
+
+    /// Once between two looks: the other one does not look more often either.
+    fn tell_of_requests(&mut self, own: NodeId, recording: RecordingRef) {
+        if self.told.len() < TOLD_MAX && self.told.insert(recording.clone()) {
+            let RecordingRef { id: record_id, token } = recording;
+            self.hint(own, Hint::Requested { record_id, token });
+        }
+    }
+
+    /// `false`: it will not hear of it.
+    fn hint(&self, to: NodeId, hint: Hint) -> bool {
+        let Some(others) = &self.others else { return false };
+        post(&others.hint, Mailbox::ClusterBridge, &self.metrics, HintNode { to, hint }).is_ok()
+    }
+
+    /// Should there be no room: a sweep finds it due.
+    fn claim(&self, id: RecordId) {
+        let Some(others) = &self.others else { return };
+        let _ = post(&others.claim, Mailbox::Supervisor, &self.metrics, ClaimRecording { id });
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         for recording in std::mem::take(&mut self.requested) {
             self.waits(recording);
         }
+        self.told.clear();
         self.begin_what_fits(ctx);
-        let Some(standing) = &self.standing else { return };
-        let asked = standing.send(ShowStanding);
+        let Some(others) = &self.others else { return };
+        let asked = others.standing.send(ShowStanding);
         ctx.spawn(asked.into_actor(self).map(|standing, worker, _| {
             if let Ok(standing) = standing {
                 worker.view = Some(standing.view);
@@ -115,7 +188,7 @@ impl Actor for AssemblyWorker {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::ASSEMBLY_WORKER_MAILBOX);
-        if self.standing.is_some() {
+        if self.others.is_some() {
             self.look(ctx);
             ctx.run_interval(LOOK_EVERY, Self::look);
         }
@@ -127,9 +200,11 @@ impl Handler<ChunkStored> for AssemblyWorker {
 
     fn handle(&mut self, message: ChunkStored, ctx: &mut Self::Context) {
         let ChunkStored { recording, came: chunk, in_request } = message;
-        if in_request && self.standing.is_some() {
-            if self.is_ours(&recording.id) {
-                self.requested.insert(recording);
+        if in_request && self.others.is_some() {
+            match self.own_node(&recording.id) {
+                OwnNode::This => self.requests_came(recording),
+                OwnNode::Other(own) => self.tell_of_requests(own, recording),
+                OwnNode::Unknown => {}
             }
             return;
         }
@@ -138,6 +213,35 @@ impl Handler<ChunkStored> for AssemblyWorker {
             came.push(chunk);
         }
         self.begin_what_fits(ctx);
+    }
+}
+
+impl Handler<Hinted> for AssemblyWorker {
+    type Result = ();
+
+    fn handle(&mut self, Hinted(hint): Hinted, _: &mut Self::Context) {
+        match hint {
+            // Whoever says so sees this node as the one that follows. Should this node see another one, two may do it.
+            Hint::Requested { record_id: id, token } => {
+                if self.view.as_ref().is_some_and(|view| !view.draining) {
+                    self.requests_came(RecordingRef { id, token });
+                }
+            }
+            Hint::Stopped { record_id } => self.claim(record_id),
+        }
+    }
+}
+
+impl Handler<RecordingStopped> for AssemblyWorker {
+    type Result = ();
+
+    fn handle(&mut self, RecordingStopped { id }: RecordingStopped, _: &mut Self::Context) {
+        if let OwnNode::Other(own) = self.own_node(&id)
+            && self.hint(own, Hint::Stopped { record_id: id.clone() })
+        {
+            return;
+        }
+        self.claim(id);
     }
 }
 

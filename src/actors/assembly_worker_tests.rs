@@ -1,8 +1,8 @@
-//! Who follows what comes in requests.
+//! Who follows what comes in requests, and who makes it.
 
 use std::sync::Mutex;
 
-use actix::MessageResult;
+use actix::{Addr, Message, MessageResult};
 
 use super::*;
 use crate::{
@@ -50,8 +50,33 @@ impl Merger for Followed {
     }
 }
 
-/// Says how a node stands among three, of which one is going away.
-struct Stands(&'static str);
+/// What a worker has told others.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Heard>>);
+
+#[derive(Default)]
+struct Heard {
+    /// How often it was asked which nodes there are.
+    looks: usize,
+    hints: Vec<(String, Hint)>,
+    claims: Vec<String>,
+}
+
+impl Told {
+    fn with<T>(&self, read: impl FnOnce(&mut Heard) -> T) -> T {
+        read(&mut self.0.lock().expect("whole"))
+    }
+
+    /// How often others were told that this recording's chunks come in requests.
+    fn of_requests(&self, id: &str) -> usize {
+        let is_of =
+            |hint: &Hint| matches!(hint, Hint::Requested { record_id, .. } if record_id.as_str() == id);
+        self.with(|heard| heard.hints.iter().filter(|(_, hint)| is_of(hint)).count())
+    }
+}
+
+/// Says how a node stands among three, of which one is going away, and hears what it has to tell.
+struct Stands(&'static str, Told);
 
 impl Actor for Stands {
     type Context = Context<Self>;
@@ -65,6 +90,7 @@ impl Handler<ShowStanding> for Stands {
     type Result = MessageResult<ShowStanding>;
 
     fn handle(&mut self, _: ShowStanding, _: &mut Self::Context) -> Self::Result {
+        self.1.with(|heard| heard.looks += 1);
         let peer = |name: &&str| PeerView {
             node: node(name),
             lease_left: Duration::from_secs(5),
@@ -82,40 +108,102 @@ impl Handler<ShowStanding> for Stands {
     }
 }
 
+impl Handler<HintNode> for Stands {
+    type Result = ();
+
+    fn handle(&mut self, HintNode { to, hint }: HintNode, _: &mut Self::Context) {
+        self.1.with(|heard| heard.hints.push((to.to_string(), hint)));
+    }
+}
+
+impl Handler<ClaimRecording> for Stands {
+    type Result = ();
+
+    fn handle(&mut self, message: ClaimRecording, _: &mut Self::Context) {
+        self.1.with(|heard| heard.claims.push(message.id.to_string()));
+    }
+}
+
+/// How many recordings a worker has in hand: to be looked for, to be followed, told of.
+#[derive(Message)]
+#[rtype(result = "(usize, usize, usize)")]
+struct Count;
+
+impl Handler<Count> for AssemblyWorker {
+    type Result = MessageResult<Count>;
+
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Self::Result {
+        MessageResult((self.requested.len(), self.came.len(), self.told.len()))
+    }
+}
+
+/// The worker of the node of this name, which knows the others; what it follows, and what it tells.
+async fn worker(name: &'static str) -> (Addr<AssemblyWorker>, Followed, Told) {
+    let (followed, told) = (Followed::default(), Told::default());
+    let there = Stands(name, told.clone()).start();
+    let others = OtherNodes {
+        standing: there.clone().recipient(),
+        hint: there.clone().recipient(),
+        claim: there.recipient(),
+    };
+    let metrics = Metrics::new().expect("valid");
+    let worker = AssemblyWorker::new(Arc::new(followed.clone()), Some(others), metrics).start();
+    // It claims what it does not know to be another's.
+    let knows_them = || told.with(|heard| !heard.hints.is_empty());
+    let stopped = async || {
+        for id in ids() {
+            worker.send(RecordingStopped { id: record(&id) }).await.expect("it lives");
+        }
+    };
+    meanwhile(knows_them, stopped).await;
+    told.with(|heard| (heard.hints.clear(), heard.claims.clear()));
+    (worker, followed, told)
+}
+
+fn ids() -> Vec<String> {
+    (0..30).map(|number| format!("talk-{number}")).collect()
+}
+
+fn record(id: &str) -> RecordId {
+    RecordId::parse(id).expect("a name")
+}
+
+/// Which of the nodes that stay a recording is followed by.
+fn own_of(id: &str) -> String {
+    let nodes = ["a", "b"].map(|name| node(name).id);
+    own_node(&record(id), &nodes).expect("there are some").to_string()
+}
+
 fn stored(id: &str, in_request: bool) -> ChunkStored {
     let token = TokenDigest::parse(&"0".repeat(64)).expect("a digest");
-    let recording = RecordingRef { id: RecordId::parse(id).expect("a name"), token };
+    let recording = RecordingRef { id: record(id), token };
     let index = ChunkIndex::new(0).expect("a place");
     let came = CameChunk { chunk: StoredChunk { index, mark: ChunkMark::VOID }, bytes: None };
     ChunkStored { recording, came, in_request }
 }
 
 async fn until(is_so: impl Fn() -> bool) {
+    meanwhile(is_so, async || ()).await;
+}
+
+/// Waits until it is so, and does this over and over.
+async fn meanwhile(is_so: impl Fn() -> bool, act: impl AsyncFn()) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(std::time::Instant::now() < deadline, "it never comes to that");
+        act().await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[actix::test]
 async fn of_what_comes_in_requests_one_node_follows_each_and_looks_for_itself() {
-    let nodes: Vec<_> = ["a", "b", "c"]
-        .map(|name| {
-            let (followed, standing) = (Followed::default(), Stands(name).start().recipient());
-            let metrics = Metrics::new().expect("valid");
-            let merger = Arc::new(followed.clone());
-            (AssemblyWorker::new(merger, Some(standing), metrics).start(), followed)
-        })
-        .into();
-    let ids: Vec<_> = (0..30).map(|number| format!("talk-{number}")).collect();
-    // Each chunk comes to each node, also to one that does not yet know of the others.
-    let begun = || nodes.iter().map(|(_, followed)| followed.of().len()).sum::<usize>();
-    while begun() < ids.len() {
-        for (id, (worker, _)) in ids.iter().flat_map(|id| nodes.iter().map(move |node| (id, node))) {
-            worker.send(stored(id, true)).await.expect("it lives");
-        }
+    let nodes = [worker("a").await, worker("b").await, worker("c").await];
+    let begun = || nodes.iter().map(|(_, followed, _)| followed.of().len()).sum::<usize>();
+    for (id, (worker, ..)) in ids().iter().flat_map(|id| nodes.iter().map(move |node| (id, node))) {
+        worker.send(stored(id, true)).await.expect("it lives");
     }
+    until(|| begun() >= ids().len()).await;
     let of = |node: usize| {
         let followed = nodes[node].1.of();
         assert!(followed.iter().all(|(_, came)| *came == 0), "it looks into the chunk store");
@@ -123,16 +211,103 @@ async fn of_what_comes_in_requests_one_node_follows_each_and_looks_for_itself() 
     };
     let (a, b) = (of(0), of(1));
     assert!(a.is_disjoint(&b) && a.len() > 5 && b.len() > 5, "{a:?} {b:?}");
-    assert_eq!(a.len() + b.len(), ids.len());
+    assert_eq!(a.len() + b.len(), ids().len());
     assert!(of(2).is_empty(), "one that is going away begins nothing");
 }
 
 #[actix::test]
+async fn its_own_node_is_told_of_what_comes_in_requests_elsewhere_once_between_two_looks() {
+    for name in ["a", "c"] {
+        let (worker, followed, told) = worker(name).await;
+        let others: Vec<_> = ids().into_iter().filter(|id| own_of(id) != name).collect();
+        let again = || others.iter().all(|id| told.of_requests(id) >= 2);
+        let come = async || {
+            for id in &ids() {
+                worker.send(stored(id, true)).await.expect("it lives");
+            }
+            // Each look asks which nodes there are, before it may be told of once more.
+            let looks = told.with(|heard| heard.looks);
+            for id in &others {
+                assert!(told.of_requests(id) <= looks, "{id} {looks}");
+            }
+        };
+        meanwhile(again, come).await;
+        told.with(|heard| {
+            for (to, hint) in &heard.hints {
+                let Hint::Requested { record_id, .. } = hint else { panic!("{hint:?}") };
+                assert_eq!(*to, own_of(record_id.as_str()));
+            }
+        });
+        assert!(followed.of().iter().all(|(id, _)| own_of(id.as_str()) == name), "the rest it leaves to it");
+    }
+}
+
+#[actix::test]
+async fn who_is_told_of_requests_looks_for_their_chunks_unless_it_is_going_away() {
+    let told = [worker("c").await, worker("a").await];
+    let token = TokenDigest::parse(&"0".repeat(64)).expect("a digest");
+    for (worker, ..) in &told {
+        for id in ids() {
+            let hint = Hint::Requested { record_id: record(&id), token };
+            worker.send(Hinted(hint.clone())).await.expect("it lives");
+            worker.send(Hinted(hint)).await.expect("it lives");
+        }
+    }
+    let [(_, by_c, _), (_, by_a, said)] = &told;
+    until(|| by_a.of().len() >= ids().len()).await;
+    let mut followed: Vec<_> = by_a.of().into_iter().map(|(id, came)| (id.to_string(), came)).collect();
+    followed.sort_unstable();
+    let mut all: Vec<_> = ids().into_iter().map(|id| (id, 0)).collect();
+    all.sort_unstable();
+    assert_eq!(followed, all, "each once, by the chunk store, also where it would leave it to another one");
+    assert!(by_c.of().is_empty());
+    assert!(said.with(|heard| heard.hints.is_empty()), "nobody passes on what it was told");
+}
+
+#[actix::test]
+async fn what_was_stopped_is_claimed_by_whoever_follows_it_and_by_nobody_else() {
+    for name in ["a", "b", "c"] {
+        let (worker, _, told) = worker(name).await;
+        for id in ids() {
+            worker.send(RecordingStopped { id: record(&id) }).await.expect("it lives");
+        }
+        let all = || told.with(|heard| heard.hints.len() + heard.claims.len()) >= ids().len();
+        until(all).await;
+        let (here, there): (Vec<_>, Vec<_>) = ids().into_iter().partition(|id| own_of(id) == name);
+        let hints = there.into_iter().map(|id| (own_of(&id), Hint::Stopped { record_id: record(&id) }));
+        told.with(|heard| {
+            assert_eq!(heard.claims, here);
+            assert_eq!(heard.hints, hints.collect::<Vec<_>>());
+            heard.claims.clear();
+        });
+        // Whoever is told does it, whatever it thinks of it.
+        for id in ids() {
+            worker.send(Hinted(Hint::Stopped { record_id: record(&id) })).await.expect("it lives");
+        }
+        until(|| told.with(|heard| heard.claims == ids())).await;
+    }
+}
+
+#[actix::test]
+async fn however_many_recordings_others_speak_of_so_many_are_remembered_and_no_more() {
+    let (worker, ..) = worker("a").await;
+    let token = TokenDigest::parse(&"0".repeat(64)).expect("a digest");
+    for number in 0..2 * REQUESTED_MAX {
+        let id = format!("talk-{number}");
+        worker.send(Hinted(Hint::Requested { record_id: record(&id), token })).await.expect("it lives");
+        worker.send(stored(&id, true)).await.expect("it lives");
+        let (requested, came, told) = worker.send(Count).await.expect("it lives");
+        assert!(requested + came <= REQUESTED_MAX && told <= TOLD_MAX, "{requested} {came} {told}");
+    }
+}
+
+#[actix::test]
 async fn what_comes_by_a_socket_or_to_a_node_alone_is_followed_where_it_comes() {
-    for (in_request, standing) in [(false, Some(Stands("c").start().recipient())), (true, None)] {
-        let followed = Followed::default();
-        let metrics = Metrics::new().expect("valid");
-        let worker = AssemblyWorker::new(Arc::new(followed.clone()), standing, metrics).start();
+    let (among_others, by_socket, _) = worker("c").await;
+    let alone = Followed::default();
+    let metrics = Metrics::new().expect("valid");
+    let by_itself = AssemblyWorker::new(Arc::new(alone.clone()), None, metrics).start();
+    for (worker, followed, in_request) in [(among_others, by_socket, false), (by_itself, alone, true)] {
         worker.send(stored("talk", in_request)).await.expect("it lives");
         until(|| !followed.of().is_empty()).await;
         assert_eq!(followed.of()[0].1, 1, "it is told of the chunk");

@@ -1,13 +1,16 @@
-//! Every message between actors on one page. Requests are imperative, facts past.
+//! Every message between actors, on this page and that of `following`. Requests are imperative, facts past.
+
+mod following;
 
 use std::time::Instant;
 
 use actix::Message;
 use serde::Serialize;
 
+pub use self::following::{ChunkStored, ClaimRecording, HintNode, Hinted, RecordingStopped};
 use super::door::Door;
 use crate::{
-    adapters::ports::{CameChunk, CatalogRow, LedgerView, MergeError, RecordingRef, StoreState},
+    adapters::ports::{CatalogRow, LedgerView, MergeError, StoreState},
     domain::{
         cluster::{ClusterView, Mode},
         membership::{RoomPicture, Row},
@@ -335,18 +338,6 @@ pub struct MergeRecording {
     pub expected: u32,
     /// How many were stored, as far as its account knows.
     pub noted: u32,
-}
-
-/// To the assembly worker: a chunk is stored.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct ChunkStored {
-    /// Of which recording.
-    pub recording: RecordingRef,
-    /// It.
-    pub came: CameChunk,
-    /// Whether it came in a request of its own: where there are other nodes, each may come to another one.
-    pub in_request: bool,
 }
 
 /// To the merge worker: claims before this one no longer hold, their work is for nothing.

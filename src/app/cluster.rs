@@ -10,12 +10,12 @@ use anyhow::{Context as _, anyhow};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::Ports;
+use super::{Ports, recording::Others};
 use crate::{
     actors::{
-        cluster_bridge::{ClusterBridge, WORDS, Word},
+        cluster_bridge::{BridgeLinks, ClusterBridge, WORDS, Word},
         messages::{DrainCluster, ShowStanding, StopCluster},
-        room_manager::{ClusterLink, RoomManager},
+        room_manager::ClusterLink,
     },
     adapters::{
         clock::Clock,
@@ -88,19 +88,24 @@ impl Joining {
         ClusterLink { send: self.address.clone().recipient(), store_failed: self.address.clone().recipient() }
     }
 
+    /// Says which nodes there are, and tells them of recordings.
+    pub(super) fn others(&self) -> Others {
+        (self.address.clone().recipient(), self.address.clone().recipient())
+    }
+
     /// Builds the bridge and waits until the node may take traffic.
     pub(super) async fn begin(
         self,
-        rooms: &Addr<RoomManager>,
+        links: BridgeLinks,
         clock: Clock,
         metrics: &Metrics,
     ) -> anyhow::Result<Bridge> {
         let Self { config, ports, address, inbox } = self;
         let (arbiter, kept) = (Arbiter::new(), ports.clone());
         let (words, mut said) = mpsc::channel(WORDS);
-        let (rooms, metrics) = (rooms.clone().recipient(), metrics.clone());
+        let metrics = metrics.clone();
         arbiter.spawn_fn(move || {
-            let bridge = ClusterBridge::new(config, ports, rooms, words, clock, metrics);
+            let bridge = ClusterBridge::new(config, ports, links, words, clock, metrics);
             Context::with_receiver(inbox).run(bridge);
         });
         match said.recv().await.context("the cluster bridge has died")? {

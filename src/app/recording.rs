@@ -1,18 +1,21 @@
 //! The actors of recording, each with what it needs of the others.
 
-use actix::{Actor as _, Addr, Arbiter, Context, Recipient, dev::channel as address_channel};
+use actix::{
+    Actor as _, Addr, Arbiter, Context, Recipient,
+    dev::channel::{self as address_channel, AddressReceiver},
+};
 use anyhow::Context as _;
 
 use super::stores;
 use crate::{
     actors::{
         accounts::Accounts,
-        assembly_worker::AssemblyWorker,
+        assembly_worker::{AssemblyWorker, OtherNodes},
         chunk_gate::ChunkGates,
         export_worker::{ExportWorker, ExportWorkerConfig},
         keeper::{Keeper, KeeperConfig, KeeperLinks},
         merge_worker::{MergeWorker, MergeWorkerConfig},
-        messages::ShowStanding,
+        messages::{HintNode, Hinted, ShowStanding},
         recording_supervisor::{RecordingSupervisor, Recovered, SupervisorLinks},
         room_manager::RoomManager,
     },
@@ -31,13 +34,39 @@ pub(super) struct Recorders {
     pub(super) exports: Addr<ExportWorker>,
 }
 
+/// Who says which other nodes there are, and who tells them of recordings.
+pub(super) type Others = (Recipient<ShowStanding>, Recipient<HintNode>);
+
+/// An assembly worker that other actors may write to already, and that is not built yet.
+pub(super) struct AssemblyInbox {
+    address: Addr<AssemblyWorker>,
+    inbox: AddressReceiver<AssemblyWorker>,
+    /// `None`: the node is alone.
+    others: Option<Others>,
+}
+
+impl AssemblyInbox {
+    /// Of a node alone.
+    pub(super) fn alone() -> Self {
+        let (sender, inbox) = address_channel::channel(limits::ASSEMBLY_WORKER_MAILBOX);
+        Self { address: Addr::new(sender), inbox, others: None }
+    }
+
+    /// Of a node that has others beside it, and the way for what these let it know.
+    pub(super) fn among(others: Others) -> (Self, Recipient<Hinted>) {
+        let this = Self { others: Some(others), ..Self::alone() };
+        let hints = this.address.clone().recipient();
+        (this, hints)
+    }
+}
+
 /// What the actors of recording are built from.
 pub(super) struct Recording<'a> {
     pub(super) config: &'a Config,
     pub(super) ports: &'a RecordingPorts,
     pub(super) recovered: Recovered,
     pub(super) rooms: &'a Addr<RoomManager>,
-    pub(super) standing: Option<Recipient<ShowStanding>>,
+    pub(super) assembly: AssemblyInbox,
     pub(super) gates: &'a ChunkGates,
     pub(super) accounts: &'a Accounts,
     pub(super) clock: Clock,
@@ -45,7 +74,7 @@ pub(super) struct Recording<'a> {
 }
 
 impl Recording<'_> {
-    /// Starts the supervisor and its worker, each knowing the other's address before it is built; and the keeper.
+    /// Starts the supervisor and its workers, each knowing the other's address before it is built; and the keeper.
     pub(super) fn start(self, arbiter: &Arbiter) -> anyhow::Result<Recorders> {
         let (sender, inbox) = address_channel::channel(limits::RECORDING_SUPERVISOR_MAILBOX);
         let supervisor: Addr<RecordingSupervisor> = Addr::new(sender);
@@ -57,6 +86,7 @@ impl Recording<'_> {
             rooms: self.rooms.clone().recipient(),
             merge: worker.clone().recipient(),
             cancel: worker.clone().recipient(),
+            stopped: self.assembly.address.clone().recipient(),
             gates: self.gates.clone(),
             accounts: self.accounts.clone(),
         };
@@ -67,10 +97,12 @@ impl Recording<'_> {
             let supervisor = RecordingSupervisor::new(ports, rules, links, clock, metrics, recovered);
             Context::with_receiver(inbox).run(supervisor);
         });
-        let (merger, standing, metrics) =
-            (self.ports.merger.clone(), self.standing.clone(), self.metrics.clone());
-        let assembly = AssemblyWorker::start_in_arbiter(&arbiter.handle(), |_| {
-            AssemblyWorker::new(merger, standing, metrics)
+        let (claim, metrics) = (supervisor.clone().recipient(), self.metrics.clone());
+        let (merger, AssemblyInbox { address: assembly, inbox, others }) =
+            (self.ports.merger.clone(), self.assembly);
+        let others = others.map(|(standing, hint)| OtherNodes { standing, hint, claim });
+        arbiter.spawn_fn(move || {
+            Context::with_receiver(inbox).run(AssemblyWorker::new(merger, others, metrics));
         });
         Ok(Recorders { supervisor, worker, assembly, keeper, exports })
     }

@@ -2,16 +2,18 @@
 //! operators.
 //!
 //! ```text
-//!  cluster:messages:<node>   Inbox: frames of links, and the node's own probe
+//!  cluster:messages:<node>   Inbox: frames of links, hints, and the node's own probe
 //!  cluster:events            Event: a node came, goes, is dead
 //! ```
 //! A link is one direction between two lives of nodes: numbered, acknowledged, repaired. Its rules are in
-//! `domain::cluster::link`.
+//! `domain::cluster::link`. A hint goes by none: nobody misses one that is lost.
+//!
+//! A node drops and counts what it cannot read, such as a kind of message that came with a later version.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommandId, Incarnation, NodeRef, RoomName, Seq, SessionId, TokenDigest, UserId,
+    CommandId, Incarnation, NodeRef, RecordId, RoomName, Seq, SessionId, TokenDigest, UserId,
     command::{MediaKind, Username},
     event::{Body, LeaveReason, Presence},
     metadata::Metadata,
@@ -69,6 +71,26 @@ pub enum Inbox {
         from: NodeRef,
         /// Rises by 1.
         number: u64,
+    },
+    /// Something that is good to know.
+    Hint(Hint),
+}
+
+/// What a node lets another one know of a recording. It saves time, and nothing depends on it: it may be lost, come twice or
+/// late, or be wrong by the time it comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hint {
+    /// Chunks of it come to the sender in requests, and of all nodes the receiver follows what comes so.
+    Requested {
+        /// Which.
+        record_id: RecordId,
+        /// Of its upload token: tells it from others of its name.
+        token: TokenDigest,
+    },
+    /// It was stopped at the sender, and the receiver has followed it: it is due.
+    Stopped {
+        /// Which.
+        record_id: RecordId,
     },
 }
 
@@ -249,3 +271,7 @@ pub struct SessionState {
     /// Whether its browser was last told that somebody records.
     pub recording: bool,
 }
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod tests;

@@ -25,6 +25,7 @@ mod exports;
 mod gate;
 mod live;
 mod outages;
+mod own_node;
 mod parts;
 mod recorders;
 mod refused;

@@ -1,8 +1,10 @@
 //! The cluster bridge: one actor around the rules of [`crate::domain::cluster`].
 //!
 //! ```text
-//!  RoomManager ── SendToNode, StoreFailed ──► ClusterBridge ──► Bus (port) ⇄ other nodes
-//!              ◄──────── PostRooms ──────────               ──► Leases, Registry (ports)
+//!  RoomManager    ── SendToNode, StoreFailed ──► ClusterBridge ──► Bus (port) ⇄ other nodes
+//!                 ◄──────── PostRooms ──────────               ──► Leases, Registry (ports)
+//!  AssemblyWorker ────────── HintNode ─────────►
+//!                 ◄────────── Hinted ───────────
 //! ```
 //! It takes each input to the domain and performs each effect, and never waits: the ports' answers come back as inputs.
 //!
@@ -26,8 +28,12 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 pub use self::figures::{NodeState, mode_name};
-use super::messages::{
-    DrainCluster, PostRooms, SendToNode, ShowStanding, Standing, StopCluster, StoreFailed,
+use super::{
+    mailbox::{Mailbox, post},
+    messages::{
+        DrainCluster, HintNode, Hinted, PostRooms, SendToNode, ShowStanding, Standing, StopCluster,
+        StoreFailed,
+    },
 };
 use crate::{
     adapters::{
@@ -60,6 +66,14 @@ pub enum Word {
 /// Words that are not heard yet.
 pub const WORDS: usize = 2;
 
+/// Whom the bridge tells what other nodes say.
+pub struct BridgeLinks {
+    /// Everything of rooms.
+    pub rooms: Recipient<PostRooms>,
+    /// Hints.
+    pub hints: Recipient<Hinted>,
+}
+
 /// Owns this node's place in the cluster.
 pub struct ClusterBridge {
     cluster: Cluster,
@@ -67,7 +81,7 @@ pub struct ClusterBridge {
     /// This node in its present life.
     node: NodeRef,
     ports: ClusterPorts,
-    rooms: Recipient<PostRooms>,
+    links: BridgeLinks,
     /// What the room manager has had no room for, in order.
     held: VecDeque<RoomInput>,
     /// Whether the room manager is waited for.
@@ -98,7 +112,7 @@ impl ClusterBridge {
     pub fn new(
         config: ClusterConfig,
         ports: ClusterPorts,
-        rooms: Recipient<PostRooms>,
+        links: BridgeLinks,
         words: mpsc::Sender<Word>,
         clock: Clock,
         metrics: Metrics,
@@ -108,7 +122,7 @@ impl ClusterBridge {
             node: config.node.clone(),
             config,
             ports,
-            rooms,
+            links,
             held: VecDeque::new(),
             blocked: false,
             news: None,
@@ -149,6 +163,10 @@ impl ClusterBridge {
             }
             ClusterEffect::Rebuild => bus.rebuild(),
             ClusterEffect::Rooms(input) => self.hold(*input, ctx),
+            ClusterEffect::PassHint(hint) => {
+                // One for which there is no room is lost, as it may be on the way.
+                let _ = post(&self.links.hints, Mailbox::AssemblyWorker, &self.metrics, Hinted(hint));
+            }
             ClusterEffect::Lease { node, until } => {
                 self.begun = true;
                 let left = until.saturating_sub(self.clock.now().mono);
@@ -279,6 +297,16 @@ impl Handler<SendToNode> for ClusterBridge {
     fn handle(&mut self, message: SendToNode, ctx: &mut Self::Context) {
         let SendToNode { to, message } = message;
         self.apply(ClusterInput::Send { to, message }, ctx);
+        self.tick_if_due(ctx);
+    }
+}
+
+impl Handler<HintNode> for ClusterBridge {
+    type Result = ();
+
+    fn handle(&mut self, message: HintNode, ctx: &mut Self::Context) {
+        let HintNode { to, hint } = message;
+        self.apply(ClusterInput::SendHint { to, hint }, ctx);
         self.tick_if_due(ctx);
     }
 }

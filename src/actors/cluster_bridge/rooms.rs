@@ -46,11 +46,11 @@ impl ClusterBridge {
             && let Some(input) = self.held.pop_front()
         {
             let message = PostRooms { posted_at: Instant::now(), input };
-            match offer(&self.rooms, Mailbox::RoomManager, &self.metrics, message) {
+            match offer(&self.links.rooms, Mailbox::RoomManager, &self.metrics, message) {
                 Ok(()) => {}
                 Err(SendError::Full(message)) => {
                     self.blocked = true;
-                    let taken = self.rooms.send(message).into_actor(self).map(|_, bridge, ctx| {
+                    let taken = self.links.rooms.send(message).into_actor(self).map(|_, bridge, ctx| {
                         bridge.blocked = false;
                         bridge.post_held(ctx);
                         bridge.listen(ctx);

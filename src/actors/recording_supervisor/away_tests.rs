@@ -52,6 +52,12 @@ impl Handler<TellRecording> for Maker {
     fn handle(&mut self, _: TellRecording, _: &mut Self::Context) {}
 }
 
+impl Handler<RecordingStopped> for Maker {
+    type Result = ();
+
+    fn handle(&mut self, _: RecordingStopped, _: &mut Self::Context) {}
+}
+
 /// A supervisor of a node alone that runs, on these stores.
 fn run(stores: &Stores, catalog: &FlakyCatalog) -> actix::Addr<RecordingSupervisor> {
     let ports = RecordingPorts { catalog: Arc::new(catalog.clone()), ..stores.ports() };

@@ -189,7 +189,7 @@ impl RecordingSupervisor {
                     if !is_finished(&taken.manifest) {
                         supervisor.row_changed(&taken.manifest, taken.chunks);
                     }
-                    supervisor.sweep(ctx);
+                    supervisor.was_stopped(&taken.manifest.record_id, ctx);
                 }
                 answer
             },

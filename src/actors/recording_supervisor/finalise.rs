@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use tracing::{info, warn};
 
-use super::{RecordingSupervisor, faults::told};
+use super::{HEAD_START, RecordingSupervisor, faults::told};
 use crate::{
     actors::{
         mailbox::{Mailbox, post},
@@ -75,11 +75,12 @@ impl RecordingSupervisor {
             return;
         }
         let (ledger, limit) = (self.ports.ledger.clone(), self.claims_wanted());
+        let since = if self.config.clustered { HEAD_START } else { Duration::ZERO };
         let due = async move {
             let rooms = ledger.recorded_rooms().await?;
             // After the rooms and before the first claim: a ledger that is not whole says nothing of what it lacks.
             let is_whole = ledger.is_whole().await?;
-            let claims = if is_whole { ledger.claim_due(limit, Duration::ZERO).await? } else { Vec::new() };
+            let claims = if is_whole { ledger.claim_due(limit, since).await? } else { Vec::new() };
             Ok::<_, LedgerError>((rooms, is_whole, claims))
         };
         ctx.spawn(due.into_actor(self).map(move |due, supervisor, ctx| {
@@ -110,6 +111,24 @@ impl RecordingSupervisor {
         }));
     }
 
+    /// Claims this one, if it is due and there is room for it. Otherwise a sweep does, here or elsewhere.
+    pub(super) fn claim(&mut self, id: &RecordId, ctx: &mut Context<Self>) {
+        if self.claims_wanted() == 0 {
+            return;
+        }
+        self.claiming += 1;
+        let (ledger, id) = (self.ports.ledger.clone(), id.clone());
+        let claimed =
+            async move { if ledger.is_whole().await? { ledger.claim(&id).await } else { Ok(None) } };
+        ctx.spawn(claimed.into_actor(self).map(|claimed, supervisor, ctx| {
+            supervisor.claiming -= 1;
+            match claimed {
+                Ok(claim) => claim.iter().for_each(|claim| supervisor.take_up(claim, ctx)),
+                Err(error) => supervisor.ledger_failed("claim", &error),
+            }
+        }));
+    }
+
     /// As many as there is room for. None for a while after the ledger was away: those who are there must first have said
     /// so again; and none of what is in other stores.
     fn claims_wanted(&self) -> usize {
@@ -122,7 +141,7 @@ impl RecordingSupervisor {
         let merging = self.claims.values().filter(|held| held.merging).count();
         let beside = CLAIMS_BESIDE.saturating_sub(self.claims.len() - merging);
         // As many again as can be made at once, so that a merge waits for the next place.
-        (self.config.merge_jobs * 2).saturating_sub(merging).min(beside)
+        (self.config.merge_jobs * 2).saturating_sub(merging).min(beside).saturating_sub(self.claiming)
     }
 
     fn ledger_answers(&mut self) {

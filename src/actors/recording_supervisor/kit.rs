@@ -16,7 +16,7 @@ use crate::{
     actors::{
         accounts::{Accounts, kit::Stores},
         chunk_gate::ChunkGates,
-        messages::{CancelMerge, MergeRecording, TellRecording, ToRecorder},
+        messages::{CancelMerge, MergeRecording, RecordingStopped, TellRecording, ToRecorder},
     },
     adapters::{
         catalog::SqlCatalog,
@@ -51,7 +51,7 @@ macro_rules! hears {
     };
 }
 
-hears!(TellRecording, MergeRecording, CancelMerge, ToRecorder);
+hears!(TellRecording, MergeRecording, CancelMerge, RecordingStopped, ToRecorder);
 
 /// A supervisor of a node among others.
 pub fn supervisor(stores: &Stores) -> (RecordingSupervisor, Addr<Deaf>) {
@@ -71,12 +71,17 @@ pub fn supervisor_on(ports: RecordingPorts, config: RecordingConfig) -> (Recordi
 /// Everybody else is this one.
 pub fn links<A>(everybody: &Addr<A>, ports: &RecordingPorts) -> SupervisorLinks
 where
-    A: Actor<Context = Context<A>> + Handler<TellRecording> + Handler<MergeRecording> + Handler<CancelMerge>,
+    A: Actor<Context = Context<A>>
+        + Handler<TellRecording>
+        + Handler<MergeRecording>
+        + Handler<CancelMerge>
+        + Handler<RecordingStopped>,
 {
     SupervisorLinks {
         rooms: everybody.clone().recipient(),
         merge: everybody.clone().recipient(),
         cancel: everybody.clone().recipient(),
+        stopped: everybody.clone().recipient(),
         gates: ChunkGates::default(),
         accounts: Accounts::of(ports),
     }

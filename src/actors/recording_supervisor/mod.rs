@@ -9,8 +9,8 @@
 //! which claims this node works, and which rows the catalog has still to be told. So what becomes of a recording is seen
 //! in its account, by the node that has its recorder's socket as by the one that makes its video. It waits for nobody:
 //! answers of ports come back as steps. Coming and going: `begin`, `removal`, `leaving`; who is there: `presence`; what is due and
-//! what became of it: `finalise`, `faults`, `clearing`; what others do: `others`; the catalog: `rows`; accounts that were lost:
-//! `recover`; figures: `figures`.
+//! what became of it: `finalise`, `faults`, `clearing`; what others do, and who makes what was stopped: `others`; the catalog: `rows`;
+//! accounts that were lost: `recover`; figures: `figures`.
 
 mod begin;
 mod clearing;
@@ -53,9 +53,10 @@ use super::{
     accounts::Accounts,
     chunk_gate::ChunkGates,
     messages::{
-        AbortRecording, BeginRecording, CancelMerge, ChunksUnnoted, CountRecordings, DeleteRecording,
-        DrainRecordings, LiveRecording, MergeEnded, MergeProgressed, MergeRecording, RecorderGone,
-        RecordingCensus, RecordingWentOn, ShowRecordings, StopRecording, TellRecording,
+        AbortRecording, BeginRecording, CancelMerge, ChunksUnnoted, ClaimRecording, CountRecordings,
+        DeleteRecording, DrainRecordings, LiveRecording, MergeEnded, MergeProgressed, MergeRecording,
+        RecorderGone, RecordingCensus, RecordingStopped, RecordingWentOn, ShowRecordings, StopRecording,
+        TellRecording,
     },
 };
 use crate::{
@@ -70,6 +71,9 @@ use crate::{
 
 /// How often what is due is looked for.
 const SWEEP: Duration = Duration::from_millis(250);
+/// Sweeps of nodes that share a ledger leave what has become due so long to the node that has followed it: it knows of it at once, and has
+/// its file. Should it be dead, others need not wait for its lease to end.
+const HEAD_START: Duration = Duration::from_millis(200);
 /// How often the ledger is told that recorders and claims are still there.
 const KEEP: Duration = Duration::from_millis(500);
 /// How often space and kept bytes are measured.
@@ -77,7 +81,8 @@ const MEASURE: Duration = Duration::from_secs(10);
 /// Whoever has lost its recorder's socket is made within the grace and a second, and a recorder that is there is not given up
 /// because one of its words to the ledger was late.
 const _: () = assert!(
-    (SWEEP.as_millis() + KEEP.as_millis()) < 1000 && 2 * KEEP.as_millis() <= KEPT_MIN.as_millis(),
+    (SWEEP.as_millis() + HEAD_START.as_millis() + KEEP.as_millis()) < 1000
+        && 2 * KEEP.as_millis() <= KEPT_MIN.as_millis(),
     "deadlines are looked at in time, and pushed in time"
 );
 /// Recordings looked up at one time for one question.
@@ -119,6 +124,8 @@ pub struct SupervisorLinks {
     pub merge: Recipient<MergeRecording>,
     /// Stops making one.
     pub cancel: Recipient<CancelMerge>,
+    /// Says who has followed it, to whoever that is.
+    pub stopped: Recipient<RecordingStopped>,
     /// Keeps chunks on their way apart from what takes them away.
     pub gates: ChunkGates,
     /// Accounts of the ledger, and how lost ones are put back.
@@ -162,6 +169,8 @@ pub struct RecordingSupervisor {
     ledger_away: bool,
     merging_works: bool,
     sweeping: bool,
+    /// Claims that are asked for one by one, and not answered yet.
+    claiming: usize,
     recovering: bool,
     draining: bool,
 }
@@ -203,6 +212,7 @@ impl RecordingSupervisor {
             ledger_away: false,
             merging_works,
             sweeping: false,
+            claiming: 0,
             recovering: false,
             draining: false,
         };
@@ -292,6 +302,14 @@ impl Handler<ChunksUnnoted> for RecordingSupervisor {
 
     fn handle(&mut self, message: ChunksUnnoted, _: &mut Self::Context) {
         self.unnoted.insert(message.id);
+    }
+}
+
+impl Handler<ClaimRecording> for RecordingSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: ClaimRecording, ctx: &mut Self::Context) {
+        self.claim(&message.id, ctx);
     }
 }
 

@@ -1,4 +1,5 @@
-//! What is left to other nodes: by one that is going away, and by one that does not keep recordings where they do.
+//! What is left to other nodes: by one that is going away, by one that does not keep recordings where they do, and what was
+//! stopped here and followed there.
 
 use std::time::Duration;
 
@@ -6,8 +7,12 @@ use actix::Context;
 
 use super::RecordingSupervisor;
 use crate::{
+    actors::{
+        mailbox::{Mailbox, post},
+        messages::RecordingStopped,
+    },
     adapters::ports::ClaimEnd,
-    protocol::{Code, Fence},
+    protocol::{Code, Fence, RecordId},
 };
 
 impl RecordingSupervisor {
@@ -27,6 +32,18 @@ impl RecordingSupervisor {
         self.give_back_merges(ctx);
     }
 
+    /// It was stopped by way of this node. Whoever has followed it claims it at once: where its recorder's socket is, or where what
+    /// comes in requests is followed. Should they not, a sweep finds it due.
+    pub(super) fn was_stopped(&mut self, id: &RecordId, ctx: &mut Context<Self>) {
+        if self.config.clustered && !self.has_recorder(id) {
+            let stopped = RecordingStopped { id: id.clone() };
+            if post(&self.links.stopped, Mailbox::AssemblyWorker, &self.metrics, stopped).is_ok() {
+                return;
+            }
+        }
+        self.claim(id, ctx);
+    }
+
     fn give_back_merges(&mut self, ctx: &mut Context<Self>) {
         let merging: Vec<_> =
             self.claims.values().filter(|held| held.merging).map(|held| held.manifest.clone()).collect();
@@ -36,3 +53,7 @@ impl RecordingSupervisor {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "others_tests.rs"]
+mod tests;

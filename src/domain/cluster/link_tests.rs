@@ -64,7 +64,7 @@ impl End {
             match effect {
                 ClusterEffect::Publish { message, .. } => match *message {
                     Inbox::Frame(frame) => self.on_the_way.push_back(*frame),
-                    Inbox::Probe { .. } => panic!("links do not probe"),
+                    other => panic!("links send frames, not {other:?}"),
                 },
                 ClusterEffect::Rooms(input) => match *input {
                     RoomInput::Node { message, .. } => self.heard.push(*message),

@@ -25,7 +25,7 @@ pub use self::node::Cluster;
 use super::{membership::SyncRequest, rooms::RoomInput};
 use crate::protocol::{
     NodeId, NodeRef, RoomName, SessionId,
-    cluster::{Event, Inbox, NodeMessage},
+    cluster::{Event, Hint, Inbox, NodeMessage},
 };
 
 /// Times that belong together (C-4); checked at the start.
@@ -115,6 +115,11 @@ pub enum ClusterInput {
         to: NodeRef,
         message: Box<NodeMessage>,
     },
+    /// There is something that another node had better know.
+    SendHint {
+        to: NodeId,
+        hint: Hint,
+    },
     /// Something came to this node's inbox.
     Arrived(Box<Inbox>),
     /// Something was said to every node.
@@ -169,6 +174,8 @@ pub enum ClusterEffect {
     Rebuild,
     /// Tell the rooms.
     Rooms(Box<RoomInput>),
+    /// Tell whoever follows recordings.
+    PassHint(Hint),
     /// From now on this node is so called, and may write until then (by the monotonic clock).
     Lease {
         node: NodeRef,

@@ -89,6 +89,9 @@ impl Cluster {
             ClusterInput::BeatAnswered { asked, beat } => self.beat_answered(now, asked, beat, effects),
             ClusterInput::StoreFailed => self.store_failed(mono, effects),
             ClusterInput::Send { to, message } => self.send(mono, to, *message, effects),
+            ClusterInput::SendHint { to, hint } => {
+                effects.push(ClusterEffect::Publish { to, message: Box::new(Inbox::Hint(hint)) });
+            }
             ClusterInput::Arrived(inbox) => self.arrived(mono, *inbox, effects),
             ClusterInput::Told(event) => self.hear(mono, &event, effects),
             ClusterInput::Subscribed => self.subscribed(mono, effects),
@@ -385,6 +388,7 @@ impl Cluster {
                 effects.extend(took.map(|took| ClusterEffect::Count(ClusterFact::Probed(took))));
             }
             Inbox::Frame(frame) => self.frame_arrived(now, *frame, effects),
+            Inbox::Hint(hint) => effects.push(ClusterEffect::PassHint(hint)),
         }
     }
 
