@@ -2,7 +2,13 @@
 //! acknowledged is in the video, there is one ready recording, and nothing is left behind. Or it stands still there, and wakes when
 //! another has taken over.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "this is how a test fails, and says what it has seen"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
