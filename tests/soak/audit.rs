@@ -36,7 +36,7 @@ pub async fn audit(cluster: &Cluster, books: &Books, patience: Duration) {
         }
     }
     books.tell("all videos are looked at");
-    for problem in left_over(cluster, &rows.rows, patience).await {
+    for problem in left_over(cluster, patience).await {
         books.wrong(&problem);
     }
 }
@@ -149,15 +149,17 @@ fn differs(wanted: &[Vec<String>; 2], found: &[Vec<String>; 2], whole: bool) -> 
 }
 
 /// Waits until nothing is left but videos and their pictures: in no folder, however young it was, and not in Redis.
-async fn left_over(cluster: &Cluster, rows: &[Value], patience: Duration) -> Vec<String> {
+async fn left_over(cluster: &Cluster, patience: Duration) -> Vec<String> {
     let storage = cluster.storage(0);
     let file =
         |url: &Value| url.as_str().and_then(|url| url.rsplit_once('/')).map(|(_, name)| name.to_owned());
-    let kept: BTreeSet<String> =
-        rows.iter().flat_map(|row| [&row["downloadUrl"], &row["posterUrl"]]).filter_map(file).collect();
     let until = Instant::now() + patience;
     loop {
         age(&storage);
+        // Anew each time: a poster may follow its video.
+        let rows = rows(cluster).await;
+        let kept: BTreeSet<String> =
+            rows.iter().flat_map(|row| [&row["downloadUrl"], &row["posterUrl"]]).filter_map(file).collect();
         let mut left: Vec<String> =
             names(&storage.join("chunks")).into_iter().map(|name| format!("chunks/{name}")).collect();
         for node in names(&storage.join("tmp")) {

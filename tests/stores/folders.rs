@@ -99,10 +99,10 @@ async fn a_byte_that_changed_in_storage_is_seen() {
 async fn a_chunk_without_a_mark_gets_one_from_its_bytes_once() {
     let root = TempDir::new().unwrap();
     let folder = root.path().join("chunks/bare");
-    fs::create_dir_all(&folder).unwrap();
     let media = b"\x1A\x45\xDF\xA3 media";
-    fs::write(folder.join("chunk_00000003"), media).unwrap();
     let store = chunks(root.path());
+    assert!(store.create(manifest(&id("bare"), 1)).await.unwrap());
+    fs::write(folder.join("chunk_00000003"), media).unwrap();
     let expected = [StoredChunk { index: index(3), mark: mark(media) }];
     assert!(expected[0].mark.begins_segment);
     assert_eq!(store.list(&id("bare")).await.unwrap(), expected);
@@ -110,6 +110,10 @@ async fn a_chunk_without_a_mark_gets_one_from_its_bytes_once() {
     // From now on a change is seen.
     fs::write(folder.join("chunk_00000003"), b"changed").unwrap();
     assert_eq!(chunks(root.path()).list(&id("bare")).await.unwrap(), expected);
+    // Where nobody knows whose it is, nothing is added.
+    fs::remove_file(folder.join("manifest.json")).unwrap();
+    assert!(put(&store, &id("bare"), 4, media).await.is_err());
+    assert_eq!(store.list(&id("bare")).await.unwrap(), expected);
 }
 
 #[tokio::test]
