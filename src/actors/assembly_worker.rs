@@ -72,8 +72,8 @@ pub struct AssemblyWorker {
     busy: HashSet<RecordingRef>,
     /// Of which some chunk came in a request since it was looked for them.
     requested: HashSet<RecordingRef>,
-    /// Of which their own nodes were told since then.
-    told: HashSet<RecordingRef>,
+    /// Of which their own nodes were told since then, and whether more has come after that.
+    told: HashMap<RecordingRef, bool>,
 }
 
 /// The node that follows a recording whose chunks come in requests, as seen from here.
@@ -97,7 +97,7 @@ impl AssemblyWorker {
             waiting: VecDeque::new(),
             busy: HashSet::new(),
             requested: HashSet::new(),
-            told: HashSet::new(),
+            told: HashMap::new(),
         }
     }
 
@@ -120,9 +120,21 @@ impl AssemblyWorker {
 
     /// Once between two looks: the other one does not look more often either.
     fn tell_of_requests(&mut self, own: NodeId, recording: RecordingRef) {
-        if self.told.len() < TOLD_MAX && self.told.insert(recording.clone()) {
+        if let Some(more) = self.told.get_mut(&recording) {
+            *more = true;
+        } else if self.told.len() < TOLD_MAX {
+            self.told.insert(recording.clone(), false);
             let RecordingRef { id: record_id, token } = recording;
             self.hint(own, Hint::Requested { record_id, token });
+        }
+    }
+
+    /// What has come since others were told, the last of it too, they hear of now.
+    fn tell_of_more(&mut self) {
+        for (recording, more) in std::mem::take(&mut self.told) {
+            if let (true, OwnNode::Other(own)) = (more, self.own_node(&recording.id)) {
+                self.tell_of_requests(own, recording);
+            }
         }
     }
 
@@ -142,10 +154,10 @@ impl AssemblyWorker {
         for recording in std::mem::take(&mut self.requested) {
             self.waits(recording);
         }
-        self.told.clear();
         self.begin_what_fits(ctx);
         let Some(others) = &self.others else { return };
         let asked = others.standing.send(ShowStanding);
+        self.tell_of_more();
         ctx.spawn(asked.into_actor(self).map(|standing, worker, _| {
             if let Ok(standing) = standing {
                 worker.view = Some(standing.view);

@@ -242,6 +242,20 @@ async fn its_own_node_is_told_of_what_comes_in_requests_elsewhere_once_between_t
     }
 }
 
+/// It may have looked already when the last of them came.
+#[actix::test]
+async fn of_what_came_after_it_was_told_its_own_node_hears_too() {
+    let (worker, _, told) = worker("a").await;
+    let id = ids().into_iter().find(|id| own_of(id) != "a").expect("one of another");
+    for _ in 0..3 {
+        worker.send(stored(&id, true)).await.expect("it lives");
+    }
+    until(|| told.of_requests(&id) >= 2).await;
+    let looks = told.with(|heard| heard.looks);
+    until(|| told.with(|heard| heard.looks) >= looks + 2).await;
+    assert_eq!(told.of_requests(&id), 2, "and nothing when nothing came");
+}
+
 #[actix::test]
 async fn who_is_told_of_requests_looks_for_their_chunks_unless_it_is_going_away() {
     let told = [worker("c").await, worker("a").await];

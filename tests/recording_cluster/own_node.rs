@@ -3,8 +3,9 @@
 use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use greenroom::{
+    adapters::ports::RecordingRef,
     domain::route::own_node,
-    protocol::{NodeId, RecordId},
+    protocol::{NodeId, RecordId, UploadToken},
 };
 use serde_json::json;
 
@@ -75,6 +76,11 @@ async fn followed(cluster: &Cluster, id: &str) -> PathBuf {
     let state =
         eventually("it is put together while it comes", async || names(&folder).into_iter().find(saved));
     folder.join(state.await).with_extension("part")
+}
+
+/// What names of a recording's files begin with.
+fn stem(token: &str) -> String {
+    RecordingRef::by(&UploadToken::parse(token).expect("a token")).stem()
 }
 
 /// How many videos a node has made.
@@ -170,8 +176,17 @@ async fn a_hint_that_is_wrong_changes_nothing() {
         .await;
     }
     followed(&cluster, "talk").await;
+    // What comes after the hints each node looks for together with them, or later.
+    let mut stems = vec![stem(&upload)];
+    for node in 0..3 {
+        let is_own = |id: &String| own(&cluster, id) == node;
+        let id = (0..).map(|number| format!("talk-{number}")).find(is_own).unwrap();
+        stems.push(stem(&record(&cluster, &id).await));
+        followed(&cluster, &id).await;
+    }
     let files = names(&cluster.storage(0).join("assembly"));
-    assert!(files.iter().all(|name| name.starts_with("talk.")), "{files:?}");
+    let is_known = |name: &String| stems.iter().any(|stem| name.starts_with(stem));
+    assert!(files.iter().all(is_known), "{files:?} {stems:?}");
     assert_eq!(status(cluster.address(1), "talk").await["state"], "recording");
     stop(&cluster, 1, &upload).await;
     let row = ready(cluster.address(2), "talk").await;

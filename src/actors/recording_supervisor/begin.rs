@@ -188,8 +188,8 @@ impl RecordingSupervisor {
                 if let Ok(taken) = &answer {
                     if !is_finished(&taken.manifest) {
                         supervisor.row_changed(&taken.manifest, taken.chunks);
+                        supervisor.was_stopped(&taken.manifest.record_id, ctx);
                     }
-                    supervisor.was_stopped(&taken.manifest.record_id, ctx);
                 }
                 answer
             },

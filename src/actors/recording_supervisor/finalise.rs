@@ -19,7 +19,7 @@ use crate::{
     },
     adapters::{
         crash,
-        ports::{ClaimEnd, LedgerError, MergeError, StoreError},
+        ports::{ClaimEnd, Ledger, LedgerError, MergeError, StoreError},
     },
     domain::recording::{Claim, ClaimedWork, FIRST_PAUSE, Fault, Finished, Manifest},
     protocol::{Fence, RecordId, recorder::RecordingState},
@@ -27,6 +27,8 @@ use crate::{
 
 /// Claims that a node takes at once beside its merges, and merges that it lets wait: the rest is for other nodes.
 pub(super) const CLAIMS_BESIDE: usize = 64;
+/// Recordings that this node was told of and that wait for a place.
+const WANTED_MAX: usize = 1024;
 /// After the ledger was away, nobody is taken for gone for a grace, but at least and at most so long: whoever is there
 /// says so at once, and what was stopped waits all the while.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
@@ -70,17 +72,35 @@ impl RecordingSupervisor {
         self.claim_due(ctx);
     }
 
+    /// Of all nodes this one had better make it, once it is due.
+    pub(super) fn want(&mut self, id: RecordId, ctx: &mut Context<Self>) {
+        // Of those beyond, sweeps find what is due.
+        if self.wanted.len() < WANTED_MAX {
+            self.wanted.push_back(id);
+        }
+        self.sweep(ctx);
+    }
+
+    /// A place has become free: whoever waits for one need not wait for the next sweep.
+    pub(super) fn claim_more(&mut self, ctx: &mut Context<Self>) {
+        if self.more_is_due && self.claims_wanted() > 0 {
+            self.claim_due(ctx);
+        }
+    }
+
+    /// What this node was told of, then what has been due for a while; one question after the other.
     fn claim_due(&mut self, ctx: &mut Context<Self>) {
         if std::mem::replace(&mut self.sweeping, true) {
             return;
         }
         let (ledger, limit) = (self.ports.ledger.clone(), self.claims_wanted());
+        let named: Vec<_> = self.wanted.drain(..limit.min(self.wanted.len())).collect();
         let since = if self.config.clustered { HEAD_START } else { Duration::ZERO };
         let due = async move {
             let rooms = ledger.recorded_rooms().await?;
             // After the rooms and before the first claim: a ledger that is not whole says nothing of what it lacks.
             let is_whole = ledger.is_whole().await?;
-            let claims = if is_whole { ledger.claim_due(limit, since).await? } else { Vec::new() };
+            let claims = if is_whole { claims(&*ledger, &named, limit, since).await? } else { Vec::new() };
             Ok::<_, LedgerError>((rooms, is_whole, claims))
         };
         ctx.spawn(due.into_actor(self).map(move |due, supervisor, ctx| {
@@ -95,11 +115,10 @@ impl RecordingSupervisor {
                         }
                         supervisor.note_late(ctx);
                     }
+                    // Such as all the rows that wait for a catalog.
+                    supervisor.more_is_due = claims.len() >= limit || !supervisor.wanted.is_empty();
                     claims.iter().for_each(|claim| supervisor.take_up(claim, ctx));
-                    // There may be more, such as all the rows that wait for a catalog.
-                    if !claims.is_empty() && claims.len() >= limit && supervisor.claims_wanted() > 0 {
-                        supervisor.claim_due(ctx);
-                    }
+                    supervisor.claim_more(ctx);
                 }
                 Err(error) => {
                     supervisor.was_whole = false;
@@ -107,24 +126,6 @@ impl RecordingSupervisor {
                         supervisor.ledger_failed("claim_due", &error);
                     }
                 }
-            }
-        }));
-    }
-
-    /// Claims this one, if it is due and there is room for it. Otherwise a sweep does, here or elsewhere.
-    pub(super) fn claim(&mut self, id: &RecordId, ctx: &mut Context<Self>) {
-        if self.claims_wanted() == 0 {
-            return;
-        }
-        self.claiming += 1;
-        let (ledger, id) = (self.ports.ledger.clone(), id.clone());
-        let claimed =
-            async move { if ledger.is_whole().await? { ledger.claim(&id).await } else { Ok(None) } };
-        ctx.spawn(claimed.into_actor(self).map(|claimed, supervisor, ctx| {
-            supervisor.claiming -= 1;
-            match claimed {
-                Ok(claim) => claim.iter().for_each(|claim| supervisor.take_up(claim, ctx)),
-                Err(error) => supervisor.ledger_failed("claim", &error),
             }
         }));
     }
@@ -141,7 +142,7 @@ impl RecordingSupervisor {
         let merging = self.claims.values().filter(|held| held.merging).count();
         let beside = CLAIMS_BESIDE.saturating_sub(self.claims.len() - merging);
         // As many again as can be made at once, so that a merge waits for the next place.
-        (self.config.merge_jobs * 2).saturating_sub(merging).min(beside).saturating_sub(self.claiming)
+        (self.config.merge_jobs * 2).saturating_sub(merging).min(beside)
     }
 
     fn ledger_answers(&mut self) {
@@ -375,6 +376,7 @@ impl RecordingSupervisor {
         }
         self.account_changed(manifest, video.chunks);
         self.write_ready(manifest, video.chunks, ctx);
+        self.claim_more(ctx);
     }
 
     /// The claim's video is there, and this is how its recording stands now.
@@ -412,6 +414,7 @@ impl RecordingSupervisor {
         if self.claims.get(id).is_some_and(|held| held.fence() == manifest.fence) {
             self.claims.remove(id);
         }
+        self.claim_more(ctx);
         self.account_changed(manifest, chunks);
         if manifest.state == RecordingState::Ready && manifest.keep_until_ms.is_none() {
             // Its row is written under another claim, and nothing else has changed.
@@ -451,3 +454,27 @@ pub(super) fn how(manifest: &Manifest) -> &'static str {
 #[cfg(test)]
 #[path = "finalise_tests.rs"]
 mod tests;
+
+/// Claims these, where they are due, then others, so many in all. What was claimed is answered also where the ledger was lost on
+/// the way.
+async fn claims(
+    ledger: &dyn Ledger,
+    named: &[RecordId],
+    limit: usize,
+    since: Duration,
+) -> Result<Vec<Claim>, LedgerError> {
+    let mut claims = Vec::new();
+    for id in named {
+        match ledger.claim(id).await {
+            Ok(claim) => claims.extend(claim),
+            Err(error) if claims.is_empty() => return Err(error),
+            Err(_) => return Ok(claims),
+        }
+    }
+    match ledger.claim_due(limit.saturating_sub(claims.len()), since).await {
+        Ok(due) => claims.extend(due),
+        Err(error) if claims.is_empty() => return Err(error),
+        Err(_) => {}
+    }
+    Ok(claims)
+}

@@ -7,7 +7,7 @@ use crate::{
         messages::DrainRecordings,
         recording_supervisor::kit::{supervisor, sweeps},
     },
-    adapters::ports::{ChunkStore as _, Ledger as _},
+    adapters::ports::ChunkStore as _,
     protocol::Code,
 };
 

@@ -29,7 +29,7 @@ mod removal;
 mod rows;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -169,8 +169,10 @@ pub struct RecordingSupervisor {
     ledger_away: bool,
     merging_works: bool,
     sweeping: bool,
-    /// Claims that are asked for one by one, and not answered yet.
-    claiming: usize,
+    /// What this node was told of, for want of room.
+    wanted: VecDeque<RecordId>,
+    /// Whether something was left by the last sweep, as far as it knows.
+    more_is_due: bool,
     recovering: bool,
     draining: bool,
 }
@@ -212,7 +214,8 @@ impl RecordingSupervisor {
             ledger_away: false,
             merging_works,
             sweeping: false,
-            claiming: 0,
+            wanted: VecDeque::new(),
+            more_is_due: false,
             recovering: false,
             draining: false,
         };
@@ -309,7 +312,7 @@ impl Handler<ClaimRecording> for RecordingSupervisor {
     type Result = ();
 
     fn handle(&mut self, message: ClaimRecording, ctx: &mut Self::Context) {
-        self.claim(&message.id, ctx);
+        self.want(message.id, ctx);
     }
 }
 

@@ -41,7 +41,7 @@ impl RecordingSupervisor {
                 return;
             }
         }
-        self.claim(id, ctx);
+        self.want(id.clone(), ctx);
     }
 
     fn give_back_merges(&mut self, ctx: &mut Context<Self>) {

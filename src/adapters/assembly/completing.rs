@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    time::Duration,
+    sync::PoisonError,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::OwnedMutexGuard;
@@ -35,6 +36,8 @@ const READ_PERCENT: u64 = 90;
 /// So long somebody waits for the picture of a video that is complete: a processor that has nothing else to do makes one in a
 /// third of it. On one that has, it follows.
 const PICTURE_WAIT: Duration = Duration::from_millis(500);
+/// And so often at most: those of all others follow.
+const PICTURE_EVERY: Duration = Duration::from_secs(1);
 /// And so long what is told of it afterwards.
 const LATER_PICTURE_WAIT: Duration = Duration::from_secs(10);
 /// Latest time of the poster within its video.
@@ -226,6 +229,17 @@ impl Shared {
         })
     }
 
+    /// Not one after the other: where many are stopped in one second, each would wait for those before it too.
+    fn may_wait_for_picture(&self) -> bool {
+        let now = Instant::now();
+        let mut again = self.last_picture.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = again.is_none_or(|again| again <= now);
+        if may {
+            *again = Some(now + PICTURE_EVERY);
+        }
+        may
+    }
+
     /// That which was made while it came, or one that is made now, if that is a matter of a moment.
     async fn picture(&self, file: &Path, assembled: &Assembled, extent: Extent) -> Picture {
         if !assembled.has_pictures {
@@ -246,7 +260,9 @@ impl Shared {
             // Where it is to be stored there is no file to make one of.
             return made.await.map_or(Picture::None, Picture::Made);
         }
-        let Ok(_turn) = self.last_pictures.try_acquire() else { return Picture::Follows };
+        if !self.may_wait_for_picture() {
+            return Picture::Follows;
+        }
         match tokio::time::timeout(PICTURE_WAIT, made).await {
             Ok(Some(made)) => Picture::Made(made),
             Ok(None) => Picture::None,

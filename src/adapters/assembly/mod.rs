@@ -23,6 +23,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use tokio::sync::{OwnedMutexGuard, Semaphore};
@@ -45,8 +46,6 @@ use super::{
 };
 use crate::protocol::{RecordId, limits::UNFINISHED_BYTES_MAX};
 
-/// Pictures that are made at one time while somebody waits for them: where there are more, they follow.
-const LAST_PICTURES: usize = 2;
 /// As many recordings are looked for at one time as the worker follows.
 const LOOKS: usize = 4;
 
@@ -68,8 +67,8 @@ struct Shared {
     folder: PathBuf,
     /// Pictures that are made of what grows at one time: nobody waits for them.
     pictures: Arc<Semaphore>,
-    /// Pictures that are made at one time of what is complete.
-    last_pictures: Semaphore,
+    /// From when on somebody may wait again for the picture of what is complete.
+    last_picture: Mutex<Option<Instant>>,
     /// Up to so many bytes a video's digest is told at once; of larger ones it follows.
     hashed_at_once: u64,
     /// Where less would be left on the disk no other node's file is copied. Unit: bytes.
@@ -126,7 +125,7 @@ impl AssemblingMerger {
             disk: Disk::new(),
             folder,
             pictures: Arc::new(Semaphore::new(pictures)),
-            last_pictures: Semaphore::new(LAST_PICTURES),
+            last_picture: Mutex::default(),
             hashed_at_once,
             least_free: min_free_bytes,
             leaves_free,

@@ -57,17 +57,16 @@ impl Manifests<'_> {
     }
 
     /// Refuses a folder that is not that of the recording with this token. All its manifests have the same, so the first one says
-    /// it; where that is damaged, the one that stands.
+    /// it; where that is lost or damaged, the one that stands.
     pub(super) fn check(&self, token: &TokenDigest) -> io::Result<()> {
         #[derive(Deserialize)]
         struct Whose {
             token: TokenDigest,
         }
-        let first = fs::read(self.0.join(names::MANIFEST))?;
-        let stored = match serde_json::from_slice::<Whose>(&first) {
-            Ok(first) => first.token,
-            Err(_) => self.read()?.token,
-        };
+        let first = fs::read(self.0.join(names::MANIFEST));
+        let first = first.ok().and_then(|json| serde_json::from_slice::<Whose>(&json).ok());
+        let stored =
+            first.map_or_else(|| self.read().map(|manifest| manifest.token), |first| Ok(first.token))?;
         is_of(&stored, token)
     }
 

@@ -281,8 +281,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// The recorder of this generation is gone: its grace begins.
     fn detach(&self, id: RecordId, generation: u64) -> PortFuture<Result<(), LedgerError>>;
 
-    /// Claims what has been due for so long, at most so many, each under a new fence. Where it became due earlier than was
-    /// foreseen, it may not have been for as long.
+    /// Claims what has been due for so long, at most so many, each under a new fence.
     fn claim_due(&self, limit: usize, since: Duration) -> PortFuture<Result<Vec<Claim>, LedgerError>>;
 
     /// Claims this one, if it is due. `None`: it is not, or somebody else has it.

@@ -280,7 +280,7 @@ impl Ledger for RedisLedger {
 
     fn claim(&self, id: &RecordId) -> PortFuture<Result<Option<Claim>, LedgerError>> {
         let asked = id.clone();
-        self.on(id, |work| async move { work.claim_if_due(&asked).await })
+        self.on(id, |work| async move { work.claim_if_due(&asked, Duration::ZERO).await })
     }
 
     fn keep_claim(

@@ -47,7 +47,13 @@ impl Work {
         let mut claims = Vec::new();
         let unheard = self.owed.all(|debt| debt.claim.is_some());
         // Where there is no room for it, a claim that nobody has heard of ends by its term.
-        self.few_at_once(unheard, limit, &mut claims, |id| async move { self.claim_if_due(&id).await }).await;
+        self.few_at_once(
+            unheard,
+            limit,
+            &mut claims,
+            |id| async move { self.claim_if_due(&id, since).await },
+        )
+        .await;
         let question = Question::script(&scripts::RECORDINGS_DUE, |call| {
             call.key(keys::ACTIVE).arg(FOUND_MAX).arg(ms(since));
         });
@@ -60,15 +66,15 @@ impl Work {
             .filter_map(|pair| Some((RecordId::parse(pair.first()?).ok()?, pair.get(1)?.clone())))
             .collect();
         // After trouble the next sweep goes on, in another order: one master of a cluster may be away, and the others not.
-        match self.few_at_once(found, limit, &mut claims, |(id, score)| self.look(id, score)).await {
+        match self.few_at_once(found, limit, &mut claims, |(id, score)| self.look(id, score, since)).await {
             Some(error) if claims.is_empty() => Err(error),
             _ => Ok(claims),
         }
     }
 
-    /// Claims this one, if it is due. What there is in the index of it is moved on by the next sweep.
-    pub async fn claim_if_due(&self, id: &RecordId) -> Result<Option<Claim>, Trouble> {
-        let found = self.claim(id).await?;
+    /// Claims this one, if it has been due for so long. What there is in the index of it is moved on by the next sweep.
+    pub async fn claim_if_due(&self, id: &RecordId, since: Duration) -> Result<Option<Claim>, Trouble> {
+        let found = self.claim(id, since).await?;
         Ok(if let Found::Claimed(claim) = found { Some(*claim) } else { None })
     }
 
@@ -99,8 +105,8 @@ impl Work {
     }
 
     /// Claims a recording, or sets the time to look at it again.
-    async fn look(&self, id: RecordId, score: String) -> Result<Option<Claim>, Trouble> {
-        let at = match self.claim(&id).await? {
+    async fn look(&self, id: RecordId, score: String, since: Duration) -> Result<Option<Claim>, Trouble> {
+        let at = match self.claim(&id, since).await? {
             Found::Claimed(claim) => return Ok(Some(*claim)),
             Found::Unknown => {
                 // Entered before its account is there, it stands at a later time.
@@ -110,18 +116,18 @@ impl Work {
             Found::Later(at) => at,
         };
         self.move_on(&id, &score, Some(at)).await?;
-        match self.claim(&id).await? {
+        match self.claim(&id, since).await? {
             Found::Claimed(claim) => Ok(Some(*claim)),
             Found::Later(sooner) if sooner < at => self.look_at(&id, sooner).await.map(|()| None),
             Found::Later(_) | Found::Unknown => Ok(None),
         }
     }
 
-    async fn claim(&self, id: &RecordId) -> Result<Found, Trouble> {
+    async fn claim(&self, id: &RecordId, since: Duration) -> Result<Found, Trouble> {
         // What was not answered may be executed yet: it must not stand in the way of what is asked now.
         let asked = self.owed.of(id).and_then(|debt| debt.claim);
         let request = asked.unwrap_or_else(Uuid::new_v4);
-        let found = self.claim_for(id, request).await;
+        let found = self.claim_for(id, request, since).await;
         match &found {
             Ok(_) if asked.is_some() => self.owed.paid(id, &Debt { claim: asked, ..Debt::default() }),
             Err(error) if *error != Trouble::NotAsked => self.owed.claim(id, request),
@@ -131,9 +137,9 @@ impl Work {
     }
 
     /// Asked again for the same request, the claim that it has led to is the answer.
-    async fn claim_for(&self, id: &RecordId, request: Uuid) -> Result<Found, Trouble> {
+    async fn claim_for(&self, id: &RecordId, request: Uuid, since: Duration) -> Result<Found, Trouble> {
         let question = self.on(&scripts::RECORDING_CLAIM, id, |call| {
-            call.arg(self.node.as_str()).arg(request.to_string());
+            call.arg(self.node.as_str()).arg(request.to_string()).arg(ms(since));
         });
         let mut answer = Answer::of(self.store.ask_ledger(question).await?)?;
         let what: String = answer.take()?;

@@ -1,4 +1,4 @@
--- Claims what is due; asked again by the same request, the same is answered. arg: node, request.
+-- Claims what has been due for so long; asked again by the same request, the same is answered. arg: node, request, for how many ms.
 -- Answers {'unknown'}, {'later', due or '', now}, or {what is due, how many places there must be, how many chunks there are,
 -- manifest}.
 local function claimed()
@@ -17,7 +17,7 @@ if it.claimed_by and it.request == arg(2) then
     return claimed()
 end
 local at = due()
-if at == '' or tonumber(at) > now then
+if at == '' or tonumber(at) + tonumber(arg(3)) > now then
     return { 'later', at, text(now) }
 end
 take_back_numbers()
