@@ -185,11 +185,11 @@ impl RecordingSupervisor {
         };
         Box::pin(stopped.into_actor(self).map(
             move |answer: Result<StopTaken, StopRefused>, supervisor, ctx| {
-                if let Ok(taken) = &answer {
-                    if !is_finished(&taken.manifest) {
-                        supervisor.row_changed(&taken.manifest, taken.chunks);
-                        supervisor.was_stopped(&taken.manifest.record_id, ctx);
-                    }
+                if let Ok(taken) = &answer
+                    && !is_finished(&taken.manifest)
+                {
+                    supervisor.row_changed(&taken.manifest, taken.chunks);
+                    supervisor.was_stopped(&taken.manifest.record_id, ctx);
                 }
                 answer
             },

@@ -26,7 +26,9 @@ use crate::{
 };
 
 /// Claims that a node takes at once beside its merges, and merges that it lets wait: the rest is for other nodes.
-pub(super) const CLAIMS_BESIDE: usize = 64;
+///
+/// Those whose posters follow are among them, and posters are made one by one: where more end at one moment, the last wait.
+pub(super) const CLAIMS_BESIDE: usize = 128;
 /// Recordings that this node was told of and that wait for a place.
 const WANTED_MAX: usize = 1024;
 /// After the ledger was away, nobody is taken for gone for a grace, but at least and at most so long: whoever is there
