@@ -8,6 +8,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -172,11 +173,18 @@ fn start(task: &Task<'_>) -> Result<Child, MergeError> {
 /// Where programs without a folder are looked for.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// By its path: what is named without a folder, and is to be looked for elsewhere than the node itself looks, is started by a fork,
+/// which copies the page tables of the whole node.
+static SETPRIV: LazyLock<PathBuf> = LazyLock::new(|| {
+    let mut places = SYSTEM_PATH.split(':').map(|folder| Path::new(folder).join("setpriv"));
+    places.find(|place| place.is_file()).unwrap_or_else(|| "setpriv".into())
+});
+
 fn command(task: &Task<'_>) -> Command {
     match task.guard {
         Guard::Plain => Command::new(task.program),
         Guard::Guarded { memory_bytes, nice } => {
-            let mut command = Command::new("setpriv");
+            let mut command = Command::new(&*SETPRIV);
             command.args(["--pdeathsig", "KILL", "--", "prlimit"]);
             command.arg(format!("--data={memory_bytes}")).args([
                 "--core=0",
