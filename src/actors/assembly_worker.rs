@@ -123,16 +123,18 @@ impl AssemblyWorker {
         if let Some(more) = self.told.get_mut(&recording) {
             *more = true;
         } else if self.told.len() < TOLD_MAX {
-            self.told.insert(recording.clone(), false);
-            let RecordingRef { id: record_id, token } = recording;
-            self.hint(own, Hint::Requested { record_id, token });
+            let hint = Hint::Requested { record_id: recording.id.clone(), token: recording.token };
+            let hears = self.hint(own, hint);
+            self.told.insert(recording, !hears);
         }
     }
 
-    /// What has come since others were told, the last of it too, they hear of now.
+    /// What has come since others were told, the last of it too, they hear of now. Half of the places are for recordings of which
+    /// they have not heard.
     fn tell_of_more(&mut self) {
-        for (recording, more) in std::mem::take(&mut self.told) {
-            if let (true, OwnNode::Other(own)) = (more, self.own_node(&recording.id)) {
+        let told = std::mem::take(&mut self.told).into_iter();
+        for (recording, _) in told.filter(|(_, more)| *more).take(TOLD_MAX / 2) {
+            if let OwnNode::Other(own) = self.own_node(&recording.id) {
                 self.tell_of_requests(own, recording);
             }
         }

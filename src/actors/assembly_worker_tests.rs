@@ -80,6 +80,11 @@ struct Stands(&'static str, Told);
 
 impl Actor for Stands {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // It is told of many at once.
+        ctx.set_mailbox_capacity(1024);
+    }
 }
 
 fn node(name: &str) -> NodeRef {

@@ -37,7 +37,8 @@ async fn a_late_return_makes_a_second_version_and_the_first_is_there_until_then(
     assert_ne!(told["key"], first["key"], "what was made before stands under a name of its own");
     check_video(node.address(), &told, webm()).await;
     eventually("the first version gives way", async || {
-        (get(node.address(), link(&first, "downloadUrl")).await.status == 404).then_some(())
+        let path = format!("GET {}", link(&first, "downloadUrl"));
+        (send(node.address(), &path, &[], b"").await.status == 404).then_some(())
     })
     .await;
     let reopened = r#"greenroom_recorder_reconnects_total{outcome="reopened"}"#;

@@ -160,6 +160,7 @@ impl RecordingSupervisor {
             self.account_changed(&failed, 0);
         }
         self.write_rows(ctx);
+        self.claim_more(ctx);
     }
 }
 

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{HEAD_START, RecordingSupervisor, faults::told};
 use crate::{
@@ -29,8 +29,6 @@ use crate::{
 ///
 /// Those whose posters follow are among them, and posters are made one by one: where more end at one moment, the last wait.
 pub(super) const CLAIMS_BESIDE: usize = 128;
-/// Recordings that this node was told of and that wait for a place.
-const WANTED_MAX: usize = 1024;
 /// After the ledger was away, nobody is taken for gone for a grace, but at least and at most so long: whoever is there
 /// says so at once, and what was stopped waits all the while.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
@@ -74,15 +72,6 @@ impl RecordingSupervisor {
         self.claim_due(ctx);
     }
 
-    /// Of all nodes this one had better make it, once it is due.
-    pub(super) fn want(&mut self, id: RecordId, ctx: &mut Context<Self>) {
-        // Of those beyond, sweeps find what is due.
-        if self.wanted.len() < WANTED_MAX {
-            self.wanted.push_back(id);
-        }
-        self.sweep(ctx);
-    }
-
     /// A place has become free: whoever waits for one need not wait for the next sweep.
     pub(super) fn claim_more(&mut self, ctx: &mut Context<Self>) {
         if self.more_is_due && self.claims_wanted() > 0 {
@@ -96,7 +85,9 @@ impl RecordingSupervisor {
             return;
         }
         let (ledger, limit) = (self.ports.ledger.clone(), self.claims_wanted());
-        let named: Vec<_> = self.wanted.drain(..limit.min(self.wanted.len())).collect();
+        // Of several places one is for what nobody has told of, such as a row that waits.
+        let places = limit.saturating_sub(1).max(1).min(limit);
+        let named: Vec<_> = self.wanted.drain(..places.min(self.wanted.len())).collect();
         let since = if self.config.clustered { HEAD_START } else { Duration::ZERO };
         let due = async move {
             let rooms = ledger.recorded_rooms().await?;
@@ -118,7 +109,8 @@ impl RecordingSupervisor {
                         supervisor.note_late(ctx);
                     }
                     // Such as all the rows that wait for a catalog.
-                    supervisor.more_is_due = claims.len() >= limit || !supervisor.wanted.is_empty();
+                    supervisor.more_is_due =
+                        is_whole && (claims.len() >= limit || !supervisor.wanted.is_empty());
                     claims.iter().for_each(|claim| supervisor.take_up(claim, ctx));
                     supervisor.claim_more(ctx);
                 }
@@ -469,8 +461,8 @@ async fn claims(
     for id in named {
         match ledger.claim(id).await {
             Ok(claim) => claims.extend(claim),
-            Err(error) if claims.is_empty() => return Err(error),
-            Err(_) => return Ok(claims),
+            // Something is owed of this one; whether the ledger is away the others tell.
+            Err(error) => debug!(recording = %id, %error, "a sweep finds it due"),
         }
     }
     match ledger.claim_due(limit.saturating_sub(claims.len()), since).await {

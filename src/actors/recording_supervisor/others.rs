@@ -15,6 +15,9 @@ use crate::{
     protocol::{Code, Fence, RecordId},
 };
 
+/// Recordings that this node was told of and that wait for a place.
+const WANTED_MAX: usize = 1024;
+
 impl RecordingSupervisor {
     /// The node is going away: recorders go on elsewhere, and what is due is for other nodes.
     pub(super) fn drain(&mut self, ctx: &mut Context<Self>) {
@@ -42,6 +45,15 @@ impl RecordingSupervisor {
             }
         }
         self.want(id.clone(), ctx);
+    }
+
+    /// Of all nodes this one had better make it, once it is due.
+    pub(super) fn want(&mut self, id: RecordId, ctx: &mut Context<Self>) {
+        // Of those beyond, sweeps find what is due.
+        if self.wanted.len() < WANTED_MAX && !self.wanted.contains(&id) {
+            self.wanted.push_back(id);
+        }
+        self.sweep(ctx);
     }
 
     fn give_back_merges(&mut self, ctx: &mut Context<Self>) {
