@@ -21,7 +21,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use self::support::{Process, Recorder, cut, eventually, metric, ready, state_now, webm};
+use self::support::{Process, Recorder, cut, eventually, metric, pictured, state_now, webm};
 
 /// A node on this storage that sweeps every second.
 fn node(storage: &Path, flags: &[&str]) -> Process {
@@ -33,7 +33,7 @@ async fn record(address: SocketAddr, id: &str) -> Value {
     let mut recorder = Recorder::start(address, json!({ "recordId": id })).await;
     recorder.store(0, webm()).await;
     recorder.stop(json!({ "chunks": 1 })).await;
-    ready(address, id).await
+    pictured(address, id).await
 }
 
 /// Records something of which a chunk in the middle never comes; gives its token, and how it stands then.
@@ -44,7 +44,7 @@ async fn record_with_gap(address: SocketAddr, id: &str) -> (String, Value) {
         recorder.store(index, &chunks[index as usize]).await;
     }
     let token = recorder.lose();
-    let row = ready(address, id).await;
+    let row = pictured(address, id).await;
     assert_eq!(row["complete"], false, "{row}");
     (token, row)
 }

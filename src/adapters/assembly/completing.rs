@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::PoisonError,
-    time::{Duration, Instant},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use tokio::sync::OwnedMutexGuard;
@@ -33,11 +33,9 @@ use crate::{
 
 /// How far a recording's assembling is before its proof. Unit: percent.
 const READ_PERCENT: u64 = 90;
-/// So long somebody waits for the picture of a video that is complete: a processor that has nothing else to do makes one in a
-/// third of it. On one that has, it follows.
-const PICTURE_WAIT: Duration = Duration::from_millis(500);
-/// And so often at most: those of all others follow.
-const PICTURE_EVERY: Duration = Duration::from_secs(1);
+/// So long somebody waits for the picture of a video that is complete, if no other is being completed: then it is a matter of a
+/// moment. Otherwise it follows.
+const PICTURE_WAIT: Duration = Duration::from_secs(2);
 /// And so long what is told of it afterwards.
 const LATER_PICTURE_WAIT: Duration = Duration::from_secs(10);
 /// Latest time of the poster within its video.
@@ -53,6 +51,22 @@ enum Stop {
     NotWhole,
     /// It may go better another time.
     Merge(MergeError),
+}
+
+/// One of those that are being completed, until it is dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn one_more(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The picture of a video that is complete.
@@ -73,6 +87,7 @@ impl From<MergeError> for Stop {
 impl Shared {
     /// The video of a recording that is over. `None`: ffmpeg must make it.
     pub async fn complete(&self, job: &MergeJob) -> Result<Option<Merged>, MergeError> {
+        let _counted = Counted::one_more(&self.completing);
         let mut unusable = BTreeSet::new();
         loop {
             match self.try_complete(job, &unusable).await {
@@ -229,17 +244,6 @@ impl Shared {
         })
     }
 
-    /// Not one after the other: where many are stopped in one second, each would wait for those before it too.
-    fn may_wait_for_picture(&self) -> bool {
-        let now = Instant::now();
-        let mut again = self.last_picture.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = again.is_none_or(|again| again <= now);
-        if may {
-            *again = Some(now + PICTURE_EVERY);
-        }
-        may
-    }
-
     /// That which was made while it came, or one that is made now, if that is a matter of a moment.
     async fn picture(&self, file: &Path, assembled: &Assembled, extent: Extent) -> Picture {
         if !assembled.has_pictures {
@@ -260,7 +264,7 @@ impl Shared {
             // Where it is to be stored there is no file to make one of.
             return made.await.map_or(Picture::None, Picture::Made);
         }
-        if !self.may_wait_for_picture() {
+        if self.completing.load(Ordering::Relaxed) > 1 {
             return Picture::Follows;
         }
         match tokio::time::timeout(PICTURE_WAIT, made).await {

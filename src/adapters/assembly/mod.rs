@@ -22,8 +22,7 @@ mod watching;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
 };
 
 use tokio::sync::{OwnedMutexGuard, Semaphore};
@@ -67,8 +66,8 @@ struct Shared {
     folder: PathBuf,
     /// Pictures that are made of what grows at one time: nobody waits for them.
     pictures: Arc<Semaphore>,
-    /// From when on somebody may wait again for the picture of what is complete.
-    last_picture: Mutex<Option<Instant>>,
+    /// How many recordings are being completed.
+    completing: AtomicUsize,
     /// Up to so many bytes a video's digest is told at once; of larger ones it follows.
     hashed_at_once: u64,
     /// Where less would be left on the disk no other node's file is copied. Unit: bytes.
@@ -125,7 +124,7 @@ impl AssemblingMerger {
             disk: Disk::new(),
             folder,
             pictures: Arc::new(Semaphore::new(pictures)),
-            last_picture: Mutex::default(),
+            completing: AtomicUsize::new(0),
             hashed_at_once,
             least_free: min_free_bytes,
             leaves_free,
