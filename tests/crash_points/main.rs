@@ -288,18 +288,10 @@ mod woken_late {
 
 /// The same of one that was still recorded by way of the node, which had a chunk in its hands.
 mod woken_with_a_chunk {
-    use super::{Framing, Place, wake::wake_with_a_chunk};
+    // It stands still there, instead of dying.
+    use super::{Framing, Place, wake::wake_with_a_chunk as die_at};
 
-    macro_rules! wakes {
-        ($framing:expr, $place:expr; $( $name:ident: $point:literal, )*) => {
-            $( #[tokio::test]
-            async fn $name() {
-                wake_with_a_chunk($point, $framing, $place).await;
-            } )*
-        };
-    }
-
-    wakes! { Framing::Indexed, Place::Folder;
+    points! { Framing::Indexed, Place::Folder;
         before_it_is_staged: "chunk.placed:4",
         before_its_bytes_are_synced: "chunk.written:4",
         after_it_was_staged: "chunk.staged:4",
@@ -307,17 +299,17 @@ mod woken_with_a_chunk {
         after_it_was_committed: "chunk.committed:4",
     }
 
-    wakes! { Framing::Raw, Place::Folder;
+    points! { Framing::Raw, Place::Folder;
         before_it_gets_a_number: "chunk.admitted:4",
         after_it_got_its_number: "chunk.numbered:4",
     }
 
-    wakes! { Framing::Indexed, Place::Bucket;
+    points! { Framing::Indexed, Place::Bucket;
         before_it_goes_into_a_bucket: "chunk.placed:4",
         after_it_was_marked_in_a_bucket: "bucket.noted:4",
     }
 
-    wakes! { Framing::Indexed, Place::Redis;
+    points! { Framing::Indexed, Place::Redis;
         before_it_goes_into_redis: "chunk.placed:4",
         before_it_has_its_place_in_redis: "redis.placing:4",
     }

@@ -169,7 +169,7 @@ pub struct RecordingSupervisor {
     ledger_away: bool,
     merging_works: bool,
     sweeping: bool,
-    /// What this node was told of, for want of room.
+    /// What this node was told of and has not asked for yet, most often for want of room.
     wanted: VecDeque<RecordId>,
     /// Whether something was left by the last sweep, as far as it knows.
     more_is_due: bool,
