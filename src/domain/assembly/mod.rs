@@ -103,6 +103,9 @@ impl Default for Rules {
     }
 }
 
+/// Room for heads of Clusters and blocks that have become longer.
+const HEADS_BYTES: usize = 1024;
+
 /// Assembles one recording.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Assembler {
@@ -259,8 +262,8 @@ impl Assembler {
         writes: &mut Vec<Write>,
     ) -> Result<(), Unfit> {
         self.step(writes, |assembler, out| {
-            // As much goes out as comes in, most often.
-            out.bytes.reserve(bytes.len());
+            // As much goes out as comes in, most often, with what was held before and a head or two.
+            out.bytes.reserve(bytes.len() + assembler.held() + HEADS_BYTES);
             assembler.try_chunk(index, begins_segment, bytes, out)
         })
     }
@@ -332,8 +335,6 @@ impl Assembler {
         }
         let segment = self.segment.as_mut().ok_or(Unfit::NoBeginning)?;
         segment.chunks.1 = index;
-        // What is in it goes out, with hardly anything around it.
-        out.bytes.reserve(bytes.len());
         segment.feed(bytes, &mut self.output, &self.rules, out)
     }
 

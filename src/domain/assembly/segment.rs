@@ -9,23 +9,23 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         media::{
-            Codec, Container, Event, GapReport, Packet, Passed, Repair, Sniff, Summary, Track, TrackKind,
-            ebml, in_base64, sniff,
+            Codec, Container, Event, GapReport, Packet, Passed, Repair, Sniff, Stretch, Summary, Track,
+            TrackKind, ebml, sniff,
         },
         merge::continues,
     },
     Rules, Unfit,
     clusters::{Block, Clusters},
     head::SCALE_NS,
-    mp4::{Incoming, Stretch, Surroundings},
+    mp4::{Incoming, Surroundings},
     output::Output,
     writes::Appending,
 };
 
 /// From one packet to the next not more may pass, and no packet lasts longer. Unit: microseconds.
 const JUMP_US_MAX: i64 = 3_600_000_000;
-/// So many bytes are taken at once.
-const PIECE_BYTES: usize = 16 * 1024;
+/// So many bytes are taken apart at once: what is told of them is held meanwhile, and of the smallest blocks there are many.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// What is known of a segment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub struct OpenSegment {
     /// Where it begins in the file. Unit: microseconds.
     pub begins_us: i64,
     /// First bytes, until they say what they are.
-    #[serde(with = "in_base64")]
+    #[serde(with = "serde_bytes")]
     beginning: Vec<u8>,
     repair: Option<Repair>,
     /// What came in, summed up.
@@ -44,10 +44,10 @@ pub struct OpenSegment {
     /// What is missing of it.
     pub holes: Vec<Hole>,
     in_hole: bool,
-    #[serde(with = "in_base64")]
+    #[serde(with = "serde_bytes")]
     tracks_element: Vec<u8>,
     /// Elements in front of the first block.
-    #[serde(with = "in_base64")]
+    #[serde(with = "serde_bytes")]
     beside: Vec<u8>,
     other_scale: bool,
     /// Where each of its tracks goes; empty until the first block.
@@ -134,7 +134,6 @@ impl OpenSegment {
         self.take(&beginning, output, rules, out)
     }
 
-    /// In pieces, as what is not whole is held together with the piece it came with.
     fn take(
         &mut self,
         bytes: &[u8],
@@ -243,7 +242,7 @@ impl OpenSegment {
 
     fn pass(
         &mut self,
-        passed: Vec<Passed>,
+        passed: Vec<Passed<'_>>,
         output: &mut Option<Output>,
         rules: &Rules,
         out: &mut Appending,
@@ -252,7 +251,7 @@ impl OpenSegment {
             match passed {
                 Passed::Event(event) => self.event(&event)?,
                 Passed::Scale(ns) => self.other_scale = ns != SCALE_NS,
-                Passed::Tracks(element) => self.tracks_element = element,
+                Passed::Tracks(element) => self.tracks_element = element.into_owned(),
                 Passed::Block(element) => self.block(&element, output, rules, out)?,
                 Passed::Beside { id, in_cluster, element } if is_kept(id) => {
                     self.put_beside(&element, in_cluster, output, rules, out)?;
@@ -266,7 +265,7 @@ impl OpenSegment {
     /// The same of an MP4 segment, of which these bytes have come.
     fn pass_fragments(
         &mut self,
-        passed: Vec<Passed>,
+        passed: Vec<Passed<'_>>,
         came: Stretch<'_>,
         output: &mut Option<Output>,
         rules: &Rules,
@@ -281,7 +280,7 @@ impl OpenSegment {
             let mut around = Surroundings { tracks, ways: &mut self.ways, begins_us, rules };
             match passed {
                 Passed::Event(Event::Damaged { what, .. }) => return Err(Unfit::Fragment(what.to_owned())),
-                Passed::Movie(moov) => incoming.movie(moov, rules)?,
+                Passed::Movie(moov) => incoming.movie(moov.into_owned(), rules)?,
                 Passed::Begins { fragment, begin } => {
                     incoming.begins(*fragment, begin, &mut around, output, out)?;
                 }

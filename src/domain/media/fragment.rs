@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     FragmentUnit, ReadError,
     boxes::{Child, Fields, child, children},
-    in_base64,
     moov::{Defaults, Movie},
     sample_tables::Sample,
     track::TrackKind,
@@ -47,7 +46,7 @@ struct Run {
 /// A fragment whose samples have not all come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fragment {
-    #[serde(with = "in_base64")]
+    #[serde(with = "serde_bytes")]
     moof: Vec<u8>,
     runs: Vec<Run>,
     /// The run that is walked.

@@ -134,9 +134,14 @@ impl Matroska {
     fn step(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<usize, ReadError> {
         match &mut self.state {
             State::Header => {
-                self.buffer.push(bytes[0]);
-                self.position += 1;
-                match ebml::header(&self.buffer) {
+                // Most often it is whole in what has come.
+                let (taken, header) = match ebml::header(bytes) {
+                    whole @ Parsed::Whole(_, length) if self.buffer.is_empty() => (length, Some(whole)),
+                    _ => (1, None),
+                };
+                self.buffer.extend_from_slice(&bytes[..taken]);
+                self.position += taken as u64;
+                match header.unwrap_or_else(|| ebml::header(&self.buffer)) {
                     Parsed::More => {}
                     Parsed::Bad => self.damaged("no element begins here", sink)?,
                     Parsed::Whole((id, size), length) => {
@@ -144,7 +149,7 @@ impl Matroska {
                         self.begin(id, size, start, sink)?;
                     }
                 }
-                Ok(1)
+                Ok(taken)
             }
             State::Field { end, .. } => {
                 let taken = most(*end - self.position, bytes);

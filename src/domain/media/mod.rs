@@ -14,7 +14,6 @@ pub(super) mod boxes;
 pub(super) mod ebml;
 pub(super) mod fragment;
 mod hunt;
-pub mod in_base64;
 mod matroska;
 mod matroska_block;
 mod matroska_header;
@@ -36,7 +35,7 @@ mod track;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    passed::Passed,
+    passed::{Passed, Stretch},
     reader::Reader,
     repair::{GapReport, Repair, TrackCount},
     summary::{Summary, TrackSummary},

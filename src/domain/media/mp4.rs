@@ -14,7 +14,6 @@ use super::{
     Event, Packet, ReadError, Sink, Unit, big_endian,
     fragment::{self, Around},
     hunt::{Hunt, judge_moof},
-    in_base64,
     moov::{self, Movie},
     mp4_state::{Current, State, Walk},
     sample_tables::{Cursor, Sample},
@@ -40,11 +39,11 @@ pub struct Mp4 {
     /// Up to where everything is whole.
     whole: u64,
     state: State,
-    #[serde(with = "in_base64")]
+    #[serde(with = "serde_bytes")]
     buffer: Vec<u8>,
     movie: Option<Movie>,
     /// The moov's body, as long as its tables are walked.
-    #[serde(with = "in_base64")]
+    #[serde(with = "serde_bytes")]
     moov: Vec<u8>,
     walks: Vec<Walk>,
     /// Bytes for which packets were told from the tables.

@@ -1,20 +1,31 @@
 //! Where a repair puts what it passes on: the bytes as they come, or each part by itself.
 
+use std::borrow::Cow;
+
 use super::{Event, fragment::Fragment};
 
-/// What is passed on of a file that is taken apart.
+/// Bytes of a segment, and where they stand in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch<'a> {
+    /// Of the first. Unit: bytes from the segment's beginning.
+    pub at: u64,
+    /// They themselves.
+    pub bytes: &'a [u8],
+}
+
+/// What is passed on of a file that is taken apart; of the bytes that came with it, where it is whole in them.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Passed {
+pub enum Passed<'a> {
     /// As a reader tells it. A block's packets come before the block.
     Event(Event),
     /// How long a tick is from here on; a millisecond where nothing is said. Unit: nanoseconds.
     Scale(u64),
     /// The Tracks element.
-    Tracks(Vec<u8>),
+    Tracks(Cow<'a, [u8]>),
     /// A SimpleBlock or BlockGroup, as an element; without packets before it, it is of no use.
-    Block(Vec<u8>),
+    Block(Cow<'a, [u8]>),
     /// What describes the tracks of an MP4 file: the body of its moov.
-    Movie(Vec<u8>),
+    Movie(Cow<'a, [u8]>),
     /// A fragment is described, whose data are to come.
     Begins {
         /// Its samples, at positions in the segment.
@@ -31,19 +42,19 @@ pub enum Passed {
         /// Whether it stands in a Cluster.
         in_cluster: bool,
         /// All of it.
-        element: Vec<u8>,
+        element: Cow<'a, [u8]>,
     },
 }
 
 /// Takes what is passed on.
-pub(super) enum Out<'a> {
+pub(super) enum Out<'o, 'a> {
     /// A stream that is whole again.
-    Stream { bytes: &'a mut Vec<u8>, events: &'a mut Vec<Event> },
+    Stream { bytes: &'o mut Vec<u8>, events: &'o mut Vec<Event> },
     /// Each part by itself.
-    Apart(&'a mut Vec<Passed>),
+    Apart(&'o mut Vec<Passed<'a>>),
 }
 
-impl Out<'_> {
+impl<'a> Out<'_, 'a> {
     pub fn event(&mut self, event: Event) {
         match self {
             Self::Stream { events, .. } => events.push(event),
@@ -58,7 +69,7 @@ impl Out<'_> {
         }
     }
 
-    pub fn part(&mut self, part: impl FnOnce() -> Option<Passed>) {
+    pub fn part(&mut self, part: impl FnOnce() -> Option<Passed<'a>>) {
         if let Self::Apart(passed) = self {
             passed.extend(part());
         }

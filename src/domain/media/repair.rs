@@ -15,13 +15,13 @@
 //! It holds back what is not whole: a block, or a fragment with its data. A file that is not in fragments passes as it
 //! is; behind a gap nothing of it can be understood.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Container, Event, FragmentUnit, Packet, Passed, ReadError, Reader, TrackKind, Unit, in_base64,
-    notes::Note, passed::Out,
+    Container, Event, FragmentUnit, Packet, Passed, ReadError, Reader, Stretch, TrackKind, Unit, notes::Note,
+    passed::Out,
 };
 
 /// Most bytes that are held back. A fragment of ten seconds at 50 Mbit/s is as large as this.
@@ -38,7 +38,7 @@ const VOID: u8 = 0xec;
 pub struct Repair {
     reader: Reader,
     /// Bytes that were not passed on yet, and the position of the first.
-    #[serde(with = "in_base64")]
+    #[serde(with = "serde_bytes")]
     back: Vec<u8>,
     back_from: u64,
     /// Bytes passed on, and of them those that were made up.
@@ -145,14 +145,17 @@ impl Repair {
     ///
     /// # Errors
     /// What the reader says, or something larger than was allowed. What was passed on before stands.
-    pub fn take_apart(&mut self, bytes: &[u8], passed: &mut Vec<Passed>) -> Result<(), ReadError> {
-        self.take(bytes, &mut Out::Apart(passed))
+    pub fn take_apart<'a>(&mut self, bytes: &'a [u8], passed: &mut Vec<Passed<'a>>) -> Result<(), ReadError> {
+        let came = Stretch { at: self.position(), bytes };
+        let read = self.reader.feed_sink(bytes, &mut self.notes);
+        self.settle(false, came, &mut Out::Apart(passed));
+        read
     }
 
-    fn take(&mut self, bytes: &[u8], out: &mut Out<'_>) -> Result<(), ReadError> {
+    fn take(&mut self, bytes: &[u8], out: &mut Out<'_, '_>) -> Result<(), ReadError> {
         let read = self.reader.feed_sink(bytes, &mut self.notes);
         self.back.extend_from_slice(bytes);
-        self.settle(false, out);
+        self.settle(false, self.nothing(), out);
         read
     }
 
@@ -167,9 +170,9 @@ impl Repair {
         self.skip(&mut Out::Apart(&mut Vec::new()));
     }
 
-    fn skip(&mut self, out: &mut Out<'_>) {
+    fn skip(&mut self, out: &mut Out<'_, '_>) {
         self.reader.gap(&mut self.notes);
-        self.settle(true, out);
+        self.settle(true, self.nothing(), out);
         self.discard_to(self.reader.position());
         if let Some(gap) = self.gaps.last_mut().filter(|gap| gap.resumed.is_empty()) {
             gap.damaged = false;
@@ -182,14 +185,14 @@ impl Repair {
     }
 
     /// No more bytes come of a segment that is taken apart. What is not whole is left out.
-    pub fn finish_apart(&mut self, passed: &mut Vec<Passed>) {
+    pub fn finish_apart(&mut self, passed: &mut Vec<Passed<'_>>) {
         self.end(&mut Out::Apart(passed));
     }
 
-    fn end(&mut self, out: &mut Out<'_>) {
+    fn end(&mut self, out: &mut Out<'_, '_>) {
         self.reader.finish_sink(&mut self.notes);
         let cut = self.notes.iter().any(|note| matches!(note, Note::Event(Event::Damaged { .. })));
-        self.settle(false, out);
+        self.settle(false, self.nothing(), out);
         if !cut && !self.hunting {
             self.release_to(self.reader.position(), out);
             self.flush(out);
@@ -230,15 +233,20 @@ impl Repair {
         self.reader.held() + self.back.len()
     }
 
-    /// Acts on what the reader noted, and passes on what is whole.
-    fn settle(&mut self, told: bool, out: &mut Out<'_>) {
+    /// No bytes came.
+    fn nothing(&self) -> Stretch<'static> {
+        Stretch { at: self.position(), bytes: &[] }
+    }
+
+    /// Acts on what the reader noted, and passes on what is whole. `came`: what stands behind that which is held back.
+    fn settle<'a>(&mut self, told: bool, came: Stretch<'a>, out: &mut Out<'_, 'a>) {
         let mut notes = std::mem::take(&mut self.notes);
         for note in notes.drain(..) {
             match note {
                 Note::Event(event) => self.event(event, out),
-                Note::Unit(Unit::Block { start, end }) => self.block(start, end, out),
+                Note::Unit(Unit::Block { start, end }) => self.block((start, end), came, out),
                 Note::Unit(Unit::Movie { start, end }) => {
-                    out.part(|| Some(Passed::Movie(self.back(start, end)?)));
+                    out.part(|| Some(Passed::Movie(self.cut(start, end, came)?)));
                 }
                 Note::Unit(Unit::Begins { fragment, begin }) => {
                     out.part(|| Some(Passed::Begins { fragment, begin }));
@@ -250,11 +258,17 @@ impl Repair {
                 Note::Unit(Unit::Passing) => self.flush(out),
                 Note::Unit(Unit::Scale(ns)) => out.part(|| Some(Passed::Scale(ns))),
                 Note::Unit(Unit::Tracks { start, end }) => {
-                    out.part(|| Some(Passed::Tracks(self.back(start, end)?)));
+                    out.part(|| Some(Passed::Tracks(self.cut(start, end, came)?)));
                 }
-                Note::Unit(Unit::InCluster { id, start, end }) => self.beside(id, true, (start, end), out),
+                Note::Unit(Unit::InCluster { id, start, end }) => {
+                    out.part(|| {
+                        Some(Passed::Beside { id, in_cluster: true, element: self.cut(start, end, came)? })
+                    });
+                }
                 Note::Unit(Unit::Other { id, start, end }) => {
-                    self.beside(id, false, (start, end), out);
+                    out.part(|| {
+                        Some(Passed::Beside { id, in_cluster: false, element: self.cut(start, end, came)? })
+                    });
                     // Behind a gap an index leads astray.
                     if self.moved {
                         self.release_to(start, out);
@@ -267,7 +281,7 @@ impl Repair {
         }
         self.notes = notes;
         if !out.is_stream() {
-            self.discard_to(self.reader.unit_begins());
+            self.keep_from(self.reader.unit_begins(), came);
         } else if self.hunting {
             self.discard_to(self.reader.whole());
         } else {
@@ -275,11 +289,7 @@ impl Repair {
         }
     }
 
-    fn beside(&self, id: u32, in_cluster: bool, (start, end): (u64, u64), out: &mut Out<'_>) {
-        out.part(|| Some(Passed::Beside { id, in_cluster, element: self.back(start, end)? }));
-    }
-
-    fn event(&mut self, event: Event, out: &mut Out<'_>) {
+    fn event(&mut self, event: Event, out: &mut Out<'_, '_>) {
         match event {
             Event::Packet(_) | Event::Cluster { .. } => self.pending.push(event),
             // A repaired stream's index is not passed on, so it is not told of either.
@@ -295,7 +305,7 @@ impl Repair {
     }
 
     /// A block is whole: it goes on, or is made a Void.
-    fn block(&mut self, start: u64, end: u64, out: &mut Out<'_>) {
+    fn block<'a>(&mut self, (start, end): (u64, u64), came: Stretch<'a>, out: &mut Out<'_, 'a>) {
         let track = self.pending.iter().find_map(packet);
         let mut passes = true;
         if let Some(first) = track.filter(|packet| self.waiting.contains(&packet.track)) {
@@ -309,7 +319,7 @@ impl Repair {
         }
         self.flush(out);
         if passes {
-            out.part(|| Some(Passed::Block(self.back(start, end)?)));
+            out.part(|| Some(Passed::Block(self.cut(start, end, came)?)));
         }
     }
 
@@ -324,7 +334,7 @@ impl Repair {
     }
 
     /// A fragment is whole: it goes on, without the tracks that have to wait.
-    fn fragment(&mut self, fragment: &FragmentUnit, out: &mut Out<'_>) {
+    fn fragment(&mut self, fragment: &FragmentUnit, out: &mut Out<'_, '_>) {
         for (track, position) in &fragment.trafs {
             if !self.waiting.contains(track) {
                 continue;
@@ -362,7 +372,7 @@ impl Repair {
     }
 
     /// Tells of what is passed on.
-    fn flush(&mut self, out: &mut Out<'_>) {
+    fn flush(&mut self, out: &mut Out<'_, '_>) {
         for event in std::mem::take(&mut self.pending) {
             if let Some(packet) = packet(&event) {
                 let count = self.counts.entry(packet.track).or_default();
@@ -385,7 +395,7 @@ impl Repair {
     }
 
     /// From `position` on nothing is whole.
-    fn lost(&mut self, position: u64, owed: u64, told: bool, out: &mut Out<'_>) {
+    fn lost(&mut self, position: u64, owed: u64, told: bool, out: &mut Out<'_, '_>) {
         self.release_to(position, out);
         self.pending.clear();
         self.hunting = true;
@@ -408,7 +418,7 @@ impl Repair {
 
     /// Completes a Cluster of known size. A Void has at least two bytes; one that is owed can only be a 0, over which readers stumble to
     /// the next Cluster.
-    fn pad(&mut self, owed: u64, out: &mut Out<'_>) {
+    fn pad(&mut self, owed: u64, out: &mut Out<'_, '_>) {
         let mut head = Vec::new();
         if owed >= 9 {
             head.push(VOID);
@@ -428,7 +438,7 @@ impl Repair {
         self.waiting = video.map(|(track, _)| *track).collect();
     }
 
-    fn release_to(&mut self, position: u64, out: &mut Out<'_>) {
+    fn release_to(&mut self, position: u64, out: &mut Out<'_, '_>) {
         if self.over {
             return self.discard_to(position);
         }
@@ -443,6 +453,21 @@ impl Repair {
         let count = self.back_count(position);
         self.back.drain(..count);
         self.back_from += count as u64;
+        self.give_room_back();
+    }
+
+    /// Of what came as well, only this is held back.
+    fn keep_from(&mut self, position: u64, came: Stretch<'_>) {
+        let count = self.back_count(position);
+        self.back.drain(..count);
+        self.back_from += count as u64;
+        let passed = usize::try_from(position.saturating_sub(came.at)).unwrap_or(usize::MAX);
+        if let Some(kept) = came.bytes.get(passed..) {
+            if self.back.is_empty() {
+                self.back_from = came.at + passed as u64;
+            }
+            self.back.extend_from_slice(kept);
+        }
         self.give_room_back();
     }
 
@@ -465,8 +490,14 @@ impl Repair {
         self.back.get_mut(range)
     }
 
-    fn back(&self, start: u64, end: u64) -> Option<Vec<u8>> {
-        self.back.get(self.back_range(start, end)?).map(<[u8]>::to_vec)
+    /// Of what is held back and what came behind it.
+    fn cut<'a>(&self, start: u64, end: u64, came: Stretch<'a>) -> Option<Cow<'a, [u8]>> {
+        let end_here = usize::try_from(end.checked_sub(came.at)?).ok()?;
+        if let Some(from) = start.checked_sub(came.at) {
+            return came.bytes.get(usize::try_from(from).ok()?..end_here).map(Cow::Borrowed);
+        }
+        let from = usize::try_from(start.checked_sub(self.back_from)?).ok()?;
+        Some([self.back.get(from..)?, came.bytes.get(..end_here)?].concat().into())
     }
 
     fn back_range(&self, start: u64, end: u64) -> Option<Range<usize>> {

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::in_base64;
-
 /// What a track is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TrackKind {
@@ -116,7 +114,7 @@ pub struct Track {
     /// Of audio.
     pub channels: u32,
     /// What a decoder needs first; at most 256 KiB.
-    #[serde(with = "in_base64::option")]
+    #[serde(with = "serde_bytes")]
     pub codec_private: Option<Box<[u8]>>,
     /// Whether pictures have an alpha channel beside them (Matroska's AlphaMode).
     pub alpha: bool,

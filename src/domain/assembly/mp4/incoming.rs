@@ -8,10 +8,9 @@ use super::{
     super::{
         super::{
             media::{
-                Container, Packet, Track,
+                Container, Packet, Stretch, Track,
                 boxes::child,
                 fragment::Fragment,
-                in_base64,
                 moov::{self, Movie},
                 sample_tables::Sample,
                 ticks_to_us,
@@ -32,7 +31,7 @@ use super::{
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Incoming {
     /// The body of its moov.
-    #[serde(with = "in_base64")]
+    #[serde(with = "serde_bytes")]
     moov: Vec<u8>,
     open: Option<Open>,
     /// Added to every time, once it is known. Unit: microseconds.
@@ -58,13 +57,6 @@ pub struct Surroundings<'a> {
     /// Where it begins in the file. Unit: microseconds.
     pub begins_us: i64,
     pub rules: &'a Rules,
-}
-
-/// Bytes of a segment, and where they stand in it.
-#[derive(Debug, Clone, Copy)]
-pub struct Stretch<'a> {
-    pub at: u64,
-    pub bytes: &'a [u8],
 }
 
 impl Incoming {

@@ -27,7 +27,7 @@ mod tables;
 
 pub use self::{
     fragments::Fragments,
-    incoming::{Incoming, Stretch, Surroundings},
+    incoming::{Incoming, Surroundings},
     prover::FragmentProver,
 };
 

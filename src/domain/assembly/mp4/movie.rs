@@ -8,7 +8,6 @@ use super::{
     super::{
         super::media::{
             boxes::{Child, Fields, child, children, descend},
-            in_base64,
             moov::Movie,
         },
         Unfit,
@@ -34,7 +33,7 @@ pub struct Described {
     /// Ticks of a second.
     pub timescale: u32,
     /// The body of its box, as it came.
-    #[serde(with = "in_base64")]
+    #[serde(with = "serde_bytes")]
     trak: Vec<u8>,
 }
 

@@ -12,9 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         super::{
-            media::{
-                Container, Event, Reader, Summary, TrackSummary, in_base64, moov, sample_tables::Cursor,
-            },
+            media::{Container, Event, Reader, Summary, TrackSummary, moov, sample_tables::Cursor},
             merge::Difference,
         },
         Assembler,
@@ -31,7 +29,7 @@ pub struct FragmentProver {
     /// Once the tables have begun.
     tables: Option<Found>,
     /// Their bytes.
-    #[serde(with = "in_base64")]
+    #[serde(with = "serde_bytes")]
     moov: Vec<u8>,
     /// Over what was read. CRC-32C.
     sum: u32,
