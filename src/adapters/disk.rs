@@ -91,21 +91,13 @@ impl Partial {
     /// Writes a file that is durable but for its name. A file whose fsync failed is not trusted again (the pages that
     /// were not written may count as clean afterwards): it is dropped, and with it removed.
     pub(super) fn write(folder: &Path, what: &'static str, bytes: &[u8]) -> io::Result<Self> {
-        Self::in_folder(folder, what).filled(bytes)
-    }
-
-    /// The same under this name, by which it is found by who clears up what it belongs to.
-    pub(super) fn write_to(path: PathBuf, what: &'static str, bytes: &[u8]) -> io::Result<Self> {
-        Self { path, what }.filled(bytes)
-    }
-
-    fn filled(self, bytes: &[u8]) -> io::Result<Self> {
-        let mut file = self.create()?;
+        let partial = Self::in_folder(folder, what);
+        let mut file = partial.create()?;
         file.write_all(bytes)?;
-        crash::step(self.what, "written");
+        crash::step(what, "written");
         file.sync_all()?;
-        crash::step(self.what, "synced");
-        Ok(self)
+        crash::step(what, "synced");
+        Ok(partial)
     }
 
     /// Begins the file.
@@ -261,9 +253,14 @@ fn left(folder: &Path) -> io::Result<u64> {
 
 /// Removes a file; its absence is no error.
 pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    if_there(fs::remove_file(path))
+}
+
+/// What there was nothing to be done to is done.
+pub(super) fn if_there(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 

@@ -109,9 +109,9 @@ mod assembled {
             after_its_first_bytes_were_written: "assembly.appended",
             after_a_size_was_written: "assembly.patched",
             after_its_bytes_are_durable: "assembly.durable",
-            before_its_state_is_synced: "assembly.written",
-            after_its_state_was_synced: "assembly.synced",
-            after_its_state_was_saved: "assembly.renamed",
+            after_its_state_was_saved: "assembly.saved",
+            after_its_state_was_saved_beside_the_first: "assembly.saved:2",
+            after_its_state_was_saved_over_the_first: "assembly.saved:3",
             after_more_was_written: "assembly.continued",
         }
     }

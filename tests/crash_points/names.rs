@@ -37,7 +37,6 @@ fn every_point_is_in_a_list() {
         quoted(&code, "crash::point(", ")").into_iter().map(str::to_owned).collect();
     // What is written in steps is named where it is begun.
     let mut written = quoted(&code, "Partial::write(", ";");
-    written.extend(quoted(&code, "Partial::write_to(", ";"));
     written.retain(|what| !what.is_empty() && !AT_START.contains(what));
     let steps = quoted(&code, "crash::step(", ")");
     let all = written.iter().flat_map(|what| steps.iter().map(move |step| format!("{what}.{step}")));

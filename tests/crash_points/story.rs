@@ -12,8 +12,8 @@ use crate::{
 
 /// Chunks of the recording.
 pub const CHUNKS: usize = 5;
-/// So many that what is assembled of them is saved before they are all there. However it was encoded, each brings something.
-const MANY_CHUNKS: usize = 10;
+/// So many that what is assembled of them is saved three times before they are all there.
+const MANY_CHUNKS: usize = 26;
 /// Chunks of one of which parts go up while it comes.
 const CHUNKS_OF_PARTS: usize = 40;
 /// Where the second node has its files then, on a disk of its own.
@@ -105,7 +105,7 @@ pub async fn die_saved_in_mp4(point: &str) {
 
 /// The first node dies when it has saved something, and the second at this point, as it takes that over.
 pub async fn die_taking_over(point: &str, framing: Framing, place: Place) {
-    let Some(mut story) = Story::begin("crash", "assembly.renamed", place).await else { return };
+    let Some(mut story) = Story::begin("crash", "assembly.saved", place).await else { return };
     (story.framing, story.chunks, story.says_stop) = (framing, cut_evenly(webm(), MANY_CHUNKS), false);
     story.record(0).await;
     story.cluster.ended(0).await;

@@ -14,6 +14,7 @@ use super::{
     growing::Growing,
     note::Note,
     place::{self, Place},
+    saved::Turn,
 };
 use crate::adapters::{
     disk,
@@ -40,15 +41,16 @@ impl Brought {
         if !fits {
             return Ok(None);
         }
+        let mut turn = Turn::default();
         let written = disk::make_folders(folder)
             .and_then(|()| place::clear_sparse(folder, recording))
             .and_then(|()| File::create_new(place.part()))
             .and_then(|file| {
                 file.write_all_at(&first, 0).and_then(|()| file.write_all_at(&note.tail, behind))
             })
-            .and_then(|()| fs::write(place.state(), note.checkpoint.save()));
+            .and_then(|()| turn.save(&place.part(), &note.checkpoint));
         written.map_err(|error| disk::in_words(folder, &error))?;
-        Ok(Some(Growing::saved(place, note.checkpoint)))
+        Ok(Some(Growing::saved(place, note.checkpoint, turn)))
     }
 }
 

@@ -14,11 +14,13 @@ use std::{
     sync::Arc,
 };
 
-use super::place::{Extent, Place, Purpose};
+use super::{
+    place::{Extent, Place, Purpose},
+    saved::{self, Turn},
+};
 use crate::{
     adapters::{
-        crash,
-        disk::{self, Partial},
+        crash, disk,
         ports::{LiveFile, RecordingRef},
     },
     domain::assembly::{Assembled, Assembler, Checkpoint, Rules, Unfit, Write},
@@ -46,6 +48,7 @@ pub enum Fault {
 pub struct Growing {
     place: Place,
     state: Checkpoint,
+    turn: Turn,
     writes: Vec<Write>,
     /// What the file has. Unit: bytes.
     length: u64,
@@ -68,7 +71,8 @@ impl Growing {
     pub fn begin(place: Place) -> Result<Self, Fault> {
         File::create_new(place.part())?;
         let state = Checkpoint::new(Rules::default());
-        Ok(Self { place, state, writes: Vec::new(), length: 0, unsaved: 0, is_saved: false })
+        let turn = Turn::default();
+        Ok(Self { place, state, turn, writes: Vec::new(), length: 0, unsaved: 0, is_saved: false })
     }
 
     /// Goes on with whatever is furthest of what anybody has of it; `None` where there is nothing of use. A copy is made only
@@ -79,7 +83,7 @@ impl Growing {
         purpose: Purpose,
         least_free: u64,
     ) -> Result<Option<Self>, Fault> {
-        for (from, state) in saved(folder, recording)? {
+        for (from, state) in all_saved(folder, recording)? {
             let length = state.assembler.length();
             match (disk::has_room(folder, length, least_free), purpose) {
                 (Err(error), Purpose::Complete) if error.kind() == io::ErrorKind::StorageFull => {
@@ -92,7 +96,7 @@ impl Growing {
             let place = Place::new(folder, recording, purpose, Extent::Whole);
             if place.copy(&from, length)? {
                 crash::point("assembly.copied");
-                let mut growing = Self::saved(place, state);
+                let mut growing = Self::saved(place, state, Turn::default());
                 if let Err(fault) = growing.reopen().and_then(|()| Ok(growing.save()?)) {
                     growing.clear()?;
                     return Err(fault);
@@ -108,11 +112,11 @@ impl Growing {
 
     /// Goes on with a file of one's own, in which nobody else writes, from its checkpoint; `None` where that is of no use.
     pub fn go_on(place: &Place, recording: &RecordingRef, purpose: Purpose) -> Result<Option<Self>, Fault> {
-        let Some(state) = read_saved(place) else {
+        let Some((state, turn)) = saved::read(&place.part()) else {
             place.clear()?;
             return Ok(None);
         };
-        let mut growing = Self::saved(place.clone(), state);
+        let mut growing = Self::saved(place.clone(), state, turn);
         growing.open()?.set_len(growing.length)?;
         crash::point("assembly.cut");
         growing.reopen()?;
@@ -123,8 +127,7 @@ impl Growing {
     /// What can be watched in whatever is furthest of what anybody has of it, and which chunk is to come next there. It is left to
     /// whoever has it.
     pub fn live_of_others(folder: &Path, recording: &RecordingRef) -> io::Result<Option<(LiveFile, u32)>> {
-        let mut saved = saved(folder, recording)?.into_iter();
-        let found = saved.find(|(place, _)| !place.is_being_completed());
+        let found = all_saved(folder, recording)?.into_iter().find(|(place, _)| !place.is_being_completed());
         Ok(found.and_then(|(place, state)| {
             let live = Arc::new(state.assembler.live()?);
             let file = LiveFile { recording: recording.clone(), path: place.part(), live };
@@ -144,9 +147,9 @@ impl Growing {
     }
 
     /// What is there at its checkpoint.
-    pub fn saved(place: Place, state: Checkpoint) -> Self {
+    pub fn saved(place: Place, state: Checkpoint, turn: Turn) -> Self {
         let length = state.assembler.length();
-        Self { place, state, writes: Vec::new(), length, unsaved: 0, is_saved: true }
+        Self { place, state, turn, writes: Vec::new(), length, unsaved: 0, is_saved: true }
     }
 
     /// The file that nobody else writes in, if one can go back in it to where it was saved.
@@ -242,10 +245,8 @@ impl Growing {
         Ok(())
     }
 
-    fn save(&self) -> io::Result<()> {
-        let partial = Partial::write_to(self.place.saving(), "assembly", &self.state.save())?;
-        let name = self.place.state();
-        partial.replace(name.file_name().unwrap_or_default())
+    fn save(&mut self) -> io::Result<()> {
+        self.turn.save(&self.place.part(), &self.state)
     }
 
     /// Its head may have been completed already, or in part.
@@ -328,17 +329,10 @@ impl Growing {
 }
 
 /// What anybody has saved of it and not lost, the furthest first.
-fn saved(folder: &Path, recording: &RecordingRef) -> io::Result<Vec<(Place, Checkpoint)>> {
+fn all_saved(folder: &Path, recording: &RecordingRef) -> io::Result<Vec<(Place, Checkpoint)>> {
     let places = Place::all(folder, recording)?.into_iter();
-    let mut found: Vec<_> =
-        places.filter_map(|place| read_saved(&place).map(|state| (place, state))).collect();
+    let saved = |place: Place| saved::read(&place.part()).map(|(state, _)| (place, state));
+    let mut found: Vec<_> = places.filter_map(saved).collect();
     found.sort_by_key(|(_, state)| std::cmp::Reverse(state.assembler.next()));
     Ok(found)
-}
-
-/// What is saved of a file, if it has it.
-fn read_saved(place: &Place) -> Option<Checkpoint> {
-    let state = Checkpoint::restore(&fs::read(place.state()).ok()?).ok()?;
-    let has_it = fs::metadata(place.part()).is_ok_and(|file| file.len() >= state.assembler.length());
-    has_it.then_some(state)
 }

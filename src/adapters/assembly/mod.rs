@@ -6,7 +6,7 @@
 //!                                          └ what the assembler cannot do ─► ffmpeg, all of it
 //! ```
 //! So what is left to do at the end does not grow with the recording. Nothing here is the truth about anything: a file that is
-//! lost, torn or in the way is made again from the chunks. Files: `place` (names, taking over), `growing` (one file),
+//! lost, torn or in the way is made again from the chunks. Files: `place` (names, taking over), `growing` (one file), `saved` (its checkpoint),
 //! `following` (while it comes), `watching` (what can be seen of it meanwhile), `completing` (at its end), `sending` (into a store
 //! that takes it in parts; `note` and `brought`: how another node goes on).
 
@@ -16,6 +16,7 @@ mod following;
 mod growing;
 mod note;
 mod place;
+mod saved;
 mod sending;
 mod watching;
 

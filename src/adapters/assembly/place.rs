@@ -1,4 +1,4 @@
-//! Names of files that grow: `assembly/<recordId>.<token>.<owner>.part`, and beside each its checkpoint, `.state`, and a picture of
+//! Names of files that grow: `assembly/<recordId>.<token>.<owner>.part`, and beside each its checkpoint (`saved`), and a picture of
 //! it, `.jpg`.
 //!
 //! Every owner writes under a name of its own, drawn at random, and opens its file by that name for each step. Whoever takes one
@@ -17,6 +17,7 @@ use std::{
 
 use uuid::Uuid;
 
+use super::saved;
 use crate::adapters::{
     crash, disk,
     ports::{RecordingRef, Swept},
@@ -25,8 +26,6 @@ use crate::adapters::{
 /// What nobody has touched for so long nobody is at work on.
 const LEFT_ALONE: Duration = Duration::from_secs(86_400);
 const PART: &str = "part";
-const STATE: &str = "state";
-const SAVING: &str = "saving";
 const PICTURE: &str = "jpg";
 /// In the name of a file that a merge completes.
 const MERGE: char = 'm';
@@ -39,11 +38,6 @@ pub const UNFINISHED: &str = "picture";
 /// The picture of a file.
 pub fn picture_of(part: &Path) -> PathBuf {
     part.with_extension(PICTURE)
-}
-
-/// The checkpoint of a file.
-pub fn state_of(part: &Path) -> PathBuf {
-    part.with_extension(STATE)
 }
 
 /// What an owner's file is for.
@@ -88,16 +82,6 @@ impl Place {
         self.folder.join(format!("{}.{PART}", self.stem))
     }
 
-    /// Its checkpoint.
-    pub fn state(&self) -> PathBuf {
-        state_of(&self.part())
-    }
-
-    /// Its checkpoint while that is written: where a node dies over it, it goes with the recording.
-    pub fn saving(&self) -> PathBuf {
-        self.part().with_extension(SAVING)
-    }
-
     /// Its picture.
     pub fn picture(&self) -> PathBuf {
         picture_of(&self.part())
@@ -125,10 +109,9 @@ impl Place {
 
     /// Everybody's places of this recording that have a checkpoint and are whole.
     pub fn all(folder: &Path, recording: &RecordingRef) -> io::Result<Vec<Self>> {
-        let stems = names(folder, &prefix(recording))?.into_iter().filter_map(|name| {
-            let (stem, ending) = name.rsplit_once('.')?;
-            (ending == STATE).then(|| stem.to_owned())
-        });
+        let stems = names(folder, &prefix(recording))?
+            .into_iter()
+            .filter_map(|name| saved::part_stem(&name).map(str::to_owned));
         let places = stems.map(|stem| Self { folder: folder.to_owned(), stem });
         Ok(places.filter(|place| place.extent() == Extent::Whole).collect())
     }
@@ -149,18 +132,18 @@ impl Place {
     pub fn rename(&self, to: &Self) -> io::Result<()> {
         fs::rename(self.part(), to.part())?;
         crash::point("assembly.moved");
-        if_there(fs::rename(self.state(), to.state()))?;
+        saved::rename(&self.part(), &to.part())?;
         to.take_picture(self)
     }
 
     /// The picture that somebody has of it.
     pub fn take_picture(&self, from: &Self) -> io::Result<()> {
-        if_there(fs::rename(from.picture(), self.picture()))
+        disk::if_there(fs::rename(from.picture(), self.picture()))
     }
 
     /// Takes the file and its checkpoint away.
     pub fn clear(&self) -> io::Result<()> {
-        disk::remove_if_there(&self.state())?;
+        saved::remove(&self.part())?;
         disk::remove_if_there(&self.picture())?;
         disk::remove_if_there(&self.part())
     }
@@ -193,14 +176,6 @@ pub fn clear_sparse(folder: &Path, recording: &RecordingRef) -> io::Result<()> {
 /// What the names of a recording's files begin with.
 fn prefix(recording: &RecordingRef) -> String {
     format!("{}.", recording.stem())
-}
-
-/// What there was nothing to be done to is done.
-fn if_there(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
 }
 
 fn names(folder: &Path, prefix: &str) -> io::Result<Vec<String>> {

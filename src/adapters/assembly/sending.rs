@@ -25,7 +25,8 @@ use super::{
     brought::{self, Brought},
     growing::{Finished, Growing},
     note::{self, SentPart},
-    place::{self, Extent, Place, Purpose},
+    place::{Extent, Place, Purpose},
+    saved,
 };
 use crate::{
     adapters::{
@@ -139,8 +140,10 @@ impl Sender {
         file: &Path,
         upload: &mut Upload,
     ) -> Result<(), StoreError> {
-        let state = self.read(place::state_of(file), None).await?;
-        let Ok(checkpoint) = Checkpoint::restore(&state) else { return Ok(()) };
+        let part = file.to_owned();
+        let Some((checkpoint, _)) = self.disk.run(move || Ok(saved::read(&part))).await? else {
+            return Ok(());
+        };
         self.look(recording, upload).await?;
         if matches!(upload, Upload::NotBegun) {
             self.begin(recording, file, &checkpoint, upload).await?;
@@ -160,7 +163,7 @@ impl Sender {
         if sent.parts.len() > before {
             let tail = self.from(sent.parts.len() as u64 + 1)..checkpoint.assembler.length();
             let tail = self.read(file.to_owned(), Some(tail)).await?;
-            let note = note::write(&sent.parts, &state, &tail);
+            let note = note::write(&sent.parts, &checkpoint.save(), &tail);
             match self.parts.save(&sent.to, note, sent.tag.clone()).await? {
                 Some(tag) => sent.tag = tag,
                 None => *upload = Upload::Lost,
