@@ -1,17 +1,12 @@
 //! A file of a recording that another node has begun: its first part and what is behind the parts that are in the video store.
 //! Everything here blocks.
 
-use std::{
-    fs::{self, File},
-    ops::Range,
-    os::unix::fs::FileExt as _,
-    path::Path,
-};
+use std::{fs::File, ops::Range, os::unix::fs::FileExt as _, path::Path};
 
 use bytes::Bytes;
 
 use super::{
-    growing::Growing,
+    growing::{self, Growing},
     note::Note,
     place::{self, Place},
     saved::Turn,
@@ -56,20 +51,17 @@ impl Brought {
 
 /// Whether this node has a file of it from which it can go on.
 pub fn has_one(folder: &Path, recording: &RecordingRef) -> Result<bool, StoreError> {
-    let places = Place::all(folder, recording);
-    places.map(|places| !places.is_empty()).map_err(|error| disk::in_words(folder, &error))
+    let saved = growing::all_saved(folder, recording);
+    saved.map(|saved| !saved.is_empty()).map_err(|error| disk::in_words(folder, &error))
 }
 
-/// A stretch of a file, or all of it.
-pub fn read(path: &Path, range: Option<Range<u64>>) -> Result<Vec<u8>, StoreError> {
-    let read = match range {
-        None => fs::read(path),
-        Some(range) => File::open(path).and_then(|file| {
-            let length = range.end.saturating_sub(range.start);
-            let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-            file.read_exact_at(&mut bytes, range.start)?;
-            Ok(bytes)
-        }),
-    };
+/// A stretch of a file.
+pub fn read(path: &Path, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+    let read = File::open(path).and_then(|file| {
+        let length = range.end.saturating_sub(range.start);
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        file.read_exact_at(&mut bytes, range.start)?;
+        Ok(bytes)
+    });
     read.map_err(|error| disk::in_words(path, &error))
 }

@@ -329,7 +329,7 @@ impl Growing {
 }
 
 /// What anybody has saved of it and not lost, the furthest first.
-fn all_saved(folder: &Path, recording: &RecordingRef) -> io::Result<Vec<(Place, Checkpoint)>> {
+pub fn all_saved(folder: &Path, recording: &RecordingRef) -> io::Result<Vec<(Place, Checkpoint)>> {
     let places = Place::all(folder, recording)?.into_iter();
     let saved = |place: Place| saved::read(&place.part()).map(|(state, _)| (place, state));
     let mut found: Vec<_> = places.filter_map(saved).collect();

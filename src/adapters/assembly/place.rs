@@ -9,6 +9,7 @@
 //! marked `s`: only whoever has made it knows what to do with it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -109,10 +110,10 @@ impl Place {
 
     /// Everybody's places of this recording that have a checkpoint and are whole.
     pub fn all(folder: &Path, recording: &RecordingRef) -> io::Result<Vec<Self>> {
-        let stems = names(folder, &prefix(recording))?
-            .into_iter()
-            .filter_map(|name| saved::part_stem(&name).map(str::to_owned));
-        let places = stems.map(|stem| Self { folder: folder.to_owned(), stem });
+        let names = names(folder, &prefix(recording))?;
+        let stems: BTreeSet<_> = names.iter().filter_map(|name| saved::part_stem(name)).collect();
+        let places =
+            stems.into_iter().map(str::to_owned).map(|stem| Self { folder: folder.to_owned(), stem });
         Ok(places.filter(|place| place.extent() == Extent::Whole).collect())
     }
 
@@ -203,11 +204,26 @@ mod tests {
     use super::*;
     use crate::protocol::{RecordId, TokenDigest};
 
+    fn talk() -> RecordingRef {
+        let token = TokenDigest::parse(&"0".repeat(64)).expect("a digest");
+        RecordingRef { id: RecordId::parse("talk").expect("a name"), token }
+    }
+
+    #[test]
+    fn a_place_is_found_by_either_checkpoint_and_once() {
+        let (folder, recording) = (tempfile::tempdir().expect("a folder"), talk());
+        let place = Place::new(folder.path(), &recording, Purpose::Follow, Extent::Whole);
+        fs::write(place.part(), b"").expect("written");
+        assert_eq!(Place::all(folder.path(), &recording).expect("a folder"), []);
+        for ending in ["spare", "state"] {
+            fs::write(place.part().with_extension(ending), b"").expect("written");
+            assert_eq!(Place::all(folder.path(), &recording).expect("a folder"), [place.clone()]);
+        }
+    }
+
     #[test]
     fn a_copy_that_comes_out_short_is_none() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let token = TokenDigest::parse(&"0".repeat(64)).expect("a digest");
-        let recording = RecordingRef { id: RecordId::parse("talk").expect("a name"), token };
+        let (folder, recording) = (tempfile::tempdir().expect("a folder"), talk());
         let place = || Place::new(folder.path(), &recording, Purpose::Follow, Extent::Whole);
         let (from, to) = (place(), place());
         assert!(!to.copy(&from, 4).expect("nothing is there"));

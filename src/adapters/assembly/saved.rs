@@ -5,7 +5,7 @@
 //! whole, and who dies over one leaves the other. Where a power failure takes both, the file is made of the chunks once more.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::fs::FileExt as _,
     path::Path,
@@ -16,7 +16,7 @@ use crate::{
     domain::assembly::Checkpoint,
 };
 
-/// Endings of the slots. The first is there wherever there is a checkpoint.
+/// Endings of the slots.
 const SLOTS: [&str; 2] = ["state", "spare"];
 
 /// Which slot the next checkpoint goes to: never to that of the newest.
@@ -41,17 +41,20 @@ impl Turn {
 
 /// The furthest checkpoint beside this file whose bytes the file has, and the turn behind it.
 pub fn read(part: &Path) -> Option<(Checkpoint, Turn)> {
-    let length = fs::metadata(part).ok()?.len();
     let slots = SLOTS.iter().enumerate().filter_map(|(slot, ending)| {
         let checkpoint = Checkpoint::restore(&fs::read(part.with_extension(ending)).ok()?).ok()?;
-        (checkpoint.assembler.length() <= length).then_some((checkpoint, Turn(1 - slot)))
+        Some((checkpoint, Turn(1 - slot)))
     });
-    slots.max_by_key(|(checkpoint, _)| checkpoint.assembler.next())
+    let saved: Vec<_> = slots.collect();
+    // Looked at afterwards, and opened for it: who has it may be at work, on another machine.
+    let length = File::open(part).and_then(|part| part.metadata()).ok()?.len();
+    let is_there = |(checkpoint, _): &(Checkpoint, Turn)| checkpoint.assembler.length() <= length;
+    saved.into_iter().filter(is_there).max_by_key(|(checkpoint, _)| checkpoint.assembler.next())
 }
 
-/// The file beside which something of this name is the checkpoint.
+/// The stem of the file that something of this name is a checkpoint of.
 pub fn part_stem(name: &str) -> Option<&str> {
-    name.rsplit_once('.').filter(|(_, ending)| *ending == SLOTS[0]).map(|(stem, _)| stem)
+    name.rsplit_once('.').filter(|(_, ending)| SLOTS.contains(ending)).map(|(stem, _)| stem)
 }
 
 /// Puts what is beside the one file beside the other.

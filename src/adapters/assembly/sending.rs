@@ -162,7 +162,7 @@ impl Sender {
         }
         if sent.parts.len() > before {
             let tail = self.from(sent.parts.len() as u64 + 1)..checkpoint.assembler.length();
-            let tail = self.read(file.to_owned(), Some(tail)).await?;
+            let tail = self.read(file.to_owned(), tail).await?;
             let note = note::write(&sent.parts, &checkpoint.save(), &tail);
             match self.parts.save(&sent.to, note, sent.tag.clone()).await? {
                 Some(tag) => sent.tag = tag,
@@ -198,7 +198,7 @@ impl Sender {
         };
         let begun = self.parts.begin(recording.clone(), manifest.fence, extension).await?;
         *upload = Upload::Parts(Sent::of(begun.clone()));
-        let first = self.read(file.to_owned(), Some(0..self.from(1))).await?;
+        let first = self.read(file.to_owned(), 0..self.from(1)).await?;
         self.parts.save_first(&begun.parts, first.into()).await?;
         crash::point("sending.begun");
         Ok(())
@@ -212,13 +212,13 @@ impl Sender {
         end: u64,
     ) -> Result<SentPart, StoreError> {
         let from = self.from(u64::from(number) - 1);
-        let bytes = self.read(file.to_owned(), Some(from..end.min(from + self.from(1)))).await?;
+        let bytes = self.read(file.to_owned(), from..end.min(from + self.from(1))).await?;
         let crc = crc32c::crc32c(&bytes);
         Ok(SentPart { tag: self.parts.put(to, number, bytes.into()).await?, crc })
     }
 
-    /// A stretch of a file, or all of it.
-    async fn read(&self, file: PathBuf, range: Option<std::ops::Range<u64>>) -> Result<Vec<u8>, StoreError> {
+    /// A stretch of a file.
+    async fn read(&self, file: PathBuf, range: std::ops::Range<u64>) -> Result<Vec<u8>, StoreError> {
         self.disk.run(move || brought::read(&file, range)).await
     }
 }
@@ -338,7 +338,7 @@ impl Sender {
         let one = |number| self.send_part(&sent.to, &file, number, size);
         let rest = stream::iter(sent.number()..=last).map(one).buffered(AT_ITS_END);
         let rest: Vec<SentPart> = rest.try_collect().await?;
-        let first = self.read(file.clone(), Some(0..self.from(1))).await?;
+        let first = self.read(file.clone(), 0..self.from(1)).await?;
         let parts: Vec<&SentPart> = sent.parts.iter().chain(&rest).collect();
         let length = |number: u64| self.from(1).min(size - self.from(number));
         let pieces = parts

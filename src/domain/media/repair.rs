@@ -28,6 +28,8 @@ use super::{
 const BACK_MAX: usize = 64 * 1024 * 1024;
 /// Room for bytes that are held back, which stays when they are gone.
 const ROOM_KEPT: usize = 16 * 1024;
+/// Room for what the reader notes of the next bytes, which stays.
+const NOTES_KEPT: usize = 256;
 /// Most bytes of all Voids that complete Clusters whose rest is missing.
 const PAD_MAX: u64 = 64 * 1024 * 1024;
 /// An EBML Void element's id.
@@ -279,6 +281,8 @@ impl Repair {
                 Note::Found(position) => self.found(position),
             }
         }
+        // Of the smallest blocks there are many.
+        notes.shrink_to(NOTES_KEPT);
         self.notes = notes;
         if !out.is_stream() {
             self.keep_from(self.reader.unit_begins(), came);
@@ -492,12 +496,17 @@ impl Repair {
 
     /// Of what is held back and what came behind it.
     fn cut<'a>(&self, start: u64, end: u64, came: Stretch<'a>) -> Option<Cow<'a, [u8]>> {
-        let end_here = usize::try_from(end.checked_sub(came.at)?).ok()?;
-        if let Some(from) = start.checked_sub(came.at) {
-            return came.bytes.get(usize::try_from(from).ok()?..end_here).map(Cow::Borrowed);
+        let place = |from: u64, position: u64| usize::try_from(position.checked_sub(from)?).ok();
+        let Some(end_here) = place(came.at, end) else {
+            // It was judged only with what came.
+            let range = place(self.back_from, start)?..place(self.back_from, end)?;
+            return self.back.get(range).map(|element| element.to_vec().into());
+        };
+        if let Some(from) = place(came.at, start) {
+            return came.bytes.get(from..end_here).map(Cow::Borrowed);
         }
-        let from = usize::try_from(start.checked_sub(self.back_from)?).ok()?;
-        Some([self.back.get(from..)?, came.bytes.get(..end_here)?].concat().into())
+        let begins = self.back.get(place(self.back_from, start)?..)?;
+        Some([begins, came.bytes.get(..end_here)?].concat().into())
     }
 
     fn back_range(&self, start: u64, end: u64) -> Option<Range<usize>> {

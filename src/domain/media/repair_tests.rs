@@ -238,6 +238,41 @@ fn a_file_that_is_not_in_fragments_passes_until_the_gap() {
     assert_eq!((times(&done.events, 1), done.out), (vec![0], bytes[..bytes.len() - 150].to_vec()));
 }
 
+/// What is passed on of a segment that is taken apart, with a gap in front of these bytes, which come cut there.
+fn apart<'a>(front: &'a [u8], behind: &'a [u8], cut: usize) -> (Vec<Passed<'a>>, usize) {
+    let (mut repair, mut passed) = (Repair::apart(Container::Matroska, 1000), Vec::new());
+    repair.take_apart(front, &mut passed).expect("readable");
+    repair.gap_apart();
+    let (first, second) = behind.split_at(cut);
+    repair.take_apart(first, &mut passed).expect("readable");
+    repair.take_apart(second, &mut passed).expect("readable");
+    repair.finish_apart(&mut passed);
+    (passed, repair.notes.capacity())
+}
+
+#[test]
+fn wherever_bytes_are_cut_the_same_is_taken_apart() {
+    let [first, second, third, fourth] = stream(live_cluster);
+    let front = [live_header(), first].concat();
+    // A block of four bytes, whose track's number would have six: it can only be judged with what stands behind it.
+    let short = [vec![0xa3, 0x84, 4, 0, 0, 0], vec![0, 1]].concat();
+    let behind = [live_cluster(700, &[short]), second, third, fourth].concat();
+    let (whole, _) = apart(&front, &behind, 0);
+    let blocks = whole.iter().filter(|passed| matches!(passed, Passed::Block(_))).count();
+    assert!(blocks > 10, "{blocks}");
+    for cut in 1..behind.len() {
+        assert_eq!(apart(&front, &behind, cut).0, whole, "cut at {cut}");
+    }
+}
+
+#[test]
+fn of_the_smallest_blocks_nothing_stays() {
+    let tiny = vec![simple_block(2, 0, true, &[0xf8]); 5000];
+    let (front, behind) = (live_header(), live_cluster(0, &tiny));
+    let (passed, room) = apart(&front, &behind, 0);
+    assert!(passed.len() > 5000 && room < 1000, "{} {room}", passed.len());
+}
+
 proptest! {
     #[test]
     fn whatever_is_missing_what_is_passed_on_is_whole(
