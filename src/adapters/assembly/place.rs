@@ -217,7 +217,8 @@ mod tests {
         assert_eq!(Place::all(folder.path(), &recording).expect("a folder"), []);
         for ending in ["spare", "state"] {
             fs::write(place.part().with_extension(ending), b"").expect("written");
-            assert_eq!(Place::all(folder.path(), &recording).expect("a folder"), [place.clone()]);
+            let found = Place::all(folder.path(), &recording).expect("a folder");
+            assert_eq!(found, std::slice::from_ref(&place));
         }
     }
 
