@@ -1,7 +1,7 @@
 //! A file's checkpoint, written in turns into two slots beside it: `.state` and `.spare`.
 //!
-//! A slot is overwritten where it stands. To make, rename and sync a file for every checkpoint costs more than all else that is done
-//! for one, and would save nothing: what a checkpoint leads to is durable before it is written, it says itself whether it is
+//! A slot is overwritten where it stands. To make, rename and sync a file for every checkpoint costs as much as making durable what
+//! it leads to, and would save nothing: what a checkpoint leads to is durable before it is written, it says itself whether it is
 //! whole, and who dies over one leaves the other. Where a power failure takes both, the file is made of the chunks once more.
 
 use std::{

@@ -13,6 +13,7 @@
 pub(super) mod boxes;
 pub(super) mod ebml;
 pub(super) mod fragment;
+mod held_back;
 mod hunt;
 mod matroska;
 mod matroska_block;

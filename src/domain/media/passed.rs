@@ -13,6 +13,14 @@ pub struct Stretch<'a> {
     pub bytes: &'a [u8],
 }
 
+impl<'a> Stretch<'a> {
+    /// Those from this position on.
+    pub(super) fn from(self, position: u64) -> &'a [u8] {
+        let passed = usize::try_from(position.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        self.bytes.get(passed..).unwrap_or_default()
+    }
+}
+
 /// What is passed on of a file that is taken apart; of the bytes that came with it, where it is whole in them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Passed<'a> {

@@ -15,19 +15,17 @@
 //! It holds back what is not whole: a block, or a fragment with its data. A file that is not in fragments passes as it
 //! is; behind a gap nothing of it can be understood.
 
-use std::{borrow::Cow, collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Container, Event, FragmentUnit, Packet, Passed, ReadError, Reader, Stretch, TrackKind, Unit, notes::Note,
-    passed::Out,
+    Container, Event, FragmentUnit, Packet, Passed, ReadError, Reader, Stretch, TrackKind, Unit,
+    held_back::HeldBack, notes::Note, passed::Out,
 };
 
 /// Most bytes that are held back. A fragment of ten seconds at 50 Mbit/s is as large as this.
 const BACK_MAX: usize = 64 * 1024 * 1024;
-/// Room for bytes that are held back, which stays when they are gone.
-const ROOM_KEPT: usize = 16 * 1024;
 /// Room for what the reader notes of the next bytes, which stays.
 const NOTES_KEPT: usize = 256;
 /// Most bytes of all Voids that complete Clusters whose rest is missing.
@@ -39,10 +37,8 @@ const VOID: u8 = 0xec;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Repair {
     reader: Reader,
-    /// Bytes that were not passed on yet, and the position of the first.
-    #[serde(with = "serde_bytes")]
-    back: Vec<u8>,
-    back_from: u64,
+    /// Bytes that were not passed on yet.
+    back: HeldBack,
     /// Bytes passed on, and of them those that were made up.
     passed: u64,
     padded: u64,
@@ -108,8 +104,7 @@ impl Repair {
     fn with(reader: Reader) -> Self {
         Self {
             reader,
-            back: Vec::new(),
-            back_from: 0,
+            back: HeldBack::default(),
             passed: 0,
             padded: 0,
             notes: Vec::new(),
@@ -156,7 +151,7 @@ impl Repair {
 
     fn take(&mut self, bytes: &[u8], out: &mut Out<'_, '_>) -> Result<(), ReadError> {
         let read = self.reader.feed_sink(bytes, &mut self.notes);
-        self.back.extend_from_slice(bytes);
+        self.back.extend(bytes);
         self.settle(false, self.nothing(), out);
         read
     }
@@ -199,7 +194,7 @@ impl Repair {
             self.release_to(self.reader.position(), out);
             self.flush(out);
         }
-        self.back = Vec::new();
+        self.back = HeldBack::default();
         for gap in &mut self.gaps {
             gap.to_us = gap.resumed.iter().map(|(_, time_us)| *time_us).max();
         }
@@ -248,7 +243,7 @@ impl Repair {
                 Note::Event(event) => self.event(event, out),
                 Note::Unit(Unit::Block { start, end }) => self.block((start, end), came, out),
                 Note::Unit(Unit::Movie { start, end }) => {
-                    out.part(|| Some(Passed::Movie(self.cut(start, end, came)?)));
+                    out.part(|| Some(Passed::Movie(self.back.cut(start, end, came)?)));
                 }
                 Note::Unit(Unit::Begins { fragment, begin }) => {
                     out.part(|| Some(Passed::Begins { fragment, begin }));
@@ -260,16 +255,24 @@ impl Repair {
                 Note::Unit(Unit::Passing) => self.flush(out),
                 Note::Unit(Unit::Scale(ns)) => out.part(|| Some(Passed::Scale(ns))),
                 Note::Unit(Unit::Tracks { start, end }) => {
-                    out.part(|| Some(Passed::Tracks(self.cut(start, end, came)?)));
+                    out.part(|| Some(Passed::Tracks(self.back.cut(start, end, came)?)));
                 }
                 Note::Unit(Unit::InCluster { id, start, end }) => {
                     out.part(|| {
-                        Some(Passed::Beside { id, in_cluster: true, element: self.cut(start, end, came)? })
+                        Some(Passed::Beside {
+                            id,
+                            in_cluster: true,
+                            element: self.back.cut(start, end, came)?,
+                        })
                     });
                 }
                 Note::Unit(Unit::Other { id, start, end }) => {
                     out.part(|| {
-                        Some(Passed::Beside { id, in_cluster: false, element: self.cut(start, end, came)? })
+                        Some(Passed::Beside {
+                            id,
+                            in_cluster: false,
+                            element: self.back.cut(start, end, came)?,
+                        })
                     });
                     // Behind a gap an index leads astray.
                     if self.moved {
@@ -285,7 +288,7 @@ impl Repair {
         notes.shrink_to(NOTES_KEPT);
         self.notes = notes;
         if !out.is_stream() {
-            self.keep_from(self.reader.unit_begins(), came);
+            self.back.keep_from(self.reader.unit_begins(), came);
         } else if self.hunting {
             self.discard_to(self.reader.whole());
         } else {
@@ -323,13 +326,13 @@ impl Repair {
         }
         self.flush(out);
         if passes {
-            out.part(|| Some(Passed::Block(self.cut(start, end, came)?)));
+            out.part(|| Some(Passed::Block(self.back.cut(start, end, came)?)));
         }
     }
 
     /// Overwrites an element of one byte's id by a Void of the same size; its size field stays.
     fn void(&mut self, start: u64, end: u64) {
-        let Some(element) = self.back_mut(start, end) else { return };
+        let Some(element) = self.back.get_mut(start, end) else { return };
         let size = element.get(1).map_or(0, |first| first.leading_zeros() as usize + 1);
         if let Some((head, payload)) = element.split_at_mut_checked(1 + size) {
             head[0] = VOID;
@@ -347,7 +350,7 @@ impl Repair {
             if first.is_some_and(|first| first.keyframe) {
                 self.waiting.retain(|other| other != track);
             } else if first.is_some() {
-                if let Some(kind) = self.back_mut(position + 4, position + 8) {
+                if let Some(kind) = self.back.get_mut(position + 4, position + 8) {
                     kind.copy_from_slice(b"free");
                 }
                 self.drop_packets(*track);
@@ -357,7 +360,7 @@ impl Repair {
             self.release_to(fragment.start, out);
             for (position, relative) in &fragment.bases {
                 let base = self.passed.saturating_add(*relative);
-                if let Some(field) = self.back_mut(*position, position + 8) {
+                if let Some(field) = self.back.get_mut(*position, position + 8) {
                     field.copy_from_slice(&base.to_be_bytes());
                 }
             }
@@ -446,72 +449,14 @@ impl Repair {
         if self.over {
             return self.discard_to(position);
         }
-        let count = self.back_count(position);
-        out.bytes(self.back.drain(..count));
-        self.back_from += count as u64;
-        self.passed += count as u64;
-        self.give_room_back();
+        self.passed += self.back.take_to(position, |bytes| {
+            out.bytes(bytes.iter().copied());
+            bytes.len() as u64
+        });
     }
 
     fn discard_to(&mut self, position: u64) {
-        let count = self.back_count(position);
-        self.back.drain(..count);
-        self.back_from += count as u64;
-        self.give_room_back();
-    }
-
-    /// Of what came as well, only this is held back.
-    fn keep_from(&mut self, position: u64, came: Stretch<'_>) {
-        let count = self.back_count(position);
-        self.back.drain(..count);
-        self.back_from += count as u64;
-        let passed = usize::try_from(position.saturating_sub(came.at)).unwrap_or(usize::MAX);
-        if let Some(kept) = came.bytes.get(passed..) {
-            if self.back.is_empty() {
-                self.back_from = came.at + passed as u64;
-            }
-            self.back.extend_from_slice(kept);
-        }
-        self.give_room_back();
-    }
-
-    /// What was large once is no reason to take up that much for good.
-    fn give_room_back(&mut self) {
-        let wanted = self.back.len().max(ROOM_KEPT);
-        if self.back.capacity() > 2 * wanted {
-            self.back.shrink_to(wanted);
-        }
-    }
-
-    fn back_count(&self, position: u64) -> usize {
-        let count = position.saturating_sub(self.back_from);
-        usize::try_from(count).unwrap_or(usize::MAX).min(self.back.len())
-    }
-
-    /// Bytes that are held back, by their positions.
-    fn back_mut(&mut self, start: u64, end: u64) -> Option<&mut [u8]> {
-        let range = self.back_range(start, end)?;
-        self.back.get_mut(range)
-    }
-
-    /// Of what is held back and what came behind it.
-    fn cut<'a>(&self, start: u64, end: u64, came: Stretch<'a>) -> Option<Cow<'a, [u8]>> {
-        let place = |from: u64, position: u64| usize::try_from(position.checked_sub(from)?).ok();
-        let Some(end_here) = place(came.at, end) else {
-            // It was judged only with what came.
-            let range = place(self.back_from, start)?..place(self.back_from, end)?;
-            return self.back.get(range).map(|element| element.to_vec().into());
-        };
-        if let Some(from) = place(came.at, start) {
-            return came.bytes.get(from..end_here).map(Cow::Borrowed);
-        }
-        let begins = self.back.get(place(self.back_from, start)?..)?;
-        Some([begins, came.bytes.get(..end_here)?].concat().into())
-    }
-
-    fn back_range(&self, start: u64, end: u64) -> Option<Range<usize>> {
-        let start = usize::try_from(start.checked_sub(self.back_from)?).ok()?;
-        Some(start..usize::try_from(end.checked_sub(self.back_from)?).ok()?)
+        self.back.take_to(position, |_| ());
     }
 }
 
