@@ -7,8 +7,8 @@
 //! nodes agree on, and looks into the chunk store now and then, because it does not hear of most of them. A node that gets some
 //! tells it so: it may get none itself. Where they do not agree for a moment two do the same work, or nobody does.
 //!
-//! Whoever has followed a recording makes it with the least work. So where the one whose recorder has no socket is stopped, that node
-//! is told too, and claims it while the sweeps of all others leave it a moment.
+//! Whoever has followed a recording makes it with the least work. So where one is stopped that was not followed here, though its
+//! recorder may have its socket here, its own node is told, and claims it while the sweeps of all others leave it a moment.
 //!
 //! ```text
 //!  here   Intake ─ ChunkStored ──────────────► AssemblyWorker ─ HintNode ─► ClusterBridge ─► its own node
@@ -42,7 +42,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Recordings worked on at once.
 const SIDE_BY_SIDE: usize = 4;
-/// Chunks of one recording that wait; those after them are found in the chunk store.
+/// Chunks of one recording that wait. Where more come all of them are found in the chunk store.
 const WAITING_MAX: usize = 64;
 /// Recordings that wait for their turn, or for the next look, where requests bring them. Those beyond are found at their end.
 const REQUESTED_MAX: usize = 4096;
@@ -67,13 +67,20 @@ pub struct AssemblyWorker {
     /// How it stood when that was asked last.
     view: Option<ClusterView>,
     metrics: Metrics,
-    came: HashMap<RecordingRef, Vec<CameChunk>>,
+    came: HashMap<RecordingRef, Came>,
     waiting: VecDeque<RecordingRef>,
     busy: HashSet<RecordingRef>,
     /// Of which some chunk came in a request since it was looked for them.
     requested: HashSet<RecordingRef>,
     /// Of which their own nodes were told since then, and whether more has come after that.
     told: HashMap<RecordingRef, bool>,
+}
+
+/// What has come of a recording that waits for its turn.
+enum Came {
+    These(Vec<CameChunk>),
+    /// It is looked into the chunk store.
+    Unheard,
 }
 
 /// The node that follows a recording whose chunks come in requests, as seen from here.
@@ -146,6 +153,12 @@ impl AssemblyWorker {
         post(&others.hint, Mailbox::ClusterBridge, &self.metrics, HintNode { to, hint }).is_ok()
     }
 
+    /// Whether this node has what can be had of it, or is about to.
+    fn follows(&self, recording: &RecordingRef) -> bool {
+        let is_next = self.busy.contains(recording) || self.came.contains_key(recording);
+        is_next || self.merger.is_followed(recording)
+    }
+
     /// Should there be no room: a sweep finds it due.
     fn claim(&self, id: RecordId) {
         let Some(others) = &self.others else { return };
@@ -154,7 +167,7 @@ impl AssemblyWorker {
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         for recording in std::mem::take(&mut self.requested) {
-            self.waits(recording);
+            self.waits(recording, None);
         }
         self.begin_what_fits(ctx);
         let Some(others) = &self.others else { return };
@@ -167,12 +180,16 @@ impl AssemblyWorker {
         }));
     }
 
-    /// It is its turn when there is room. Gives what is to be told of it then; of nothing, it is looked into the chunk store.
-    fn waits(&mut self, recording: RecordingRef) -> &mut Vec<CameChunk> {
+    /// It is its turn when there is room. `None`: chunks of which nothing was heard here.
+    fn waits(&mut self, recording: RecordingRef, chunk: Option<CameChunk>) {
         if !self.came.contains_key(&recording) && !self.busy.contains(&recording) {
             self.waiting.push_back(recording.clone());
         }
-        self.came.entry(recording).or_default()
+        let came = self.came.entry(recording).or_insert(Came::These(Vec::new()));
+        match (came, chunk) {
+            (Came::These(these), Some(chunk)) if these.len() < WAITING_MAX => these.push(chunk),
+            (came, _) => *came = Came::Unheard,
+        }
     }
 
     fn begin_what_fits(&mut self, ctx: &mut Context<Self>) {
@@ -181,6 +198,10 @@ impl AssemblyWorker {
         {
             let Some(came) = self.came.remove(&recording) else { continue };
             self.busy.insert(recording.clone());
+            let came = match came {
+                Came::These(these) => these,
+                Came::Unheard => Vec::new(),
+            };
             let followed = self.merger.follow(recording.clone(), came);
             ctx.spawn(followed.into_actor(self).map(move |followed, worker, ctx| {
                 if let Err(error) = followed {
@@ -222,10 +243,7 @@ impl Handler<ChunkStored> for AssemblyWorker {
             }
             return;
         }
-        let came = self.waits(recording);
-        if came.len() < WAITING_MAX {
-            came.push(chunk);
-        }
+        self.waits(recording, Some(chunk));
         self.begin_what_fits(ctx);
     }
 }
@@ -249,13 +267,14 @@ impl Handler<Hinted> for AssemblyWorker {
 impl Handler<RecordingStopped> for AssemblyWorker {
     type Result = ();
 
-    fn handle(&mut self, RecordingStopped { id }: RecordingStopped, _: &mut Self::Context) {
-        if let OwnNode::Other(own) = self.own_node(&id)
-            && self.hint(own, Hint::Stopped { record_id: id.clone() })
+    fn handle(&mut self, RecordingStopped { recording }: RecordingStopped, _: &mut Self::Context) {
+        if !self.follows(&recording)
+            && let OwnNode::Other(own) = self.own_node(&recording.id)
+            && self.hint(own, Hint::Stopped { record_id: recording.id.clone() })
         {
             return;
         }
-        self.claim(id);
+        self.claim(recording.id);
     }
 }
 

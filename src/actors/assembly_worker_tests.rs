@@ -17,9 +17,9 @@ use crate::{
     },
 };
 
-/// Remembers what it was told to follow, and by how many chunks.
+/// Remembers what it was told to follow, and by how many chunks. Nothing comes to its end while somebody holds the lock.
 #[derive(Clone, Default)]
-struct Followed(Arc<Mutex<Vec<(RecordId, usize)>>>);
+struct Followed(Arc<Mutex<Vec<(RecordId, usize)>>>, Arc<tokio::sync::Mutex<()>>);
 
 impl Followed {
     fn of(&self) -> Vec<(RecordId, usize)> {
@@ -34,7 +34,15 @@ impl Merger for Followed {
 
     fn follow(&self, recording: RecordingRef, came: Vec<CameChunk>) -> PortFuture<Result<(), StoreError>> {
         self.0.lock().expect("whole").push((recording.id, came.len()));
-        Box::pin(async { Ok(()) })
+        let ends = self.1.clone();
+        Box::pin(async move {
+            drop(ends.lock().await);
+            Ok(())
+        })
+    }
+
+    fn is_followed(&self, recording: &RecordingRef) -> bool {
+        self.of().iter().any(|(id, _)| *id == recording.id)
     }
 
     fn merge(&self, _: MergeJob) -> PortFuture<Result<Merged, MergeError>> {
@@ -157,7 +165,7 @@ async fn worker(name: &'static str) -> (Addr<AssemblyWorker>, Followed, Told) {
     let knows_them = || told.with(|heard| !heard.hints.is_empty());
     let stopped = async || {
         for id in ids() {
-            worker.send(RecordingStopped { id: record(&id) }).await.expect("it lives");
+            worker.send(RecordingStopped { recording: recording(&id) }).await.expect("it lives");
         }
     };
     meanwhile(knows_them, stopped).await;
@@ -179,9 +187,13 @@ fn own_of(id: &str) -> String {
     own_node(&record(id), &nodes).expect("there are some").to_string()
 }
 
-fn stored(id: &str, in_request: bool) -> ChunkStored {
+fn recording(id: &str) -> RecordingRef {
     let token = TokenDigest::parse(&"0".repeat(64)).expect("a digest");
-    let recording = RecordingRef { id: record(id), token };
+    RecordingRef { id: record(id), token }
+}
+
+fn stored(id: &str, in_request: bool) -> ChunkStored {
+    let recording = recording(id);
     let index = ChunkIndex::new(0).expect("a place");
     let came = CameChunk { chunk: StoredChunk { index, mark: ChunkMark::VOID }, bytes: None };
     ChunkStored { recording, came, in_request }
@@ -288,7 +300,7 @@ async fn what_was_stopped_is_claimed_by_whoever_follows_it_and_by_nobody_else() 
     for name in ["a", "b", "c"] {
         let (worker, _, told) = worker(name).await;
         for id in ids() {
-            worker.send(RecordingStopped { id: record(&id) }).await.expect("it lives");
+            worker.send(RecordingStopped { recording: recording(&id) }).await.expect("it lives");
         }
         let all = || told.with(|heard| heard.hints.len() + heard.claims.len()) >= ids().len();
         until(all).await;
@@ -307,6 +319,18 @@ async fn what_was_stopped_is_claimed_by_whoever_follows_it_and_by_nobody_else() 
     }
 }
 
+/// Whatever its own node may have heard of it.
+#[actix::test]
+async fn what_was_stopped_where_it_is_followed_is_claimed_there() {
+    let (worker, _, told) = worker("a").await;
+    for id in ids() {
+        worker.send(stored(&id, false)).await.expect("it lives");
+        worker.send(RecordingStopped { recording: recording(&id) }).await.expect("it lives");
+    }
+    until(|| told.with(|heard| heard.claims == ids())).await;
+    assert!(told.with(|heard| heard.hints.is_empty()));
+}
+
 #[actix::test]
 async fn however_many_recordings_others_speak_of_so_many_are_remembered_and_no_more() {
     let (worker, ..) = worker("a").await;
@@ -317,6 +341,22 @@ async fn however_many_recordings_others_speak_of_so_many_are_remembered_and_no_m
         worker.send(stored(&id, true)).await.expect("it lives");
         let (requested, came, told) = worker.send(Count).await.expect("it lives");
         assert!(requested + came <= REQUESTED_MAX && told <= TOLD_MAX, "{requested} {came} {told}");
+    }
+}
+
+/// Whatever came last too, of which nothing more may follow.
+#[actix::test]
+async fn of_more_than_can_wait_all_is_looked_for() {
+    for (waiting, heard) in [(WAITING_MAX, WAITING_MAX), (WAITING_MAX + 1, 0), (3 * WAITING_MAX, 0)] {
+        let (worker, followed, _) = worker("a").await;
+        let slow = followed.1.lock().await;
+        for _ in 0..=waiting {
+            worker.send(stored("talk", false)).await.expect("it lives");
+        }
+        drop(slow);
+        until(|| followed.of().len() > 1).await;
+        let came: Vec<_> = followed.of().into_iter().map(|(_, came)| came).collect();
+        assert_eq!(came, [1, heard], "the first is at work while the others wait");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What comes in requests is followed by one node and made by it, whichever nodes the requests and the stop come to.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::PathBuf, time::Duration};
 
 use greenroom::{
     adapters::ports::RecordingRef,
@@ -11,7 +11,9 @@ use serde_json::json;
 
 use crate::{
     only,
-    support::{Cluster, Redis, Upload, check_video, eventually, get, metric, names, ready, status, webm},
+    support::{
+        Cluster, Recorder, Redis, Upload, check_video, eventually, get, metric, names, ready, status, webm,
+    },
 };
 
 /// More than a file is saved after.
@@ -20,6 +22,8 @@ const CHUNKS: usize = 24;
 const MANY: usize = 6;
 /// A node is told of the others with a look, and claims nothing for as long after its start as this. Unit: seconds.
 const PATIENCE_SECS: u64 = 3;
+/// What a node has heard from others.
+const HEARD: &str = r#"greenroom_bus_received_total{kind="message"}"#;
 const FLAGS: [&str; 2] = ["--lease-secs=300", "--recording-grace-secs=2"];
 
 fn chunks() -> Vec<Vec<u8>> {
@@ -83,6 +87,11 @@ fn stem(token: &str) -> String {
     RecordingRef::by(&UploadToken::parse(token).expect("a token")).stem()
 }
 
+/// Where a node hears what is for it alone.
+fn inbox(node: usize) -> String {
+    format!("cluster:messages:{}", Cluster::name(node))
+}
+
 /// How many videos a node has made.
 async fn made(cluster: &Cluster, node: usize) -> f64 {
     metric(cluster.address(node), r#"greenroom_merges_total{outcome="ready",path="copied"}"#).await
@@ -114,6 +123,64 @@ async fn what_comes_by_requests_to_another_node_is_put_together_and_made_by_its_
     assert!(in_its_file * 2 > MANY, "{in_its_file} of {MANY} were made of the file that was there");
 }
 
+/// A recorder whose socket is at the first node, and whose chunks come in requests alone, as behind a proxy that lets large ones
+/// through only there.
+#[tokio::test]
+async fn what_is_stopped_by_a_socket_is_made_by_whoever_has_followed_its_requests() {
+    if !Redis::is_here() {
+        return;
+    }
+    let cluster = start().await;
+    let mut in_its_file = 0;
+    for id in &ids(&cluster) {
+        let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": id })).await;
+        let upload = Upload::of(cluster.address(0), &recorder.token());
+        for (index, chunk) in (0..).zip(&chunks()) {
+            assert_eq!(upload.put(index, chunk).await.status, 200);
+        }
+        let file = fs::metadata(followed(&cluster, id).await).unwrap().ino();
+        let row = recorder.stop_and_wait(&chunks()).await;
+        check_video(cluster.address(2), &row, webm()).await;
+        let row = ready(cluster.address(0), id).await;
+        let video = cluster.storage(0).join("recordings").join(row["key"].as_str().unwrap());
+        in_its_file += usize::from(fs::metadata(video).unwrap().ino() == file);
+    }
+    assert!(in_its_file * 2 > MANY, "{in_its_file} of {MANY} were made of the file that was there");
+}
+
+/// A recorder of which some chunks come by its socket, and some in requests, of which the node hears that would follow those.
+#[tokio::test]
+async fn nodes_do_not_take_a_file_from_each_other() {
+    if !Redis::is_here() {
+        return;
+    }
+    let cluster = start().await;
+    let (id, mut inodes) = (ids(&cluster).remove(0), BTreeSet::new());
+    let own = own(&cluster, &id);
+    let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": id })).await;
+    let upload = Upload::of(cluster.address(3 - own), &recorder.token());
+    let mut redis = cluster.redis().admin();
+    let mut hints = redis.as_pubsub();
+    hints.subscribe(inbox(own)).unwrap();
+    hints.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let chunks = chunks();
+    for (index, chunk) in (0..).zip(&chunks) {
+        if index > 9 && index % 3 == 0 {
+            // It is told once between two looks.
+            assert_eq!(upload.put(index, chunk).await.status, 200);
+            while !hints.get_message().unwrap().get_payload::<String>().unwrap().contains("Requested") {}
+        } else {
+            recorder.store(index, chunk).await;
+        }
+        if index > 9 {
+            inodes.insert(fs::metadata(followed(&cluster, &id).await).unwrap().ino());
+        }
+    }
+    assert_eq!(inodes.len(), 1);
+    let row = recorder.stop_and_wait(&chunks).await;
+    check_video(cluster.address(2), &row, webm()).await;
+}
+
 /// Its lease goes on, so all others take it for alive.
 #[tokio::test]
 async fn what_its_own_node_does_not_make_another_does() {
@@ -132,10 +199,9 @@ async fn what_its_own_node_does_not_make_another_does() {
     check_video(cluster.address(own), &row, webm()).await;
     only(cluster.address(own), &id).await;
     // What it was told it hears by now, and there is nothing to be done.
-    let heard = r#"greenroom_bus_received_total{kind="message"}"#;
-    let before = metric(cluster.address(own), heard).await;
+    let before = metric(cluster.address(own), HEARD).await;
     eventually("it hears what comes", async || {
-        (metric(cluster.address(own), heard).await > before).then_some(())
+        (metric(cluster.address(own), HEARD).await > before).then_some(())
     })
     .await;
     assert_eq!(
@@ -164,8 +230,7 @@ async fn a_hint_that_is_wrong_changes_nothing() {
         r#"{"Hint":"#,
     ] {
         for node in 0..3 {
-            let inbox = format!("cluster:messages:{}", Cluster::name(node));
-            assert_eq!(cluster.redis().run::<u32>(&["PUBLISH", &inbox, hint]), 1, "it listens");
+            assert_eq!(cluster.redis().run::<u32>(&["PUBLISH", &inbox(node), hint]), 1, "it listens");
         }
     }
     for node in 0..3 {

@@ -19,12 +19,12 @@ pub struct ChunkStored {
     pub in_request: bool,
 }
 
-/// To the assembly worker: a recording was stopped whose recorder has no socket here.
+/// To the assembly worker of a node among others: a recording was stopped by way of this one.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct RecordingStopped {
     /// Which.
-    pub id: RecordId,
+    pub recording: RecordingRef,
 }
 
 /// To the assembly worker: another node says so.

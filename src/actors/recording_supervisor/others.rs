@@ -11,7 +11,8 @@ use crate::{
         mailbox::{Mailbox, post},
         messages::RecordingStopped,
     },
-    adapters::ports::ClaimEnd,
+    adapters::ports::{ClaimEnd, RecordingRef},
+    domain::recording::Manifest,
     protocol::{Code, Fence, RecordId},
 };
 
@@ -35,16 +36,15 @@ impl RecordingSupervisor {
         self.give_back_merges(ctx);
     }
 
-    /// It was stopped by way of this node. Whoever has followed it claims it at once: where its recorder's socket is, or where what
-    /// comes in requests is followed. Should they not, a sweep finds it due.
-    pub(super) fn was_stopped(&mut self, id: &RecordId, ctx: &mut Context<Self>) {
-        if self.config.clustered && !self.has_recorder(id) {
-            let stopped = RecordingStopped { id: id.clone() };
+    /// It was stopped by way of this node. Whoever has followed it claims it at once; should they not, a sweep finds it due.
+    pub(super) fn was_stopped(&mut self, manifest: &Manifest, ctx: &mut Context<Self>) {
+        if self.config.clustered {
+            let stopped = RecordingStopped { recording: RecordingRef::of(manifest) };
             if post(&self.links.stopped, Mailbox::AssemblyWorker, &self.metrics, stopped).is_ok() {
                 return;
             }
         }
-        self.want(id.clone(), ctx);
+        self.want(manifest.record_id.clone(), ctx);
     }
 
     /// Of all nodes this one had better make it, once it is due.

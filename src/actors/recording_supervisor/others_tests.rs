@@ -11,20 +11,18 @@ use super::{
     super::{
         HEAD_START,
         kit::{Deaf, becomes, supervisor_on, sweeps},
-        presence::Attachment,
     },
     *,
 };
 use crate::{
     actors::{
         accounts::kit::{HEAD, Stores, manifest, token},
-        door::{Door, Lifeline},
         messages::{ClaimRecording, StopRecording},
         recording_supervisor::{RecordingConfig, kit::config},
     },
     adapters::ports::{ChunkStore as _, Ledger as _},
     domain::recording::Manifest,
-    protocol::{ConnectionId, recorder::Made},
+    protocol::recorder::Made,
 };
 
 /// Hears what was stopped, and does nothing about it.
@@ -45,7 +43,7 @@ impl Handler<RecordingStopped> for Follower {
     type Result = ();
 
     fn handle(&mut self, message: RecordingStopped, _: &mut Self::Context) {
-        self.0.lock().expect("whole").push(message.id);
+        self.0.lock().expect("whole").push(message.recording.id);
     }
 }
 
@@ -91,7 +89,7 @@ async fn claimed(stores: &Stores, name: &str) -> Manifest {
 }
 
 #[actix::test]
-async fn what_was_stopped_without_a_socket_is_left_for_a_moment_to_whoever_has_followed_it() {
+async fn what_was_stopped_is_left_for_a_moment_to_whoever_has_followed_it() {
     let stores = stores().await;
     let (supervisor, follower, _deaf) = among_others(&stores, 1000);
     let supervisor = supervisor.start();
@@ -115,20 +113,7 @@ async fn what_was_stopped_without_a_socket_is_left_for_a_moment_to_whoever_has_f
 }
 
 #[actix::test]
-async fn what_was_stopped_is_claimed_at_once_where_its_recorder_is_and_where_there_are_no_others() {
-    let with_recorder = async |stores: &Stores| {
-        let (mut supervisor, follower, deaf) = among_others(stores, 1);
-        let attached = stores.ledger.attach(token("talk")).await.expect("an answer").expect("it goes on");
-        let lifeline = Lifeline::default();
-        let door = Door::new(deaf.recipient(), &lifeline, None);
-        let attachment = Attachment::new((ConnectionId(1), door), token("talk"), &attached, Duration::ZERO);
-        supervisor.attach(&id("talk"), attachment);
-        let supervisor = supervisor.start();
-        stop(&supervisor, "talk").await;
-        becomes("it is asked for", async || stores.ledger.asked("claim") == 1).await;
-        assert!(follower.heard().is_empty());
-    };
-    with_recorder(&stores().await).await;
+async fn what_was_stopped_is_claimed_at_once_where_there_are_no_others() {
     let stores = stores().await;
     let (supervisor, _deaf) = supervisor_on(stores.ports(), RecordingConfig { clustered: false, ..config() });
     let supervisor = supervisor.start();

@@ -83,11 +83,6 @@ impl RecordingSupervisor {
         }
     }
 
-    /// Whether its recorder has a socket here.
-    pub(super) fn has_recorder(&self, id: &RecordId) -> bool {
-        self.attached.contains_key(id)
-    }
-
     /// Tells a recording's recorder, where it has a socket here.
     pub(super) fn tell(&self, id: &RecordId, event: RecorderEvent) {
         let Some(attachment) = self.attached.get(id) else { return };

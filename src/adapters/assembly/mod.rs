@@ -150,6 +150,10 @@ impl Merger for AssemblingMerger {
         Box::pin(async move { shared.follow(recording, came).await })
     }
 
+    fn is_followed(&self, recording: &RecordingRef) -> bool {
+        self.shared.is_followed(recording)
+    }
+
     fn merge(&self, job: MergeJob) -> PortFuture<Result<Merged, MergeError>> {
         let shared = self.shared.clone();
         Box::pin(async move {
@@ -199,6 +203,15 @@ impl Shared {
     fn of(&self, recording: &RecordingRef) -> Arc<tokio::sync::Mutex<Following>> {
         let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
         following.entry(recording.clone()).or_default().clone()
+    }
+
+    fn known(&self, recording: &RecordingRef) -> Option<Arc<tokio::sync::Mutex<Following>>> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner).get(recording).cloned()
+    }
+
+    /// Whether it is being followed here, or was found to be nothing for that.
+    fn is_followed(&self, recording: &RecordingRef) -> bool {
+        self.known(recording).is_some_and(|held| held.try_lock().map_or(true, |held| held.is_followed()))
     }
 
     /// Does something to a recording's file. Once begun it is done to its end, and nobody else comes to the file before.

@@ -177,8 +177,7 @@ impl AssemblingMerger {
 
 impl Shared {
     fn own(&self, recording: &RecordingRef) -> Own {
-        let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).get(recording).cloned();
-        let Some(following) = following else { return Own::Nothing };
+        let Some(following) = self.known(recording) else { return Own::Nothing };
         let Ok(held) = following.try_lock() else { return Own::Busy };
         match &held.growing {
             _ if held.is_over => Own::Never,

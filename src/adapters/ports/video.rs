@@ -292,6 +292,12 @@ pub trait Merger: Send + Sync + 'static {
     /// late, twice, or never: the chunk store knows. Told of none it looks there.
     fn follow(&self, recording: RecordingRef, came: Vec<CameChunk>) -> PortFuture<Result<(), StoreError>>;
 
+    /// Whether another node had more to do to make the video of it than this one. Where nothing is done before the end, none has.
+    fn is_followed(&self, recording: &RecordingRef) -> bool {
+        let _ = recording;
+        true
+    }
+
     /// Makes the video, proves that it holds what was recorded, and leaves it in a file. Deletes nothing of the recording.
     /// Dropping the future ends whatever it has started.
     fn merge(&self, job: MergeJob) -> PortFuture<Result<Merged, MergeError>>;
