@@ -13,6 +13,8 @@ use std::{
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -26,6 +28,8 @@ use crate::adapters::{
 
 /// What nobody has touched for so long nobody is at work on.
 const LEFT_ALONE: Duration = Duration::from_secs(86_400);
+/// From here on a copy is made durable while it is made. Unit: bytes.
+const LONG: u64 = 64 * 1024 * 1024;
 const PART: &str = "part";
 const PICTURE: &str = "jpg";
 /// In the name of a file that a merge completes.
@@ -211,16 +215,36 @@ fn names(folder: &Path, prefix: &str) -> io::Result<Vec<String>> {
 
 fn copy(from: &Path, to: &Path, length: u64) -> io::Result<()> {
     let mut from = fs::File::open(from)?.take(length);
-    let mut to = fs::File::create_new(to)?;
-    if io::copy(&mut from, &mut to)? == length {
+    let to = fs::File::create_new(to)?;
+    let copied = if length < LONG { io::copy(&mut from, &mut &to) } else { copy_long(&mut from, &to) };
+    if copied? == length {
         Ok(())
     } else {
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a file to be taken over is shorter than it was"))
     }
 }
 
+/// What is copied already goes to the disk meanwhile: whoever makes all of it durable then has little to wait for.
+fn copy_long(from: &mut io::Take<fs::File>, to: &fs::File) -> io::Result<u64> {
+    let is_copied = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let durable = scope.spawn(|| {
+            while !is_copied.load(Ordering::Relaxed) {
+                to.sync_data()?;
+            }
+            Ok(())
+        });
+        let copied = io::copy(from, &mut &*to);
+        is_copied.store(true, Ordering::Relaxed);
+        let ended = || io::Error::other("the copy was not made durable");
+        durable.join().unwrap_or_else(|_| Err(ended())).and(copied)
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt as _;
+
     use super::*;
     use crate::protocol::{RecordId, TokenDigest};
 
@@ -251,9 +275,19 @@ mod tests {
         fs::write(from.part(), b"what is there").expect("written");
         assert!(to.copy(&from, 4).expect("a copy"));
         assert_eq!(fs::read(to.part()).expect("a copy"), b"what");
-        let short = place();
-        let error = short.copy(&from, 14).expect_err("it lacks a byte");
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        assert!(!short.part().exists(), "nothing of it stays");
+        let falls_short = |length| {
+            let short = place();
+            let error = short.copy(&from, length).expect_err("it lacks a byte");
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            assert!(!short.part().exists(), "nothing of it stays");
+        };
+        falls_short(14);
+        let (long, file) = (place(), fs::File::options().write(true).open(from.part()).expect("it is there"));
+        file.write_all_at(b"and what comes later", LONG).expect("written");
+        assert!(long.copy(&from, LONG + 8).expect("a copy"));
+        let copied = fs::read(long.part()).expect("a copy");
+        assert_eq!(copied.len() as u64, LONG + 8);
+        assert!(copied.starts_with(b"what is there\0") && copied.ends_with(b"\0and what"));
+        falls_short(LONG + 21);
     }
 }
