@@ -196,8 +196,9 @@ pub async fn caught_up(chunks: &Path, media: &Media) -> anyhow::Result<()> {
         // It is made at the eighth second, long before anybody stops.
         Ok(if has_picture { bytes } else { 0 })
     };
-    // The rest goes in while the yardsticks are taken.
-    let enough = media.bytes() / 100 * 80;
+    // What came last may wait for what follows it. The rest goes in while the yardsticks are taken.
+    let chunk = media.bytes() / u64::from(media.chunks);
+    let enough = media.bytes() - (media.bytes() / 50).max(2 * chunk);
     let deadline = Instant::now() + PATIENCE;
     while written()? < enough {
         ensure!(Instant::now() < deadline, "the file does not grow any more");

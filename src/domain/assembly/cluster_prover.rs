@@ -28,6 +28,9 @@ use super::{
 /// A packet's time and that of its Cluster may be off by so much: both are whole milliseconds.
 const ROUNDED_US: u64 = 1000;
 
+/// As many are told at once of sound that is cut finely.
+const EVENTS: usize = 256;
+
 /// Takes the file, cut anywhere.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClusterProver {
@@ -77,7 +80,7 @@ impl ClusterProver {
     /// Takes the next bytes.
     pub fn piece(&mut self, bytes: &[u8], output: &Clusters) -> Result<(), String> {
         self.sum = output.head.sum_on(self.sum, self.read(), bytes);
-        let mut events = Vec::new();
+        let mut events = Vec::with_capacity(EVENTS);
         // Read half before and half after its end, the head would say neither.
         let bytes = with_in_place(&output.head.begun(), self.read(), bytes);
         self.reader.feed(&bytes, &mut events).map_err(|error| error.to_string())?;

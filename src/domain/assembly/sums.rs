@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
+use crc_fast::{CrcAlgorithm, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::super::media::Packet;
@@ -52,10 +53,10 @@ impl Sum {
     pub fn take(&mut self, bytes: &[u8]) {
         match &mut self.inside {
             Some((sum, count)) => {
-                *sum = crc32c::crc32c_append(*sum, bytes);
+                *sum = append(*sum, bytes);
                 *count += bytes.len();
             }
-            None => self.settled = crc32c::crc32c_append(self.settled, bytes),
+            None => self.settled = append(self.settled, bytes),
         }
     }
 
@@ -103,8 +104,15 @@ pub fn sum_around(places: &[Range<u64>], mut sum: u32, at: u64, bytes: &[u8]) ->
     let within = |position: u64| usize::try_from(position.clamp(at, end) - at).unwrap_or(bytes.len());
     let mut from = 0;
     for place in places {
-        sum = crc32c::crc32c_append(sum, &bytes[from..within(place.start)]);
+        sum = append(sum, &bytes[from..within(place.start)]);
         from = within(place.end);
     }
-    crc32c::crc32c_append(sum, &bytes[from..])
+    append(sum, &bytes[from..])
+}
+
+/// Goes on with a sum. Twice as fast as `crc32c` over what is long, and every byte of a recording is summed up twice.
+fn append(sum: u32, bytes: &[u8]) -> u32 {
+    let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(!sum));
+    digest.update(bytes);
+    u32::try_from(digest.finalize()).unwrap_or_default()
 }
