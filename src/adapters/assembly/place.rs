@@ -13,7 +13,7 @@ use std::{
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -30,6 +30,8 @@ use crate::adapters::{
 const LEFT_ALONE: Duration = Duration::from_secs(86_400);
 /// From here on a copy is made durable while it is made. Unit: bytes.
 const LONG: u64 = 64 * 1024 * 1024;
+/// So much is copied of it at once.
+const STEP: u64 = LONG / 2;
 const PART: &str = "part";
 const PICTURE: &str = "jpg";
 /// In the name of a file that a merge completes.
@@ -226,18 +228,27 @@ fn copy(from: &Path, to: &Path, length: u64) -> io::Result<()> {
 
 /// What is copied already goes to the disk meanwhile: whoever makes all of it durable then has little to wait for.
 fn copy_long(from: &mut io::Take<fs::File>, to: &fs::File) -> io::Result<u64> {
-    let is_copied = AtomicBool::new(false);
     thread::scope(|scope| {
-        let durable = scope.spawn(|| {
-            while !is_copied.load(Ordering::Relaxed) {
+        let (copied, steps) = mpsc::channel();
+        let durable = scope.spawn(move || {
+            while steps.recv().is_ok() {
+                while steps.try_recv().is_ok() {}
                 to.sync_data()?;
             }
             Ok(())
         });
-        let copied = io::copy(from, &mut &*to);
-        is_copied.store(true, Ordering::Relaxed);
+        let mut length = 0;
+        loop {
+            let step = io::copy(&mut from.by_ref().take(STEP), &mut &*to)?;
+            length += step;
+            // Whoever does not listen any more has failed, and says why.
+            if step < STEP || copied.send(()).is_err() {
+                break;
+            }
+        }
+        drop(copied);
         let ended = || io::Error::other("the copy was not made durable");
-        durable.join().unwrap_or_else(|_| Err(ended())).and(copied)
+        durable.join().unwrap_or_else(|_| Err(ended())).map(|()| length)
     })
 }
 
