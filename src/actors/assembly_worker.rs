@@ -13,7 +13,8 @@
 //! ```text
 //!  here   Intake ─ ChunkStored ──────────────► AssemblyWorker ─ HintNode ─► ClusterBridge ─► its own node
 //!         RecordingSupervisor ─ RecordingStopped ──►│
-//!  there  ClusterBridge ─ Hinted ────────────► AssemblyWorker ─ ClaimRecording ─► RecordingSupervisor
+//!                               RecordingEnded ───►│ to all others: its recorder may be at any
+//!  there  ClusterBridge ─ Hinted ────────────► AssemblyWorker ─ ClaimRecording, LookAtRecording ─► RecordingSupervisor
 //! ```
 
 use std::{
@@ -28,10 +29,13 @@ use tracing::debug;
 use super::{
     cluster_bridge::NodeState,
     mailbox::{Mailbox, post},
-    messages::{ChunkStored, ClaimRecording, HintNode, Hinted, RecordingStopped, ShowStanding},
+    messages::{
+        ChunkStored, ClaimRecording, HintNode, Hinted, LookAtRecording, RecordingEnded, RecordingStopped,
+        ShowStanding,
+    },
 };
 use crate::{
-    adapters::ports::{CameChunk, Merger, RecordingRef},
+    adapters::ports::{CameChunk, Merger, PortFuture, RecordingRef},
     domain::{cluster::ClusterView, route::own_node},
     metrics::Metrics,
     protocol::{NodeId, RecordId, cluster::Hint, limits},
@@ -57,6 +61,8 @@ pub struct OtherNodes {
     pub hint: Recipient<HintNode>,
     /// Claims, on this node, what was stopped.
     pub claim: Recipient<ClaimRecording>,
+    /// Tells a recorder that has its socket here what another node has made of its recording.
+    pub look: Recipient<LookAtRecording>,
 }
 
 /// Follows recordings.
@@ -153,16 +159,37 @@ impl AssemblyWorker {
         post(&others.hint, Mailbox::ClusterBridge, &self.metrics, HintNode { to, hint }).is_ok()
     }
 
-    /// Whether this node has what can be had of it, or is about to.
-    fn follows(&self, recording: &RecordingRef) -> bool {
-        let is_next = self.busy.contains(recording) || self.came.contains_key(recording);
-        is_next || self.merger.is_followed(recording)
+    /// Whether this node has what can be had of it, or is about to. One that is going away makes nothing any more.
+    fn follows(&self, recording: &RecordingRef) -> PortFuture<bool> {
+        if self.view.as_ref().is_some_and(|view| view.draining) {
+            return Box::pin(async { false });
+        }
+        if self.busy.contains(recording) || self.came.contains_key(recording) {
+            return Box::pin(async { true });
+        }
+        self.merger.is_followed(recording.clone())
+    }
+
+    fn was_stopped(&self, id: RecordId, is_followed: bool) {
+        if !is_followed
+            && let OwnNode::Other(own) = self.own_node(&id)
+            && self.hint(own, Hint::Stopped { record_id: id.clone() })
+        {
+            return;
+        }
+        self.claim(id);
     }
 
     /// Should there be no room: a sweep finds it due.
     fn claim(&self, id: RecordId) {
         let Some(others) = &self.others else { return };
         let _ = post(&others.claim, Mailbox::Supervisor, &self.metrics, ClaimRecording { id });
+    }
+
+    /// Should there be no room: it is looked for all of them now and then.
+    fn has_ended(&self, id: RecordId) {
+        let Some(others) = &self.others else { return };
+        let _ = post(&others.look, Mailbox::Supervisor, &self.metrics, LookAtRecording { id });
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -260,6 +287,7 @@ impl Handler<Hinted> for AssemblyWorker {
                 }
             }
             Hint::Stopped { record_id } => self.claim(record_id),
+            Hint::Ended { record_id } => self.has_ended(record_id),
         }
     }
 }
@@ -267,14 +295,19 @@ impl Handler<Hinted> for AssemblyWorker {
 impl Handler<RecordingStopped> for AssemblyWorker {
     type Result = ();
 
-    fn handle(&mut self, RecordingStopped { recording }: RecordingStopped, _: &mut Self::Context) {
-        if !self.follows(&recording)
-            && let OwnNode::Other(own) = self.own_node(&recording.id)
-            && self.hint(own, Hint::Stopped { record_id: recording.id.clone() })
-        {
-            return;
+    fn handle(&mut self, RecordingStopped { recording }: RecordingStopped, ctx: &mut Self::Context) {
+        let follows = self.follows(&recording).into_actor(self);
+        ctx.spawn(follows.map(|is_followed, worker, _| worker.was_stopped(recording.id, is_followed)));
+    }
+}
+
+impl Handler<RecordingEnded> for AssemblyWorker {
+    type Result = ();
+
+    fn handle(&mut self, RecordingEnded { id }: RecordingEnded, _: &mut Self::Context) {
+        for peer in self.view.iter().flat_map(|view| &view.peers) {
+            self.hint(peer.node.id.clone(), Hint::Ended { record_id: id.clone() });
         }
-        self.claim(recording.id);
     }
 }
 

@@ -41,8 +41,9 @@ impl Merger for Followed {
         })
     }
 
-    fn is_followed(&self, recording: &RecordingRef) -> bool {
-        self.of().iter().any(|(id, _)| *id == recording.id)
+    fn is_followed(&self, recording: RecordingRef) -> PortFuture<bool> {
+        let is_followed = self.of().iter().any(|(id, _)| *id == recording.id);
+        Box::pin(async move { is_followed })
     }
 
     fn merge(&self, _: MergeJob) -> PortFuture<Result<Merged, MergeError>> {
@@ -68,6 +69,7 @@ struct Heard {
     looks: usize,
     hints: Vec<(String, Hint)>,
     claims: Vec<String>,
+    looked_at: Vec<String>,
 }
 
 impl Told {
@@ -137,6 +139,14 @@ impl Handler<ClaimRecording> for Stands {
     }
 }
 
+impl Handler<LookAtRecording> for Stands {
+    type Result = ();
+
+    fn handle(&mut self, message: LookAtRecording, _: &mut Self::Context) {
+        self.1.with(|heard| heard.looked_at.push(message.id.to_string()));
+    }
+}
+
 /// How many recordings a worker has in hand: to be looked for, to be followed, told of.
 #[derive(Message)]
 #[rtype(result = "(usize, usize, usize)")]
@@ -157,7 +167,8 @@ async fn worker(name: &'static str) -> (Addr<AssemblyWorker>, Followed, Told) {
     let others = OtherNodes {
         standing: there.clone().recipient(),
         hint: there.clone().recipient(),
-        claim: there.recipient(),
+        claim: there.clone().recipient(),
+        look: there.recipient(),
     };
     let metrics = Metrics::new().expect("valid");
     let worker = AssemblyWorker::new(Arc::new(followed.clone()), Some(others), metrics).start();
@@ -322,13 +333,31 @@ async fn what_was_stopped_is_claimed_by_whoever_follows_it_and_by_nobody_else() 
 /// Whatever its own node may have heard of it.
 #[actix::test]
 async fn what_was_stopped_where_it_is_followed_is_claimed_there() {
+    let stopped = async |name| {
+        let (worker, _, told) = worker(name).await;
+        for id in ids() {
+            worker.send(stored(&id, false)).await.expect("it lives");
+            worker.send(RecordingStopped { recording: recording(&id) }).await.expect("it lives");
+        }
+        until(|| told.with(|heard| heard.hints.len() + heard.claims.len()) >= ids().len()).await;
+        told
+    };
+    stopped("a").await.with(|heard| assert_eq!((&heard.claims, heard.hints.len()), (&ids(), 0)));
+    // It is going away.
+    stopped("c").await.with(|heard| assert_eq!((heard.claims.len(), heard.hints.len()), (0, ids().len())));
+}
+
+#[actix::test]
+async fn that_one_has_ended_is_said_to_all_others_and_looked_at_where_it_is_heard() {
     let (worker, _, told) = worker("a").await;
-    for id in ids() {
-        worker.send(stored(&id, false)).await.expect("it lives");
-        worker.send(RecordingStopped { recording: recording(&id) }).await.expect("it lives");
-    }
-    until(|| told.with(|heard| heard.claims == ids())).await;
-    assert!(told.with(|heard| heard.hints.is_empty()));
+    worker.send(RecordingEnded { id: record("talk") }).await.expect("it lives");
+    until(|| told.with(|heard| heard.hints.len() == 2)).await;
+    let ended = Hint::Ended { record_id: record("talk") };
+    let others = ["b", "c"].map(|name| (name.to_owned(), ended.clone()));
+    assert_eq!(told.with(|heard| heard.hints.clone()), others);
+    worker.send(Hinted(ended)).await.expect("it lives");
+    until(|| told.with(|heard| heard.looked_at == ["talk"])).await;
+    assert_eq!(told.with(|heard| (heard.hints.len(), heard.claims.len())), (2, 0));
 }
 
 #[actix::test]

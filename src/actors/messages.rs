@@ -7,7 +7,9 @@ use std::time::Instant;
 use actix::Message;
 use serde::Serialize;
 
-pub use self::following::{ChunkStored, ClaimRecording, HintNode, Hinted, RecordingStopped};
+pub use self::following::{
+    ChunkStored, ClaimRecording, HintNode, Hinted, LookAtRecording, RecordingEnded, RecordingStopped,
+};
 use super::door::Door;
 use crate::{
     adapters::ports::{CatalogRow, LedgerView, MergeError, StoreState},

@@ -87,6 +87,7 @@ impl Recording<'_> {
             merge: worker.clone().recipient(),
             cancel: worker.clone().recipient(),
             stopped: self.assembly.address.clone().recipient(),
+            ended: self.assembly.address.clone().recipient(),
             gates: self.gates.clone(),
             accounts: self.accounts.clone(),
         };
@@ -97,10 +98,11 @@ impl Recording<'_> {
             let supervisor = RecordingSupervisor::new(ports, rules, links, clock, metrics, recovered);
             Context::with_receiver(inbox).run(supervisor);
         });
-        let (claim, metrics) = (supervisor.clone().recipient(), self.metrics.clone());
+        let (claim, look) = (supervisor.clone().recipient(), supervisor.clone().recipient());
+        let metrics = self.metrics.clone();
         let (merger, AssemblyInbox { address: assembly, inbox, others }) =
             (self.ports.merger.clone(), self.assembly);
-        let others = others.map(|(standing, hint)| OtherNodes { standing, hint, claim });
+        let others = others.map(|(standing, hint)| OtherNodes { standing, hint, claim, look });
         arbiter.spawn_fn(move || {
             Context::with_receiver(inbox).run(AssemblyWorker::new(merger, others, metrics));
         });

@@ -27,6 +27,15 @@ pub struct RecordingStopped {
     pub recording: RecordingRef,
 }
 
+/// To the assembly worker of a node among others: this node has made the video of a recording whose recorder has no socket here, or
+/// can make none.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RecordingEnded {
+    /// Which.
+    pub id: RecordId,
+}
+
 /// To the assembly worker: another node says so.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -46,6 +55,14 @@ pub struct HintNode {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct ClaimRecording {
+    /// Which.
+    pub id: RecordId,
+}
+
+/// To the recording supervisor: another node says that it has come to an end with it, as it should be known here.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LookAtRecording {
     /// Which.
     pub id: RecordId,
 }

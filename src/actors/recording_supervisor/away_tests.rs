@@ -58,6 +58,12 @@ impl Handler<RecordingStopped> for Maker {
     fn handle(&mut self, _: RecordingStopped, _: &mut Self::Context) {}
 }
 
+impl Handler<RecordingEnded> for Maker {
+    type Result = ();
+
+    fn handle(&mut self, _: RecordingEnded, _: &mut Self::Context) {}
+}
+
 /// A supervisor of a node alone that runs, on these stores.
 fn run(stores: &Stores, catalog: &FlakyCatalog) -> actix::Addr<RecordingSupervisor> {
     let ports = RecordingPorts { catalog: Arc::new(catalog.clone()), ..stores.ports() };

@@ -368,6 +368,7 @@ impl RecordingSupervisor {
             // Otherwise its folder goes in a moment; whoever comes before that finds the row.
             self.save_manifest(manifest.clone(), ctx);
         }
+        self.tell_other_nodes(id);
         self.account_changed(manifest, video.chunks);
         self.write_ready(manifest, video.chunks, ctx);
         self.claim_more(ctx);
@@ -409,6 +410,9 @@ impl RecordingSupervisor {
             self.claims.remove(id);
         }
         self.claim_more(ctx);
+        if manifest.state == RecordingState::Failed {
+            self.tell_other_nodes(id);
+        }
         self.account_changed(manifest, chunks);
         if manifest.state == RecordingState::Ready && manifest.keep_until_ms.is_none() {
             // Its row is written under another claim, and nothing else has changed.

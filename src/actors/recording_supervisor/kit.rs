@@ -16,7 +16,9 @@ use crate::{
     actors::{
         accounts::{Accounts, kit::Stores},
         chunk_gate::ChunkGates,
-        messages::{CancelMerge, MergeRecording, RecordingStopped, TellRecording, ToRecorder},
+        messages::{
+            CancelMerge, MergeRecording, RecordingEnded, RecordingStopped, TellRecording, ToRecorder,
+        },
     },
     adapters::{
         catalog::SqlCatalog,
@@ -51,7 +53,7 @@ macro_rules! hears {
     };
 }
 
-hears!(TellRecording, MergeRecording, CancelMerge, RecordingStopped, ToRecorder);
+hears!(TellRecording, MergeRecording, CancelMerge, RecordingStopped, RecordingEnded, ToRecorder);
 
 /// A supervisor of a node among others.
 pub fn supervisor(stores: &Stores) -> (RecordingSupervisor, Addr<Deaf>) {
@@ -75,13 +77,15 @@ where
         + Handler<TellRecording>
         + Handler<MergeRecording>
         + Handler<CancelMerge>
-        + Handler<RecordingStopped>,
+        + Handler<RecordingStopped>
+        + Handler<RecordingEnded>,
 {
     SupervisorLinks {
         rooms: everybody.clone().recipient(),
         merge: everybody.clone().recipient(),
         cancel: everybody.clone().recipient(),
         stopped: everybody.clone().recipient(),
+        ended: everybody.clone().recipient(),
         gates: ChunkGates::default(),
         accounts: Accounts::of(ports),
     }

@@ -54,9 +54,9 @@ use super::{
     chunk_gate::ChunkGates,
     messages::{
         AbortRecording, BeginRecording, CancelMerge, ChunksUnnoted, ClaimRecording, CountRecordings,
-        DeleteRecording, DrainRecordings, LiveRecording, MergeEnded, MergeProgressed, MergeRecording,
-        RecorderGone, RecordingCensus, RecordingStopped, RecordingWentOn, ShowRecordings, StopRecording,
-        TellRecording,
+        DeleteRecording, DrainRecordings, LiveRecording, LookAtRecording, MergeEnded, MergeProgressed,
+        MergeRecording, RecorderGone, RecordingCensus, RecordingEnded, RecordingStopped, RecordingWentOn,
+        ShowRecordings, StopRecording, TellRecording,
     },
 };
 use crate::{
@@ -126,6 +126,8 @@ pub struct SupervisorLinks {
     pub cancel: Recipient<CancelMerge>,
     /// Says who has followed it, to whoever that is.
     pub stopped: Recipient<RecordingStopped>,
+    /// Says, to all other nodes, that one has come to its end.
+    pub ended: Recipient<RecordingEnded>,
     /// Keeps chunks on their way apart from what takes them away.
     pub gates: ChunkGates,
     /// Accounts of the ledger, and how lost ones are put back.
@@ -313,6 +315,14 @@ impl Handler<ClaimRecording> for RecordingSupervisor {
 
     fn handle(&mut self, message: ClaimRecording, ctx: &mut Self::Context) {
         self.want(message.id, ctx);
+    }
+}
+
+impl Handler<LookAtRecording> for RecordingSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: LookAtRecording, ctx: &mut Self::Context) {
+        self.keep_one(&message.id, ctx);
     }
 }
 

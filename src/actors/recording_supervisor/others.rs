@@ -9,7 +9,7 @@ use super::RecordingSupervisor;
 use crate::{
     actors::{
         mailbox::{Mailbox, post},
-        messages::RecordingStopped,
+        messages::{RecordingEnded, RecordingStopped},
     },
     adapters::ports::{ClaimEnd, RecordingRef},
     domain::recording::Manifest,
@@ -45,6 +45,15 @@ impl RecordingSupervisor {
             }
         }
         self.want(manifest.record_id.clone(), ctx);
+    }
+
+    /// This node has come to an end with it. Where its recorder's socket is at another one, that looks at once; should it not hear of it,
+    /// it does so in a moment all the same.
+    pub(super) fn tell_other_nodes(&self, id: &RecordId) {
+        if self.config.clustered && !self.attached.contains_key(id) {
+            let ended = RecordingEnded { id: id.clone() };
+            let _ = post(&self.links.ended, Mailbox::AssemblyWorker, &self.metrics, ended);
+        }
     }
 
     /// Of all nodes this one had better make it, once it is due.

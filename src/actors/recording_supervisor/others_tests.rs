@@ -11,18 +11,20 @@ use super::{
     super::{
         HEAD_START,
         kit::{Deaf, becomes, supervisor_on, sweeps},
+        presence::Attachment,
     },
     *,
 };
 use crate::{
     actors::{
         accounts::kit::{HEAD, Stores, manifest, token},
-        messages::{ClaimRecording, StopRecording},
+        door::{Door, Lifeline},
+        messages::{ClaimRecording, LookAtRecording, StopRecording},
         recording_supervisor::{RecordingConfig, kit::config},
     },
     adapters::ports::{ChunkStore as _, Ledger as _},
     domain::recording::Manifest,
-    protocol::recorder::Made,
+    protocol::{ConnectionId, recorder::Made},
 };
 
 /// Hears what was stopped, and does nothing about it.
@@ -37,6 +39,12 @@ impl Follower {
 
 impl Actor for Follower {
     type Context = Context<Self>;
+}
+
+impl Handler<RecordingEnded> for Follower {
+    type Result = ();
+
+    fn handle(&mut self, _: RecordingEnded, _: &mut Self::Context) {}
 }
 
 impl Handler<RecordingStopped> for Follower {
@@ -150,6 +158,27 @@ async fn who_is_told_that_it_is_due_claims_it_where_there_is_room_and_it_is_due(
         made.extend(view.claimed_by.map(|_| name));
     }
     assert_eq!((made.len(), made.first()), (2, Some(&"one")), "as many as there is room for");
+}
+
+#[actix::test]
+async fn what_another_node_has_ended_is_looked_at_where_its_recorder_is_before_the_next_time() {
+    const TIMES: u32 = 20;
+    let stores = stores().await;
+    let (mut supervisor, _follower, deaf) = among_others(&stores, 1);
+    let attached = stores.ledger.attach(token("talk")).await.expect("an answer").expect("it goes on");
+    let lifeline = Lifeline::default();
+    let door = Door::new(deaf.recipient(), &lifeline, None);
+    let attachment = Attachment::new((ConnectionId(1), door), token("talk"), &attached, Duration::ZERO);
+    supervisor.attach(&id("talk"), attachment);
+    let supervisor = supervisor.start();
+    for _ in 0..TIMES {
+        let looks = stores.ledger.asked("keep");
+        supervisor.send(LookAtRecording { id: id("other") }).await.expect("it is there");
+        supervisor.send(LookAtRecording { id: id("talk") }).await.expect("it is there");
+        becomes("it is looked at", async || stores.ledger.asked("keep") > looks).await;
+    }
+    // By itself it looks with every other sweep.
+    assert!(stores.ledger.asked("claim_due") < TIMES);
 }
 
 #[actix::test]

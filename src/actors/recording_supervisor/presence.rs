@@ -120,25 +120,31 @@ impl RecordingSupervisor {
         for connection in lost {
             self.recorder_gone(connection, ctx);
         }
-        let asked = self.clock.now().mono;
-        for (id, attachment) in &self.attached {
-            if !self.keeping.insert(id.clone()) {
-                continue;
-            }
-            let (accounts, id, generation) = (self.links.accounts.clone(), id.clone(), attachment.generation);
-            let kept = async move {
-                let kept = accounts.find(&id, |ledger| ledger.keep(id.clone(), generation)).await;
-                (id, kept)
-            };
-            ctx.spawn(kept.into_actor(self).map(move |(id, kept), supervisor, ctx| {
-                supervisor.keeping.remove(&id);
-                match kept {
-                    Ok(kept) => supervisor.kept(&id, generation, (asked, kept), ctx),
-                    Err(error) => supervisor.ledger_failed("keep", &error),
-                }
-            }));
+        let ids: Vec<_> = self.attached.keys().cloned().collect();
+        for id in &ids {
+            self.keep_one(id, ctx);
         }
         self.metrics.recorders.with_label_values::<&str>(&[]).set(gauge(self.attached.len()));
+    }
+
+    /// The same for one that has its recorder here.
+    pub(super) fn keep_one(&mut self, id: &RecordId, ctx: &mut Context<Self>) {
+        let Some(generation) = self.attached.get(id).map(|attachment| attachment.generation) else { return };
+        if !self.keeping.insert(id.clone()) {
+            return;
+        }
+        let (accounts, id, asked) = (self.links.accounts.clone(), id.clone(), self.clock.now().mono);
+        let kept = async move {
+            let kept = accounts.find(&id, |ledger| ledger.keep(id.clone(), generation)).await;
+            (id, kept)
+        };
+        ctx.spawn(kept.into_actor(self).map(move |(id, kept), supervisor, ctx| {
+            supervisor.keeping.remove(&id);
+            match kept {
+                Ok(kept) => supervisor.kept(&id, generation, (asked, kept), ctx),
+                Err(error) => supervisor.ledger_failed("keep", &error),
+            }
+        }));
     }
 
     fn kept(

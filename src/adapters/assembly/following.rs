@@ -39,10 +39,6 @@ const DISK_PAUSE: Duration = Duration::from_secs(10);
 const HELD_BY_ANYBODY: usize = 256 * 1024;
 /// After there was no room for it.
 const ROOM_PAUSE: Duration = Duration::from_secs(10);
-/// In whose file something was written so lately is at it: what comes in requests too is left to them.
-const AT_WORK: Duration = Duration::from_secs(15);
-/// Until it is looked again whether they still are.
-const ELSEWHERE_PAUSE: Duration = Duration::from_secs(5);
 /// After so long without a chunk a recording is only known by its file.
 const IDLE: Duration = Duration::from_secs(600);
 /// Chunks that are remembered to have come before their turn; the chunk store knows of all of them.
@@ -102,12 +98,9 @@ impl Shared {
             // It was to be completed and goes on: what was left out may have come.
             held.drop_file();
         }
-        let is_look = came.is_empty();
         held.hears_of(came);
         if held.growing.is_none() {
-            if !self.still_comes(&recording).await?
-                || is_look && self.is_left_to_others(&mut held, &recording).await?
-            {
+            if !self.still_comes(&recording).await? {
                 return Ok(());
             }
             // One that has only begun is nobody else's.
@@ -220,24 +213,6 @@ impl Shared {
         }))
     }
 
-    /// Whether another node is at it, such as the one that its recorder's socket is at.
-    async fn is_left_to_others(
-        &self,
-        held: &mut Following,
-        recording: &RecordingRef,
-    ) -> Result<bool, StoreError> {
-        let (folder, recording, own) = (self.folder.clone(), recording.clone(), held.own.clone());
-        let looked = self.disk.run(move || {
-            let is_written = place::is_written(&folder, &recording, own.as_ref(), AT_WORK);
-            is_written.map_err(|error| disk::in_words(&folder, &error))
-        });
-        let is_written = looked.await?;
-        if is_written {
-            held.not_before = Some(Instant::now() + ELSEWHERE_PAUSE);
-        }
-        Ok(is_written)
-    }
-
     /// The next chunk, if it is there.
     async fn next_of(
         &self,
@@ -289,9 +264,9 @@ impl Following {
         Self { is_over: true, ..Self::default() }
     }
 
-    /// Whether this node has what can be had of it before its end.
-    pub fn is_followed(&self) -> bool {
-        self.is_over || self.growing.is_some() || self.has_own()
+    /// Where this node has what it has put together of it.
+    pub fn part(&self) -> Option<PathBuf> {
+        self.growing.as_ref().map(Growing::path).or_else(|| self.own.as_ref().map(Place::part))
     }
 
     /// Of no chunk: some may have come.

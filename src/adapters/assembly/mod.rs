@@ -150,8 +150,9 @@ impl Merger for AssemblingMerger {
         Box::pin(async move { shared.follow(recording, came).await })
     }
 
-    fn is_followed(&self, recording: &RecordingRef) -> bool {
-        self.shared.is_followed(recording)
+    fn is_followed(&self, recording: RecordingRef) -> PortFuture<bool> {
+        let shared = self.shared.clone();
+        Box::pin(async move { shared.is_followed(&recording).await })
     }
 
     fn merge(&self, job: MergeJob) -> PortFuture<Result<Merged, MergeError>> {
@@ -209,9 +210,15 @@ impl Shared {
         self.following.lock().unwrap_or_else(PoisonError::into_inner).get(recording).cloned()
     }
 
-    /// Whether it is being followed here, or was found to be nothing for that.
-    fn is_followed(&self, recording: &RecordingRef) -> bool {
-        self.known(recording).is_some_and(|held| held.try_lock().map_or(true, |held| held.is_followed()))
+    /// Whether it is being followed here, or was found to be nothing for that. Not where another node has taken the file.
+    async fn is_followed(&self, recording: &RecordingRef) -> bool {
+        let Some(held) = self.known(recording) else { return false };
+        let part = match held.try_lock() {
+            Ok(held) if !held.is_over => held.part(),
+            _ => return true,
+        };
+        let Some(part) = part else { return false };
+        self.disk.run(move || Ok(part.exists())).await.unwrap_or(false)
     }
 
     /// Does something to a recording's file. Once begun it is done to its end, and nobody else comes to the file before.

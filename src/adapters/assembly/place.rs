@@ -169,26 +169,6 @@ pub fn sweep(folder: &Path) -> io::Result<Swept> {
     Ok(swept)
 }
 
-/// Whether somebody has written in a file of this recording so lately, beside whoever's is `own`.
-pub fn is_written(
-    folder: &Path,
-    recording: &RecordingRef,
-    own: Option<&Place>,
-    lately: Duration,
-) -> io::Result<bool> {
-    let own = own.map(Place::part);
-    let parts = names(folder, &prefix(recording))?.into_iter().map(|name| folder.join(name));
-    let is_others =
-        |path: &PathBuf| path.extension().is_some_and(|ending| ending == PART) && own.as_ref() != Some(path);
-    let others: Vec<_> = parts.filter(is_others).collect();
-    if others.is_empty() {
-        return Ok(false);
-    }
-    let now = disk::now(folder)?;
-    let ages = others.iter().map(|part| disk::age(part, now)).collect::<io::Result<Vec<_>>>()?;
-    Ok(ages.into_iter().flatten().any(|age| age < lately))
-}
-
 /// Takes away everything of a recording, whoever's.
 pub fn clear_all(folder: &Path, recording: &RecordingRef) -> io::Result<()> {
     names(folder, &prefix(recording))?.iter().try_for_each(|name| disk::remove_if_there(&folder.join(name)))

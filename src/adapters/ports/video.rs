@@ -293,9 +293,9 @@ pub trait Merger: Send + Sync + 'static {
     fn follow(&self, recording: RecordingRef, came: Vec<CameChunk>) -> PortFuture<Result<(), StoreError>>;
 
     /// Whether another node had more to do to make the video of it than this one. Where nothing is done before the end, none has.
-    fn is_followed(&self, recording: &RecordingRef) -> bool {
+    fn is_followed(&self, recording: RecordingRef) -> PortFuture<bool> {
         let _ = recording;
-        true
+        Box::pin(async { true })
     }
 
     /// Makes the video, proves that it holds what was recorded, and leaves it in a file. Deletes nothing of the recording.
