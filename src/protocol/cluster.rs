@@ -87,12 +87,12 @@ pub enum Hint {
         /// Of its upload token: tells it from others of its name.
         token: TokenDigest,
     },
-    /// It was stopped at the sender, which has not followed it. The receiver has, if anybody, or is to make it: it is due.
+    /// It was stopped at the sender, which has not followed it; what came in requests the receiver has. It is due.
     Stopped {
         /// Which.
         record_id: RecordId,
     },
-    /// The sender has made its video, or can make none. Its recorder's socket may be at the receiver.
+    /// The sender has made its video, or has failed to. Its recorder's socket may be at the receiver.
     Ended {
         /// Which.
         record_id: RecordId,

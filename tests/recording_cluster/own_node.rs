@@ -158,6 +158,24 @@ async fn what_is_stopped_by_a_socket_is_made_by_whoever_has_followed_its_request
     assert!(in_its_file * 2 > MANY, "{in_its_file} of {MANY} were made of the file that was there");
 }
 
+/// Nobody can tell its recorder why, once another node has cleared its account away, as one may where a machine stands still for long.
+#[tokio::test]
+async fn who_stops_without_a_chunk_is_told_so_whichever_node_its_own_is() {
+    if !Redis::is_here() {
+        return;
+    }
+    let cluster = start().await;
+    let mut told = Vec::new();
+    for id in &ids(&cluster) {
+        let mut recorder = Recorder::start(cluster.address(0), json!({ "recordId": id })).await;
+        recorder.stop(json!({ "chunks": 0 })).await;
+        recorder.expect("finished").await;
+        told.push(recorder.expect("recordingError").await["code"].clone());
+    }
+    let why = told.iter().filter(|code| *code == "empty_recording").count();
+    assert!(why * 2 > MANY, "{told:?}");
+}
+
 /// Its lease goes on, so all others take it for alive.
 #[tokio::test]
 async fn what_its_own_node_does_not_make_another_does() {

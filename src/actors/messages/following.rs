@@ -27,8 +27,7 @@ pub struct RecordingStopped {
     pub recording: RecordingRef,
 }
 
-/// To the assembly worker of a node among others: this node has made the video of a recording whose recorder has no socket here, or
-/// can make none.
+/// To the assembly worker of a node among others: this node has made the video of a recording, or can make none.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct RecordingEnded {

@@ -189,7 +189,7 @@ impl RecordingSupervisor {
                     && !is_finished(&taken.manifest)
                 {
                     supervisor.row_changed(&taken.manifest, taken.chunks);
-                    supervisor.was_stopped(&taken.manifest, ctx);
+                    supervisor.was_stopped(&taken.manifest, taken.chunks, ctx);
                 }
                 answer
             },

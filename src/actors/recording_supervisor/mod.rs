@@ -157,8 +157,9 @@ pub struct RecordingSupervisor {
     untold_rooms: BTreeSet<RoomName>,
     /// Whether the ledger was whole when it was last asked which rooms those are.
     was_whole: bool,
-    /// Recordings of which the ledger is being told that their recorder is here. It may take long, if the account is lost.
-    keeping: HashSet<RecordId>,
+    /// Recordings of which the ledger is being told that their recorder is here, and whether there is news since: then it is told once more.
+    /// It may take long, if the account is lost.
+    keeping: HashMap<RecordId, bool>,
     /// Recordings with chunks that are stored and that the ledger does not know of.
     unnoted: BTreeSet<RecordId>,
     /// Those of which it is being told.
@@ -208,7 +209,7 @@ impl RecordingSupervisor {
             recorded_rooms: Arc::default(),
             untold_rooms: BTreeSet::new(),
             was_whole: false,
-            keeping: HashSet::new(),
+            keeping: HashMap::new(),
             unnoted: BTreeSet::new(),
             noting: HashSet::new(),
             notes_from: Duration::ZERO,
@@ -322,7 +323,7 @@ impl Handler<LookAtRecording> for RecordingSupervisor {
     type Result = ();
 
     fn handle(&mut self, message: LookAtRecording, ctx: &mut Self::Context) {
-        self.keep_one(&message.id, ctx);
+        self.keep_anew(&message.id, ctx);
     }
 }
 

@@ -36,9 +36,10 @@ impl RecordingSupervisor {
         self.give_back_merges(ctx);
     }
 
-    /// It was stopped by way of this node. Whoever has followed it claims it at once; should they not, a sweep finds it due.
-    pub(super) fn was_stopped(&mut self, manifest: &Manifest, ctx: &mut Context<Self>) {
-        if self.config.clustered {
+    /// It was stopped by way of this node. Whoever has followed it claims it at once; should they not, a sweep finds it due. Of one without
+    /// a chunk there is nothing to follow, and once it is cleared away nobody else could tell its recorder why.
+    pub(super) fn was_stopped(&mut self, manifest: &Manifest, chunks: u32, ctx: &mut Context<Self>) {
+        if self.config.clustered && chunks > 0 {
             let stopped = RecordingStopped { recording: RecordingRef::of(manifest) };
             if post(&self.links.stopped, Mailbox::AssemblyWorker, &self.metrics, stopped).is_ok() {
                 return;
@@ -48,9 +49,9 @@ impl RecordingSupervisor {
     }
 
     /// This node has come to an end with it. Where its recorder's socket is at another one, that looks at once; should it not hear of it,
-    /// it does so in a moment all the same.
+    /// it does so in a moment all the same. A socket that is known here may be one that was left.
     pub(super) fn tell_other_nodes(&self, id: &RecordId) {
-        if self.config.clustered && !self.attached.contains_key(id) {
+        if self.config.clustered {
             let ended = RecordingEnded { id: id.clone() };
             let _ = post(&self.links.ended, Mailbox::AssemblyWorker, &self.metrics, ended);
         }

@@ -127,22 +127,33 @@ impl RecordingSupervisor {
         self.metrics.recorders.with_label_values::<&str>(&[]).set(gauge(self.attached.len()));
     }
 
-    /// The same for one that has its recorder here.
-    pub(super) fn keep_one(&mut self, id: &RecordId, ctx: &mut Context<Self>) {
+    /// The same for one of which there is news. What is being asked of it may be answered by how it stood before.
+    pub(super) fn keep_anew(&mut self, id: &RecordId, ctx: &mut Context<Self>) {
+        match self.keeping.get_mut(id) {
+            Some(again) => *again = true,
+            None => self.keep_one(id, ctx),
+        }
+    }
+
+    fn keep_one(&mut self, id: &RecordId, ctx: &mut Context<Self>) {
         let Some(generation) = self.attached.get(id).map(|attachment| attachment.generation) else { return };
-        if !self.keeping.insert(id.clone()) {
+        if self.keeping.contains_key(id) {
             return;
         }
+        self.keeping.insert(id.clone(), false);
         let (accounts, id, asked) = (self.links.accounts.clone(), id.clone(), self.clock.now().mono);
         let kept = async move {
             let kept = accounts.find(&id, |ledger| ledger.keep(id.clone(), generation)).await;
             (id, kept)
         };
         ctx.spawn(kept.into_actor(self).map(move |(id, kept), supervisor, ctx| {
-            supervisor.keeping.remove(&id);
+            let again = supervisor.keeping.remove(&id);
             match kept {
                 Ok(kept) => supervisor.kept(&id, generation, (asked, kept), ctx),
                 Err(error) => supervisor.ledger_failed("keep", &error),
+            }
+            if again == Some(true) {
+                supervisor.keep_one(&id, ctx);
             }
         }));
     }
