@@ -23,7 +23,7 @@ pub use self::nodes::ClusterLink;
 use self::nodes::Nodes;
 use super::{
     door::Door,
-    mailbox::{Mailbox, post},
+    mailbox::Mailbox,
     messages::{AskRooms, DrainRooms, OpenDoor, PostRooms, TellRecording, ToPeer},
 };
 use crate::{
@@ -134,14 +134,12 @@ impl RoomManager {
         }
     }
 
-    /// Hands a message to a connection. One whose mailbox is full in spite of its window is not served by anything
-    /// any more: it is ended from outside.
+    /// Hands a message to a connection. One that does not take it, in spite of its window, is not served by anything any more.
     fn hand_over(&mut self, connection: ConnectionId, message: ToPeer) -> Option<RoomInput> {
         let door = self.doors.get(&connection)?;
-        if post(&door.outbox, Mailbox::Peer, &self.metrics, message).is_ok() {
+        if door.tell(message, Mailbox::Peer, &self.metrics).is_ok() {
             return None;
         }
-        door.kill();
         self.doors.remove(&connection);
         Some(RoomInput::ConnectionClosed { connection })
     }
@@ -149,9 +147,7 @@ impl RoomManager {
     /// Says why and ends; if the connection does not end by itself, it is shut down from outside.
     fn close(&mut self, connection: ConnectionId, code: Code) {
         let Some(door) = self.doors.get(&connection) else { return };
-        if post(&door.outbox, Mailbox::Peer, &self.metrics, ToPeer::Close(code)).is_err() {
-            door.kill();
-        }
+        let _ = door.tell(ToPeer::Close(code), Mailbox::Peer, &self.metrics);
         self.closing.push_back((self.clock.now().mono + limits::CLOSE_LINGER, connection));
     }
 

@@ -86,11 +86,8 @@ impl RecordingSupervisor {
     /// Tells a recording's recorder, where it has a socket here.
     pub(super) fn tell(&self, id: &RecordId, event: RecorderEvent) {
         let Some(attachment) = self.attached.get(id) else { return };
-        if post(&attachment.door.outbox, Mailbox::Recorder, &self.metrics, ToRecorder::Event(event)).is_err()
-        {
-            // It takes nothing any more; what it missed it is told when it comes back.
-            attachment.door.kill();
-        }
+        // What it missed it is told when it comes back.
+        let _ = attachment.door.tell(ToRecorder::Event(event), Mailbox::Recorder, &self.metrics);
     }
 
     /// Tells a recording's recorder that something was not done, and why.
@@ -100,9 +97,7 @@ impl RecordingSupervisor {
 
     /// Ends a recorder's socket.
     pub(super) fn close_door(&self, attachment: &Attachment, code: Code) {
-        if post(&attachment.door.outbox, Mailbox::Recorder, &self.metrics, ToRecorder::Close(code)).is_err() {
-            attachment.door.kill();
-        }
+        let _ = attachment.door.tell(ToRecorder::Close(code), Mailbox::Recorder, &self.metrics);
     }
 
     /// Ends every recorder's socket.
