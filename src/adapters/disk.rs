@@ -30,6 +30,9 @@ const PARTIAL: &str = ".partial-";
 /// same folder is left alone.
 pub(super) const LEFT_BEHIND: Duration = Duration::from_secs(60 * 60);
 
+/// Where less is free, nothing is set aside. Unit: bytes.
+const FREE_FOR_OTHERS: u64 = 1024 * 1024 * 1024;
+
 /// Runs blocking work off the event loops, a bounded number at a time.
 #[derive(Debug, Clone)]
 pub(super) struct Disk(Arc<Semaphore>);
@@ -249,6 +252,19 @@ pub(super) fn has_room(folder: &Path, bytes: u64, least: u64) -> io::Result<()> 
 fn left(folder: &Path) -> io::Result<u64> {
     let space = rustix::fs::statvfs(folder)?;
     Ok(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+/// Sets space aside for what will be written to a file from there on, in one stretch if the disk has one. Space that is found page
+/// by page takes half as much of the processor again. What is not written to is given back when the file is cut.
+///
+/// # Errors
+/// The disk is nearly full, or its file system does not do this: then space is found as it is needed.
+pub(super) fn set_aside(file: &File, from: u64, bytes: u64) -> io::Result<()> {
+    let space = rustix::fs::fstatvfs(file)?;
+    if space.f_bavail.saturating_mul(space.f_frsize) < bytes.saturating_add(FREE_FOR_OTHERS) {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, from, bytes)?)
 }
 
 /// Removes a file; its absence is no error.

@@ -14,6 +14,8 @@ use std::{
     sync::Arc,
 };
 
+use tracing::debug;
+
 use super::{
     place::{Extent, Place, Purpose},
     saved::{self, Turn},
@@ -28,6 +30,8 @@ use crate::{
 
 /// Read back at once. Unit: bytes.
 const READ_BYTES: usize = 64 * 1024;
+/// So much space is set aside for a file at once, when it has become as long. Unit: bytes.
+const ASIDE: u64 = 2 * 1024 * 1024;
 
 /// Why it does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,8 @@ pub struct Growing {
     writes: Vec<Write>,
     /// What the file has. Unit: bytes.
     length: u64,
+    /// Up to here space was set aside for it, or could not be. Unit: bytes.
+    aside: u64,
     /// Chunks since the last checkpoint.
     unsaved: u32,
     /// Whether there is a checkpoint.
@@ -72,7 +78,7 @@ impl Growing {
         File::create_new(place.part())?;
         let state = Checkpoint::new(Rules::default());
         let turn = Turn::default();
-        Ok(Self { place, state, turn, writes: Vec::new(), length: 0, unsaved: 0, is_saved: false })
+        Ok(Self { place, state, turn, writes: Vec::new(), length: 0, aside: 0, unsaved: 0, is_saved: false })
     }
 
     /// Goes on with whatever is furthest of what anybody has of it; `None` where there is nothing of use. A copy is made only
@@ -93,21 +99,30 @@ impl Growing {
                 }
                 (room, _) => room?,
             }
-            let place = Place::new(folder, recording, purpose, Extent::Whole);
-            if place.copy(&from, length)? {
-                crash::point("assembly.copied");
-                let mut growing = Self::saved(place, state, Turn::default());
-                if let Err(fault) = growing.reopen().and_then(|()| Ok(growing.save()?)) {
-                    growing.clear()?;
-                    return Err(fault);
-                }
-                crash::point("assembly.taken");
+            if let Some(growing) =
+                Self::copied(&from, state, Place::new(folder, recording, purpose, Extent::Whole))?
+            {
                 growing.place.take_picture(&from)?;
                 from.clear()?;
                 return Ok(Some(growing));
             }
         }
         Ok(None)
+    }
+
+    /// A copy up to the checkpoint, with one of its own. `None`: it is not there any more.
+    fn copied(from: &Place, state: Checkpoint, to: Place) -> Result<Option<Self>, Fault> {
+        if !to.copy(from, state.assembler.length())? {
+            return Ok(None);
+        }
+        crash::point("assembly.copied");
+        let mut growing = Self::saved(to, state, Turn::default());
+        if let Err(fault) = growing.reopen().and_then(|()| Ok(growing.save()?)) {
+            growing.clear()?;
+            return Err(fault);
+        }
+        crash::point("assembly.taken");
+        Ok(Some(growing))
     }
 
     /// Goes on with a file of one's own, in which nobody else writes, from its checkpoint; `None` where that is of no use.
@@ -149,7 +164,7 @@ impl Growing {
     /// What is there at its checkpoint.
     pub fn saved(place: Place, state: Checkpoint, turn: Turn) -> Self {
         let length = state.assembler.length();
-        Self { place, state, turn, writes: Vec::new(), length, unsaved: 0, is_saved: true }
+        Self { place, state, turn, writes: Vec::new(), length, aside: length, unsaved: 0, is_saved: true }
     }
 
     /// The file that nobody else writes in, if one can go back in it to where it was saved.
@@ -263,7 +278,9 @@ impl Growing {
         let assembled = self.state.assembler.finish(&mut self.writes, read)?;
         self.write()?;
         crash::point("assembly.completed");
-        self.open()?.sync_data()?;
+        let written = self.open()?;
+        written.set_len(self.length)?;
+        written.sync_data()?;
         self.prove(assembled.bytes)?;
         let state = std::mem::replace(&mut self.state, Checkpoint::new(Rules::default()));
         let Checkpoint { assembler, prover } = state;
@@ -290,6 +307,7 @@ impl Growing {
             return Ok(());
         }
         let file = self.open()?;
+        self.set_space_aside(&file);
         for write in self.writes.drain(..) {
             match write {
                 Write::Append(bytes) => {
@@ -311,6 +329,17 @@ impl Growing {
             }
         }
         Ok(())
+    }
+
+    /// For what is about to be written, and some of what comes next.
+    fn set_space_aside(&mut self, file: &File) {
+        let end = self.state.assembler.length();
+        if end > self.aside && self.length >= ASIDE {
+            self.aside = end + ASIDE;
+            if let Err(error) = disk::set_aside(file, self.length, self.aside - self.length) {
+                debug!(%error, "no space is set aside");
+            }
+        }
     }
 
     /// Reads what is new up to there.
@@ -335,4 +364,47 @@ pub fn all_saved(folder: &Path, recording: &RecordingRef) -> io::Result<Vec<(Pla
     let mut found: Vec<_> = places.filter_map(saved).collect();
     found.sort_by_key(|(_, state)| std::cmp::Reverse(state.assembler.next()));
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+    use crate::{
+        domain::media::test_media as build,
+        protocol::{RecordId, TokenDigest},
+    };
+
+    /// Half a second with pictures so large that a few seconds are more than is set aside at once.
+    fn cluster(half: u64) -> Vec<u8> {
+        build::live_cluster(half * 500, &build::half_second(half.is_multiple_of(2), 60_000))
+    }
+
+    #[test]
+    fn space_that_was_set_aside_and_is_not_needed_is_given_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let token = TokenDigest::parse(&"0".repeat(64)).expect("a digest");
+        let recording = RecordingRef { id: RecordId::parse("talk").expect("a name"), token };
+        let place = Place::new(folder.path(), &recording, Purpose::Follow, Extent::Whole);
+        let taken = || {
+            let file = fs::metadata(place.part()).expect("a file");
+            (file.len(), file.blocks() * 512)
+        };
+        let mut growing = Growing::begin(place.clone()).expect("begun");
+        growing.chunk(0, true, &build::live_header()).expect("taken");
+        let mut most = 0;
+        for half in 0..20 {
+            growing.chunk(u32::try_from(half).expect("few") + 1, false, &cluster(half)).expect("taken");
+            let (length, bytes) = taken();
+            assert_eq!(length, growing.length, "what is set aside is not in it");
+            most = most.max(bytes.saturating_sub(length));
+        }
+        let probe = File::create(folder.path().join("probe")).expect("a file");
+        let can_be = disk::set_aside(&probe, 0, ASIDE).is_ok();
+        assert_eq!(most > ASIDE / 2, can_be, "{most}");
+        growing.finish().expect("proven");
+        let (length, bytes) = taken();
+        assert!(length > 2 * ASIDE && bytes < length + ASIDE / 8, "{bytes} bytes for {length}");
+    }
 }

@@ -30,7 +30,7 @@ mod repair;
 pub(super) mod sample_tables;
 mod summary;
 #[cfg(test)]
-pub(super) mod test_media;
+pub(crate) mod test_media;
 mod track;
 
 use serde::{Deserialize, Serialize};
