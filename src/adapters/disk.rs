@@ -267,6 +267,16 @@ pub(super) fn set_aside(file: &File, from: u64, bytes: u64) -> io::Result<()> {
     Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, from, bytes)?)
 }
 
+/// Whether a folder is on a disk of this machine. Over a network a file is written in pages by each machine: what one still has to send
+/// brings whatever stood around it then.
+pub(super) fn is_local(folder: &Path) -> bool {
+    /// ext2 to ext4, XFS, Btrfs, F2FS, ZFS, tmpfs, overlayfs (`statfs(2)`).
+    const LOCAL: [u32; 7] =
+        [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0x0102_1994, 0x794c_7630];
+    let of_kind = |space: rustix::fs::StatFs| LOCAL.iter().any(|kind| i64::from(*kind) == space.f_type);
+    rustix::fs::statfs(folder).is_ok_and(of_kind)
+}
+
 /// Removes a file; its absence is no error.
 pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     if_there(fs::remove_file(path))

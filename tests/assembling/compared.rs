@@ -81,6 +81,7 @@ fn read_on(state: &mut Checkpoint, file: &[u8]) {
 pub fn apply(write: Write, file: &mut Vec<u8>) {
     match write {
         Write::Append(bytes) => file.extend_from_slice(&bytes),
+        Write::Skip(count) => file.resize(file.len() + count, 0),
         Write::Patch { at, bytes } => {
             let at = usize::try_from(at).unwrap();
             file[at..at + bytes.len()].copy_from_slice(&bytes);

@@ -120,8 +120,22 @@ mod assembled {
         use crate::{Framing, Place, story::die_taking_over as die_at};
 
         points! { Framing::Indexed, Place::Folder;
+            before_the_file_has_its_name: "assembly.named",
+            after_the_file_has_its_name: "assembly.taken",
+        }
+    }
+
+    /// What is not gone on with in its place.
+    mod by_who_copies {
+        use crate::{Framing, Place, story::die_taking_over_in_mp4};
+
+        async fn die_at(point: &str, _: Framing, _: Place) {
+            die_taking_over_in_mp4(point).await;
+        }
+
+        points! { Framing::Indexed, Place::Folder;
             after_the_bytes_are_there: "assembly.copied",
-            before_the_former_ones_go: "assembly.taken",
+            before_the_former_ones_go: "assembly.kept",
         }
     }
 
@@ -283,6 +297,19 @@ mod woken_late {
     wakes! { Place::Bucket, Meanwhile::Deleted;
         before_its_video_is_sent: "bucket.putting",
         after_its_chunks_are_nobodys: "bucket.deleting",
+    }
+}
+
+/// It was at the file that grows, and another has gone on with that.
+mod woken_in_a_step {
+    // It stands still there, instead of dying.
+    use super::{Framing, Place, wake::wake_in_a_step as die_at};
+
+    points! { Framing::Indexed, Place::Folder;
+        before_the_rest_is_appended: "assembly.patched:3",
+        before_its_bytes_are_durable: "assembly.continued:7",
+        before_they_are_read_back: "assembly.durable:2",
+        after_its_state_was_saved_once_more: "assembly.saved:2",
     }
 }
 

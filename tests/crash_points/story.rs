@@ -105,8 +105,18 @@ pub async fn die_saved_in_mp4(point: &str) {
 
 /// The first node dies when it has saved something, and the second at this point, as it takes that over.
 pub async fn die_taking_over(point: &str, framing: Framing, place: Place) {
+    die_second(point, framing, place, webm()).await;
+}
+
+/// The same in MP4.
+pub async fn die_taking_over_in_mp4(point: &str) {
+    die_second(point, Framing::Indexed, Place::Folder, mp4()).await;
+}
+
+async fn die_second(point: &str, framing: Framing, place: Place, media: &'static [u8]) {
     let Some(mut story) = Story::begin("crash", "assembly.saved", place).await else { return };
-    (story.framing, story.chunks, story.says_stop) = (framing, cut_evenly(webm(), MANY_CHUNKS), false);
+    (story.framing, story.media, story.says_stop) = (framing, media, false);
+    story.chunks = cut_evenly(media, MANY_CHUNKS);
     story.record(0).await;
     story.cluster.ended(0).await;
     story.says_stop = true;
@@ -203,6 +213,11 @@ impl Story {
     /// Of one whose chunks come in this way.
     pub fn framed(self, framing: Framing) -> Self {
         Self { framing, ..self }
+    }
+
+    /// Of one that is saved while it comes.
+    pub fn of_many(self) -> Self {
+        Self { chunks: cut_evenly(webm(), MANY_CHUNKS), ..self }
     }
 
     /// Of one of which parts go into a bucket while it comes.

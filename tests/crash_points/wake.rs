@@ -1,7 +1,7 @@
 //! A node that stands still at a point, and goes on after another has taken over: it changes nothing of what has become of the
 //! recording meanwhile, nor of the next one of its name.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
@@ -54,6 +54,35 @@ pub async fn wake_with_a_chunk(point: &str, framing: Framing, place: Place) {
     next.end(&mut story).await;
     let row = story.check_video().await;
     story.check_rest(&row).await;
+}
+
+/// It stands still in the middle of what it does to the file that grows. The second goes on in the same file, and completes it, before
+/// the first writes the rest.
+pub async fn wake_in_a_step(point: &str, framing: Framing, place: Place) {
+    let Some(story) = Story::begin("stop", point, place).await else { return };
+    let mut story = story.framed(framing).of_many();
+    let folder = story.cluster.storage(0).join("assembly");
+    let before = story.ready_by_another().await;
+    story.taken_over().await;
+    let pid = story.cluster.process(0).id();
+    story.cluster.thaw(0);
+    story.cluster.serves(0).await;
+    eventually("it is through with its step", async || {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+        let leads = |file: fs::DirEntry| fs::read_link(file.path()).is_ok_and(|path| is_video(&path));
+        (!open.filter_map(Result::ok).any(leads)).then_some(())
+    })
+    .await;
+    let row = story.check_video().await;
+    assert_eq!(row["sha256"], before["sha256"], "and every byte of it");
+    eventually("nothing grows any more", async || names(&folder).is_empty().then_some(())).await;
+    story.check_rest(&row).await;
+}
+
+/// Whether a file is of media, whatever has become of it.
+fn is_video(path: &Path) -> bool {
+    let path = path.to_string_lossy();
+    path.contains("/assembly/") || path.contains("/recordings/")
 }
 
 async fn wake(mut story: Story, meanwhile: Meanwhile) {

@@ -53,6 +53,7 @@ fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembler), U
         for write in writes.drain(..) {
             match write {
                 Write::Append(bytes) => file.extend_from_slice(&bytes),
+                Write::Skip(count) => file.resize(file.len() + count, 0),
                 Write::Patch { at, bytes } => {
                     let at = usize::try_from(at).unwrap();
                     file[at..at + bytes.len()].copy_from_slice(&bytes);

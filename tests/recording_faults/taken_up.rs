@@ -124,16 +124,17 @@ async fn a_disk_that_was_full_in_the_middle_needs_no_room_for_a_copy() {
 #[tokio::test]
 async fn where_no_copy_has_room_it_is_made_of_its_chunks() {
     let Some(small) = Small::mount("4m") else { return };
-    let (wanted, _) = undisturbed(webm()).await;
+    let (wanted, _) = undisturbed(mp4()).await;
     let mut node = small.node(&["--crash-at=assembly.cut"]);
-    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
-    store_segments(&mut recorder, 0..SAVED, webm()).await;
+    let start = json!({ "recordId": "talk", "mimeType": "video/mp4" });
+    let mut recorder = Recorder::start(node.address(), start).await;
+    store_segments(&mut recorder, 0..SAVED, mp4()).await;
     eventually("a checkpoint is there", async || growing(small.storage.path(), ".state").pop()).await;
     fill(&small.filler());
-    store_segments(&mut recorder, SAVED..SEGMENTS, webm()).await;
+    store_segments(&mut recorder, SAVED..SEGMENTS, mp4()).await;
     recorder.stop(json!({ "chunks": SEGMENTS })).await;
     node.ended().await;
-    small.frees(webm().len() as u64 * 5);
+    small.frees(mp4().len() as u64 * 5);
     let node = small.node(&[]);
     small.check(&node, &wanted).await;
 }
@@ -164,9 +165,10 @@ async fn a_disk_that_was_full_at_the_index_needs_no_room_for_a_copy() {
 /// A node that has less left than it is told to leave copies nothing: not while it comes, and not in the end.
 #[tokio::test]
 async fn below_its_line_a_node_copies_nothing() {
-    let (storage, chunks) = (tempfile::tempdir().unwrap(), cut(webm(), 24, 140));
+    let (storage, chunks) = (tempfile::tempdir().unwrap(), cut(mp4(), 24, 140));
     let node = Process::start_on(storage.path(), &["--recording-grace-secs=600"]);
-    let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
+    let start = json!({ "recordId": "talk", "mimeType": "video/mp4" });
+    let mut recorder = Recorder::start(node.address(), start).await;
     recorder.store_all(0, &chunks[..12]).await;
     let saved = eventually("a checkpoint is there", async || growing(storage.path(), ".state").pop()).await;
     node.kill();
@@ -183,7 +185,7 @@ async fn below_its_line_a_node_copies_nothing() {
     .await;
     assert_eq!(growing(storage.path(), ".part"), [saved.replace(".state", ".part")]);
     let told = recorder.stop_and_wait(&chunks).await;
-    check_video(node.address(), &told, webm()).await;
+    check_video(node.address(), &told, mp4()).await;
     nothing_left(storage.path()).await;
 }
 

@@ -21,7 +21,7 @@ use crate::{
     adapters::{
         disk,
         ffmpeg::FfmpegMerger,
-        ports::{FileProof, MergeError, MergeJob, Merged, RecordingRef, SentVideo, StoreError},
+        ports::{FileProof, MergeError, MergeJob, Merged, RecordingRef, SentVideo, StoreError, StoredChunk},
         video_store,
         whole_chunk::whole_chunk,
     },
@@ -45,7 +45,7 @@ const POSTER_US_MAX: i64 = 5_000_000;
 enum Stop {
     /// ffmpeg does it.
     Unfit(String),
-    /// The first chunk of a segment is of no use: without it the layout is another.
+    /// This chunk is of no use, and without it the layout is another, or the file must be.
     Unusable(u32),
     /// What is up of it cannot be used, and the file here has only the rest.
     NotWhole,
@@ -114,12 +114,16 @@ impl Shared {
         let mut held = self.of(&job.recording).lock_owned().await;
         self.watches.forget(&job.recording.id);
         let first_missing = missing.first().copied();
-        if held.growing.as_ref().is_some_and(Growing::is_being_completed) {
+        let cannot_go_on = |growing: &Growing| {
             // An earlier try has left out what was missing then.
+            growing.is_being_completed() || (first_missing.is_some() && growing.was_taken())
+        };
+        if held.growing.as_ref().is_some_and(cannot_go_on) {
             held.drop_file();
         }
         let has_own = held.growing.is_some() || held.has_own();
-        let opening = self.opening(&job.recording, Purpose::Complete, has_own).await;
+        let leaves_out = first_missing.is_some();
+        let opening = self.opening(&job.recording, Purpose::Complete, leaves_out, has_own).await;
         let opened = self.step(held, move |held| held.open_to_complete(opening, first_missing));
         let (held, opened) = opened.await.map_err(|error| away(&error))?;
         opened.map_err(stop)?;
@@ -171,7 +175,8 @@ impl Shared {
                 true => None,
                 false => whole_chunk(&*job.store, &job.recording.id, planned, witness).await?,
             };
-            if bytes.is_none() && firsts.contains(&index) {
+            let was_taken = held.growing.as_ref().is_some_and(Growing::was_taken);
+            if bytes.is_none() && (firsts.contains(&index) || (was_taken && !missing.contains(&index))) {
                 return Err(Stop::Unusable(index));
             }
             let lost = next..index;
@@ -198,7 +203,20 @@ impl Shared {
         if let Some(growing) = &mut held.growing {
             (next..job.expected).for_each(|index| growing.gap(index));
         }
+        if held.growing.as_ref().is_some_and(Growing::was_taken) {
+            self.is_all_there_is(job).await?;
+        }
         Ok(held)
+    }
+
+    /// A former owner may have seen a chunk that came after all were counted, and be about to write it.
+    async fn is_all_there_is(&self, job: &MergeJob) -> Result<(), Stop> {
+        let stored = job.store.list(&job.recording.id).await.map_err(|error| away(&error))?;
+        let last = |chunks: &[StoredChunk]| chunks.last().map(|chunk| chunk.index);
+        if last(&stored) > last(&job.chunks) {
+            return Err(MergeError::Interrupted("a chunk has come meanwhile".into()).into());
+        }
+        Ok(())
     }
 
     async fn report(

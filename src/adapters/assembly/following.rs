@@ -79,6 +79,8 @@ pub struct Opening {
     pub folder: PathBuf,
     pub recording: RecordingRef,
     pub purpose: Purpose,
+    /// Whether some chunk is missing and left out.
+    pub leaves_out: bool,
     /// One that was made of what another node has sent.
     pub brought: Option<Growing>,
     /// Where less would be left on the disk no other's is copied. Unit: bytes.
@@ -105,7 +107,7 @@ impl Shared {
             }
             // One that has only begun is nobody else's.
             let has_own = held.has_own() || held.known.contains_key(&0);
-            let opening = self.opening(&recording, Purpose::Follow, has_own).await;
+            let opening = self.opening(&recording, Purpose::Follow, false, has_own).await;
             let (taken, begun) = self.step(held, move |held| held.open(opening)).await?;
             held = taken;
             held.unlisted = true;
@@ -184,7 +186,7 @@ impl Shared {
     /// made of another recording comes first, and this one's with a later chunk.
     fn make_picture(&self, held: &mut Following) {
         let Some(growing) = held.growing.as_ref().filter(|growing| growing.is_saved()) else { return };
-        if held.has_picture || !growing.has_pictures() {
+        if held.has_picture || !growing.shows(PICTURE_US) {
             return;
         }
         let Ok(turn) = self.pictures.clone().try_acquire_owned() else { return };
@@ -324,13 +326,14 @@ impl Following {
 
     /// Goes on with one's own file, or takes one up from whoever had it. `None`: there is nothing of use.
     pub fn take_up(&mut self, opening: Opening) -> Result<Option<Growing>, Fault> {
-        let Opening { folder, recording, purpose, brought, least_free } = opening;
+        let Opening { folder, recording, purpose, leaves_out, brought, least_free } = opening;
         disk::make_folders(&folder)?;
-        let own = self.own.as_ref().map(|place| Growing::go_on(place, &recording, purpose));
+        let own = self.own.as_ref().filter(|place| !(leaves_out && place.was_taken()));
+        let own = own.map(|place| Growing::go_on(place, &recording, purpose));
         let own = own.transpose()?.flatten();
         self.own = None;
         match own.or(brought) {
-            None => Growing::take_over(&folder, &recording, purpose, least_free),
+            None => Growing::take_over(&folder, &recording, purpose, leaves_out, least_free),
             taken => Ok(taken),
         }
     }

@@ -87,31 +87,52 @@ impl Growing {
         folder: &Path,
         recording: &RecordingRef,
         purpose: Purpose,
+        leaves_out: bool,
         least_free: u64,
     ) -> Result<Option<Self>, Fault> {
         for (from, state) in all_saved(folder, recording)? {
-            let length = state.assembler.length();
-            match (disk::has_room(folder, length, least_free), purpose) {
-                (Err(error), Purpose::Complete) if error.kind() == io::ErrorKind::StorageFull => {
+            let place = Place::new(folder, recording, purpose, Extent::Whole);
+            let taken = if !leaves_out && stays(&from, &state) {
+                Self::take(&from, state, place.taken(recording))
+            } else {
+                disk::has_room(folder, state.assembler.length(), least_free)
+                    .map_err(Fault::from)
+                    .and_then(|()| Self::copy(&from, state, place))
+            };
+            match taken {
+                Err(Fault::Disk(error))
+                    if purpose == Purpose::Complete && error.kind() == io::ErrorKind::StorageFull =>
+                {
                     // What is made of the chunks in its place takes up no more than it does.
                     from.clear()?;
-                    continue;
                 }
-                (room, _) => room?,
-            }
-            if let Some(growing) =
-                Self::copied(&from, state, Place::new(folder, recording, purpose, Extent::Whole))?
-            {
-                growing.place.take_picture(&from)?;
-                from.clear()?;
-                return Ok(Some(growing));
+                Ok(None) => {}
+                taken => return taken,
             }
         }
         Ok(None)
     }
 
-    /// A copy up to the checkpoint, with one of its own. `None`: it is not there any more.
-    fn copied(from: &Place, state: Checkpoint, to: Place) -> Result<Option<Self>, Fault> {
+    /// Goes on in somebody's file. `None`: it is not there any more.
+    fn take(from: &Place, state: Checkpoint, to: Place) -> Result<Option<Self>, Fault> {
+        let mut growing = Self::saved(to, state, Turn::default());
+        // Who dies in between leaves the file where its checkpoint is, under either name.
+        let named = growing.save().and_then(|()| {
+            crash::point("assembly.named");
+            growing.place.take(from)
+        });
+        if !matches!(named, Ok(true)) {
+            growing.clear()?;
+            return Ok(named.map(|_| None)?);
+        }
+        crash::point("assembly.taken");
+        growing.place.take_picture(from)?;
+        from.clear()?;
+        Ok(Some(growing))
+    }
+
+    /// Goes on in a copy of somebody's file. `None`: it is not there any more.
+    fn copy(from: &Place, state: Checkpoint, to: Place) -> Result<Option<Self>, Fault> {
         if !to.copy(from, state.assembler.length())? {
             return Ok(None);
         }
@@ -121,20 +142,24 @@ impl Growing {
             growing.clear()?;
             return Err(fault);
         }
-        crash::point("assembly.taken");
+        crash::point("assembly.kept");
+        growing.place.take_picture(from)?;
+        from.clear()?;
         Ok(Some(growing))
     }
 
-    /// Goes on with a file of one's own, in which nobody else writes, from its checkpoint; `None` where that is of no use.
+    /// Goes on with a file of one's own from its checkpoint; `None` where that is of no use.
     pub fn go_on(place: &Place, recording: &RecordingRef, purpose: Purpose) -> Result<Option<Self>, Fault> {
         let Some((state, turn)) = saved::read(&place.part()) else {
             place.clear()?;
             return Ok(None);
         };
-        let mut growing = Self::saved(place.clone(), state, turn);
-        growing.open()?.set_len(growing.length)?;
-        crash::point("assembly.cut");
-        growing.reopen()?;
+        let (stays, mut growing) = (stays(place, &state), Self::saved(place.clone(), state, turn));
+        if !stays {
+            growing.open()?.set_len(growing.length)?;
+            crash::point("assembly.cut");
+            growing.reopen()?;
+        }
         let is_for_it = growing.is_being_completed() == (purpose == Purpose::Complete);
         Ok(Some(if is_for_it { growing } else { growing.renamed(recording, purpose)? }))
     }
@@ -174,7 +199,7 @@ impl Growing {
 
     /// The same for another purpose, under another name.
     pub fn renamed(mut self, recording: &RecordingRef, purpose: Purpose) -> Result<Self, Fault> {
-        let place = Place::new(self.place.folder(), recording, purpose, self.place.extent());
+        let place = self.place.another(recording, purpose);
         self.place.rename(&place)?;
         self.place = place;
         Ok(self)
@@ -195,6 +220,11 @@ impl Growing {
         !self.state.assembler.reads_back()
     }
 
+    /// Whether others may still write in it: nothing is left out in it.
+    pub fn was_taken(&self) -> bool {
+        self.place.was_taken()
+    }
+
     /// Whether somebody completes it, or was about to.
     pub fn is_being_completed(&self) -> bool {
         self.place.is_being_completed()
@@ -205,9 +235,10 @@ impl Growing {
         self.state.assembler.held()
     }
 
-    /// Whether there is anything to see in it.
-    pub fn has_pictures(&self) -> bool {
-        self.state.assembler.has_pictures()
+    /// Whether there is anything to see in what of it can be read, at this time. Unit: microseconds.
+    pub fn shows(&self, at_us: i64) -> bool {
+        let settled = || self.state.assembler.live().map_or(0, |live| live.duration_ms.saturating_mul(1000));
+        self.state.assembler.has_pictures() && settled() > at_us.unsigned_abs()
     }
 
     /// Whether another owner could go on with it.
@@ -318,6 +349,7 @@ impl Growing {
                         crash::point("assembly.continued");
                     }
                 }
+                Write::Skip(count) => self.length += count as u64,
                 Write::Patch { at, bytes } => {
                     file.write_all_at(&bytes, at)?;
                     if at < self.state.assembler.head_bytes() {
@@ -355,6 +387,11 @@ impl Growing {
         }
         Ok(())
     }
+}
+
+/// Whether whoever writes in it, however late, writes what will stand there in the end.
+fn stays(place: &Place, state: &Checkpoint) -> bool {
+    !place.is_being_completed() && state.assembler.writes_stay() && disk::is_local(place.folder())
 }
 
 /// What anybody has saved of it and not lost, the furthest first.

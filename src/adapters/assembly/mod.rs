@@ -275,12 +275,18 @@ impl Shared {
     }
 
     /// What its file is opened with; where this node has none of its own, perhaps one made of what another node has sent.
-    async fn opening(&self, recording: &RecordingRef, purpose: Purpose, has_own: bool) -> Opening {
+    async fn opening(
+        &self,
+        recording: &RecordingRef,
+        purpose: Purpose,
+        leaves_out: bool,
+        has_own: bool,
+    ) -> Opening {
         let brought = match &self.sender {
             Some(sender) if !has_own => sender.bring(&self.folder, recording, purpose).await,
             _ => None,
         };
         let (folder, recording) = (self.folder.clone(), recording.clone());
-        Opening { folder, recording, purpose, brought, least_free: self.least_free }
+        Opening { folder, recording, purpose, leaves_out, brought, least_free: self.least_free }
     }
 }

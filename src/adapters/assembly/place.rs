@@ -2,11 +2,12 @@
 //! it, `.jpg`.
 //!
 //! Every owner writes under a name of its own, drawn at random, and opens its file by that name for each step. Whoever takes one
-//! over copies it up to its checkpoint and takes the other away: what a former owner still writes, which has opened it before and
-//! stood still since, is in nobody's file. Whoever has to go back to its own checkpoint cuts its file there, because nobody else
-//! writes in it. A file that a merge completes is marked `m`: chunks may be left out in it that come
-//! after all, so nobody follows with it, and whoever takes it over has what was saved before. One that lacks what is in the video store already is
-//! marked `s`: only whoever has made it knows what to do with it.
+//! over gives it another name, and goes on from its checkpoint. The former owner then finds no file; what it may still write, because it
+//! has opened it before and stood still since, is what the new one writes there too: while it is followed nothing is written
+//! that will not stay (`domain::assembly`). That is not so of all files, and those are copied up to their checkpoint: MP4, those in a folder that is not on
+//! a disk of this machine, and one that a merge completes, which is marked `m`. In that chunks may be left out that come after all: so nobody follows with it, whoever takes it over has what was saved
+//! before, and nobody leaves anything out in a file that others have written in, which is marked `t`. One that lacks what is in the
+//! video store already is marked `s`: only whoever has made it knows what to do with it.
 
 use std::{
     collections::BTreeSet,
@@ -38,6 +39,8 @@ const PICTURE: &str = "jpg";
 const MERGE: char = 'm';
 /// In the name of one that is not whole.
 const SPARSE: char = 's';
+/// In the name of one that was another's.
+const TAKEN: char = 't';
 
 /// The ending of a picture that is being made.
 pub const UNFINISHED: &str = "picture";
@@ -76,7 +79,21 @@ impl Place {
     pub fn new(folder: &Path, recording: &RecordingRef, purpose: Purpose, extent: Extent) -> Self {
         let merge = (purpose == Purpose::Complete).then_some(MERGE);
         let sparse = (extent == Extent::Sparse).then_some(SPARSE);
-        let mut marks: String = merge.into_iter().chain(sparse).collect();
+        Self::marked(folder, recording, merge.into_iter().chain(sparse).collect())
+    }
+
+    /// Another one for a file that was in this one, for this purpose.
+    pub fn another(&self, recording: &RecordingRef, purpose: Purpose) -> Self {
+        let other = Self::new(&self.folder, recording, purpose, self.extent());
+        if self.was_taken() { other.taken(recording) } else { other }
+    }
+
+    /// The same for one in which others may still write what they were about to.
+    pub fn taken(&self, recording: &RecordingRef) -> Self {
+        Self::marked(&self.folder, recording, format!("{}{TAKEN}", self.marks()))
+    }
+
+    fn marked(folder: &Path, recording: &RecordingRef, mut marks: String) -> Self {
         if !marks.is_empty() {
             marks.push('.');
         }
@@ -103,6 +120,11 @@ impl Place {
         self.marks().contains(MERGE)
     }
 
+    /// Whether others may still write in it: nothing is left out in it.
+    pub fn was_taken(&self) -> bool {
+        self.marks().contains(TAKEN)
+    }
+
     /// What of it is in the file.
     pub fn extent(&self) -> Extent {
         if self.marks().contains(SPARSE) { Extent::Sparse } else { Extent::Whole }
@@ -123,8 +145,17 @@ impl Place {
         Ok(places.filter(|place| place.extent() == Extent::Whole).collect())
     }
 
-    /// Copies somebody's file up to there. `false`: it is not there any more. A copy, because whoever had it may stand still in
-    /// the middle of a write, and must not wake in a file that somebody else completes.
+    /// Takes somebody's file. `false`: it is not there any more.
+    pub fn take(&self, from: &Self) -> io::Result<bool> {
+        match fs::rename(from.part(), self.part()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Copies somebody's file up to there. `false`: it is not there any more. A copy, where whoever had it may stand still in
+    /// the middle of a write that must not come into a file that somebody else completes.
     pub fn copy(&self, from: &Self, length: u64) -> io::Result<bool> {
         match copy(&from.part(), &self.part(), length) {
             Ok(()) => Ok(true),

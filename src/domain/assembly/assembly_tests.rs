@@ -61,19 +61,59 @@ fn a_player_finds_the_index_by_the_head() {
 }
 
 #[test]
-fn a_file_that_is_being_written_reads_as_a_live_one() {
+fn what_is_settled_of_a_file_that_is_being_written_reads_as_a_live_one() {
     let source = live(9);
     let (mut assembler, mut disk) = (Assembler::new(Rules::default()), Disk::default());
+    let (_, came) = read(&source);
+    let mut whole = 0;
     for (index, piece) in (0..).zip(source.chunks(97)) {
         let mut writes = Vec::new();
         assembler.chunk(index, index == 0, piece, &mut writes).unwrap();
         disk.write(writes);
-        let (found, packets) = read(&disk.0);
+        let settled = usize::try_from(assembler.settled()).unwrap();
+        assert!(settled <= disk.0.len());
+        let (found, packets) = read(&disk.0[..settled]);
         assert_eq!(found.damaged, []);
         assert!(found.duration_us.is_none());
-        let (_, came) = read(&source[..source.len().min(97 * (index as usize + 1))]);
-        assert_eq!(packets, came, "everything that is whole is in it");
-        assert!(assembler.settled() <= assembler.length());
+        assert_eq!(packets, came[..packets.len()], "and nothing but what came");
+        whole = packets.len();
+    }
+    assert!(whole > came.len() / 2, "{whole} of {}", came.len());
+}
+
+/// Whoever stood still in the middle of a write, and wakes when another has gone on with the file, writes what stands there.
+#[test]
+fn until_the_end_no_byte_is_written_that_will_not_stay() {
+    let source = live(9);
+    for size in [97, 1000, 3000] {
+        let (mut assembler, mut disk, mut all) =
+            (Assembler::new(Rules::default()), Disk::default(), Vec::new());
+        for (index, piece) in (0..).zip(source.chunks(size)) {
+            let mut writes = Vec::new();
+            let before = (assembler.length(), assembler.writes_stay());
+            assembler.chunk(index, index == 0, piece, &mut writes).unwrap();
+            all.push((before, writes.clone()));
+            disk.write(writes);
+        }
+        let mut writes = Vec::new();
+        assembler.finish(&mut writes, |_, _| Err::<(), _>(Unfit::Empty)).unwrap();
+        disk.write(writes);
+        assert!(!all[0].0.1, "what the head says in the end is written over what it said while it grew");
+        let stay: Vec<_> = all.into_iter().filter(|((_, stay), _)| *stay).collect();
+        assert!(!stay.is_empty(), "{size}");
+        for ((mut at, _), writes) in stay {
+            for write in writes {
+                let from = |at: u64| usize::try_from(at).unwrap();
+                match write {
+                    Write::Append(bytes) => {
+                        assert_eq!(disk.0[from(at)..][..bytes.len()], bytes);
+                        at += bytes.len() as u64;
+                    }
+                    Write::Skip(count) => at += count as u64,
+                    Write::Patch { at, bytes } => assert_eq!(disk.0[from(at)..][..bytes.len()], bytes),
+                }
+            }
+        }
     }
 }
 

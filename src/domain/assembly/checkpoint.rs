@@ -15,7 +15,7 @@ use super::{Assembler, Prover, Rules};
 
 const MAGIC: [u8; 4] = *b"GRAS";
 /// Rises whenever the state, or what is made of the same chunks, changes.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 const HEAD_BYTES: usize = 16;
 
 /// Why a checkpoint is of no use: the recording is assembled anew.

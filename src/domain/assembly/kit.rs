@@ -15,6 +15,7 @@ impl Disk {
         for write in writes {
             match write {
                 Write::Append(bytes) => self.0.extend_from_slice(&bytes),
+                Write::Skip(count) => self.0.resize(self.0.len() + count, 0),
                 Write::Patch { at, bytes } => {
                     let at = usize::try_from(at).unwrap();
                     self.0[at..at + bytes.len()].copy_from_slice(&bytes);

@@ -12,8 +12,9 @@
 //!
 //! A prover reads the file behind it, so that nothing is left to be read when the last chunk has come.
 //!
-//! Only what is not whole is held, and 16 bytes for each entry of the index. Cluster sizes are patched when they are known,
-//! so a file that is still being written reads as a live one.
+//! Only what is not whole is held, and 16 bytes for each entry of the index. Cluster sizes are left open until they are known:
+//! what is settled of a file that is still being written reads as a live one, and of Matroska nothing is written before the end that will not
+//! stay.
 //!
 //! What it is not: it reads no chunk and writes no file. What it cannot do it says ([`Unfit`]), and ffmpeg does all of it.
 //!
@@ -238,6 +239,13 @@ impl Assembler {
     #[must_use]
     pub fn reads_back(&self) -> bool {
         matches!(self.output, Some(Output::Mp4(_)))
+    }
+
+    /// Whether from here on every byte that is written before the end is the one that will stand there, whoever writes it, as long as
+    /// no chunk is left out. Of a file that has not begun nobody knows.
+    #[must_use]
+    pub fn writes_stay(&self) -> bool {
+        matches!(self.output, Some(Output::Matroska(_)))
     }
 
     /// Whether the finished file is made of these: its beginning with all of its head, and the pieces behind it, each by its

@@ -1,5 +1,7 @@
 //! What is to be written, in order.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 /// One thing to be done to the file.
@@ -7,6 +9,8 @@ use bytes::Bytes;
 pub enum Write {
     /// These bytes go on from the file's end.
     Append(Bytes),
+    /// So many bytes go on from there that are patched when they are known. Whatever stands there stays.
+    Skip(usize),
     /// These bytes take the place of as many that were appended before.
     Patch {
         /// Of the first. Unit: bytes from the file's beginning.
@@ -16,6 +20,15 @@ pub enum Write {
     },
 }
 
+impl Write {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Append(bytes) | Self::Patch { bytes, .. } => bytes.is_empty(),
+            Self::Skip(count) => *count == 0,
+        }
+    }
+}
+
 /// What one call appends, as one write. What is changed in it is changed before anybody sees it.
 pub struct Appending {
     /// Where it begins in the file.
@@ -23,6 +36,8 @@ pub struct Appending {
     pub bytes: Vec<u8>,
     /// How many of them were summed up.
     summed: usize,
+    /// Those that nobody knows yet.
+    open: Option<Range<usize>>,
     patches: Vec<Write>,
     /// What is done when all of it stands there.
     afterwards: Vec<Write>,
@@ -33,7 +48,7 @@ pub type ReadBack<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> bool;
 
 impl Appending {
     pub fn at(start: u64) -> Self {
-        Self { start, bytes: Vec::new(), summed: 0, patches: Vec::new(), afterwards: Vec::new() }
+        Self { start, bytes: Vec::new(), summed: 0, open: None, patches: Vec::new(), afterwards: Vec::new() }
     }
 
     /// Where the next byte will stand.
@@ -47,8 +62,17 @@ impl Appending {
         &self.bytes[from..]
     }
 
+    /// Appends so many bytes that are patched as soon as they are known: nobody writes what would not stay. Only one such place is
+    /// there at one time.
+    pub fn leave_open(&mut self, count: usize) {
+        let from = self.bytes.len();
+        self.bytes.resize(from + count, 0);
+        self.open = Some(from..from + count);
+    }
+
     pub fn patch(&mut self, at: u64, bytes: &[u8]) {
         let here = at.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        self.open.take_if(|open| Some(open.start) == here);
         let place = here.and_then(|at| self.bytes.get_mut(at..at.checked_add(bytes.len())?));
         match place {
             Some(place) => place.copy_from_slice(bytes),
@@ -88,9 +112,11 @@ impl Appending {
 
     pub fn into_writes(self, writes: &mut Vec<Write>) {
         writes.extend(self.patches);
-        if !self.bytes.is_empty() {
-            writes.push(Write::Append(self.bytes.into()));
-        }
+        let bytes = Bytes::from(self.bytes);
+        let open = self.open.unwrap_or(bytes.len()..bytes.len());
+        let (before, behind) = (bytes.slice(..open.start), bytes.slice(open.end..));
+        let around = [Write::Append(before), Write::Skip(open.len()), Write::Append(behind)];
+        writes.extend(around.into_iter().filter(|write| !write.is_empty()));
         writes.extend(self.afterwards);
     }
 }
