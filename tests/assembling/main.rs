@@ -22,3 +22,4 @@ mod damaged;
 mod made;
 mod mp4;
 mod table;
+mod taken;
