@@ -35,6 +35,23 @@ fn outcome(source: &[u8]) -> Result<Vec<i64>, Unfit> {
 }
 
 #[test]
+fn what_has_no_end_within_a_description_takes_no_memory() {
+    let header = build::live_header();
+    let tracks = header.windows(4).position(|id| id == ebml::TRACKS.to_be_bytes()).unwrap();
+    for id in [ebml::CLUSTER, ebml::SEGMENT, ebml::VOID, 0x1254_c367] {
+        let mut assembler = Assembler::new(Rules { unit_bytes_max: UNIT_MAX, ..Rules::default() });
+        let within = says(ebml::TRACKS, 60, &build::endless(id));
+        let mut told = assembler.chunk(0, true, &[&header[..tracks], &within].concat(), &mut Vec::new());
+        for index in 1..50 {
+            told = assembler.chunk(index, false, &[0xec; 4096], &mut Vec::new());
+            assert!(assembler.held() < 16 * 1024, "{id:x}: {} bytes are held", assembler.held());
+        }
+        // Others are damage, behind which the next Cluster is looked for.
+        assert!(told.is_err() || id != ebml::CLUSTER, "{told:?}");
+    }
+}
+
+#[test]
 fn elements_in_each_other_take_no_memory() {
     let master: [u32; 4] = [ebml::BLOCK_GROUP, ebml::CLUSTER, ebml::SEGMENT, 0x1254_c367];
     for id in master {

@@ -26,6 +26,8 @@ use super::{
 
 /// Most bytes that are held back. A fragment of ten seconds at 50 Mbit/s is as large as this.
 const BACK_MAX: usize = 64 * 1024 * 1024;
+/// What stands in front of a block or fragment, with its size.
+const HEAD_MAX: usize = 16;
 /// Room for what the reader notes of the next bytes, which stays.
 const NOTES_KEPT: usize = 256;
 /// Most bytes of all Voids that complete Clusters whose rest is missing.
@@ -37,8 +39,9 @@ const VOID: u8 = 0xec;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Repair {
     reader: Reader,
-    /// Bytes that were not passed on yet.
+    /// Bytes that were not passed on yet, and how many they may be.
     back: HeldBack,
+    back_max: usize,
     /// Bytes passed on, and of them those that were made up.
     passed: u64,
     padded: u64,
@@ -91,20 +94,23 @@ impl Repair {
     /// Begins at the first byte of a segment.
     #[must_use]
     pub fn new(container: Container) -> Self {
-        Self::with(Reader::new(container))
+        Self::with(Reader::new(container), BACK_MAX)
     }
 
     /// Begins at the first byte of a segment that is to be taken apart. A block, or a description, may have so many bytes,
     /// and no more is held back.
     #[must_use]
     pub fn apart(container: Container, unit_bytes_max: u64) -> Self {
-        Self::with(Reader::of_small_units(container, unit_bytes_max))
+        let back_max =
+            usize::try_from(unit_bytes_max).unwrap_or(BACK_MAX).saturating_add(HEAD_MAX).min(BACK_MAX);
+        Self::with(Reader::of_small_units(container, unit_bytes_max), back_max)
     }
 
-    fn with(reader: Reader) -> Self {
+    fn with(reader: Reader, back_max: usize) -> Self {
         Self {
             reader,
             back: HeldBack::default(),
+            back_max,
             passed: 0,
             padded: 0,
             notes: Vec::new(),
@@ -131,8 +137,13 @@ impl Repair {
         events: &mut Vec<Event>,
     ) -> Result<(), ReadError> {
         self.take(bytes, &mut Out::Stream { bytes: out, events })?;
-        if self.back.len() > BACK_MAX {
-            return Err(ReadError::TooLarge { what: "a block or fragment", limit: BACK_MAX as u64 });
+        self.is_bounded()
+    }
+
+    /// What says how large it is is refused as it begins; what does not, once it is too large.
+    fn is_bounded(&self) -> Result<(), ReadError> {
+        if self.back.len() > self.back_max {
+            return Err(ReadError::TooLarge { what: "a block or fragment", limit: self.back_max as u64 });
         }
         Ok(())
     }
@@ -146,7 +157,7 @@ impl Repair {
         let came = Stretch { at: self.position(), bytes };
         let read = self.reader.feed_sink(bytes, &mut self.notes);
         self.settle(false, came, &mut Out::Apart(passed));
-        read
+        read.and_then(|()| self.is_bounded())
     }
 
     fn take(&mut self, bytes: &[u8], out: &mut Out<'_, '_>) -> Result<(), ReadError> {
