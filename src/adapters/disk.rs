@@ -250,8 +250,11 @@ pub(super) fn has_room(folder: &Path, bytes: u64, least: u64) -> io::Result<()> 
 }
 
 fn left(folder: &Path) -> io::Result<u64> {
-    let space = rustix::fs::statvfs(folder)?;
-    Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    Ok(free(&rustix::fs::statvfs(folder)?))
+}
+
+fn free(space: &rustix::fs::StatVfs) -> u64 {
+    space.f_bavail.saturating_mul(space.f_frsize)
 }
 
 /// Sets space aside for what will be written to a file from there on, in one stretch if the disk has one. Space that is found page
@@ -260,8 +263,7 @@ fn left(folder: &Path) -> io::Result<u64> {
 /// # Errors
 /// The disk is nearly full, or its file system does not do this: then space is found as it is needed.
 pub(super) fn set_aside(file: &File, from: u64, bytes: u64) -> io::Result<()> {
-    let space = rustix::fs::fstatvfs(file)?;
-    if space.f_bavail.saturating_mul(space.f_frsize) < bytes.saturating_add(FREE_FOR_OTHERS) {
+    if free(&rustix::fs::fstatvfs(file)?) < bytes.saturating_add(FREE_FOR_OTHERS) {
         return Err(io::ErrorKind::StorageFull.into());
     }
     Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, from, bytes)?)

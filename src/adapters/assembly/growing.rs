@@ -192,7 +192,7 @@ impl Growing {
         Self { place, state, turn, writes: Vec::new(), length, aside: length, unsaved: 0, is_saved: true }
     }
 
-    /// The file that nobody else writes in, if one can go back in it to where it was saved.
+    /// Where this node has the file, if one can go back in it to where it was saved.
     pub fn own(&self) -> Option<Place> {
         (self.is_saved && self.place.extent() == Extent::Whole).then(|| self.place.clone())
     }

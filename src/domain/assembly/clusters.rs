@@ -9,7 +9,7 @@ use super::{
     },
     Rules, Unfit,
     block::{self, Place},
-    element::{put_id, put_number, size_in_eight},
+    element::{SIZE_UNKNOWN, put_id, put_number, size_in_eight},
     head::{self, Head},
     index::Index,
     sums::{Digests, Sum},
@@ -20,9 +20,6 @@ use super::{
 const BACK_MS_MAX: i64 = 30_000;
 /// As far as a block may lie behind it, whatever the rules say. Unit: milliseconds.
 const AHEAD_MS_MAX: i64 = 30_000;
-
-/// Of a Cluster's size.
-const SIZE_BYTES: usize = 8;
 
 /// What has been written, and what is open.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -207,7 +204,7 @@ impl Clusters {
         }
         put_id(ebml::CLUSTER, &mut out.bytes);
         self.sum_up(out);
-        out.leave_open(SIZE_BYTES);
+        out.leave_open(SIZE_UNKNOWN.len());
         out.fresh();
         self.sum.open();
         put_number(ebml::TIMESTAMP, u64::from(time), &mut out.bytes);
