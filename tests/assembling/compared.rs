@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use greenroom::domain::{
-    assembly::{Assembled, Checkpoint, Rules, Unfit, Write},
+    assembly::{Assembled, Checkpoint, Rules, Unfit, Write, Writes},
     merge::{Layout, PlannedChunk},
 };
 use greenroom::protocol::chunk::ChunkIndex;
@@ -27,7 +27,8 @@ pub fn assemble(recording: &Recording) -> Result<File, Unfit> {
         .map(|(index, chunk)| PlannedChunk { index: ChunkIndex::new(*index).unwrap(), mark: chunk.mark });
     let lost: BTreeSet<_> =
         Layout::of(chunks, recording.made, &BTreeSet::new()).missing().into_iter().collect();
-    let (mut state, mut bytes, mut writes) = (Checkpoint::new(Rules::default()), Vec::new(), Vec::new());
+    let (mut state, mut bytes, mut writes) =
+        (Checkpoint::new(Rules::default()), Vec::new(), Writes::default());
     for index in 0..recording.made {
         let assembler = &mut state.assembler;
         if lost.contains(&index) {
@@ -35,8 +36,8 @@ pub fn assemble(recording: &Recording) -> Result<File, Unfit> {
         } else {
             let chunk = &recording.chunks[&index];
             assembler.chunk(index, chunk.mark.begins_segment, &chunk.payload, &mut writes)?;
+            apply(&writes, &mut bytes);
         }
-        writes.drain(..).for_each(|write| apply(write, &mut bytes));
         read_on(&mut state, &bytes);
         if index % 3 == 1 {
             state = Checkpoint::restore(&state.save()).unwrap();
@@ -47,7 +48,7 @@ pub fn assemble(recording: &Recording) -> Result<File, Unfit> {
         into.copy_from_slice(&bytes[at..at + into.len()]);
         Ok::<_, Unfit>(())
     })?;
-    writes.drain(..).for_each(|write| apply(write, &mut bytes));
+    apply(&writes, &mut bytes);
     read_on(&mut state, &bytes);
     let head = usize::try_from(state.assembler.head_bytes()).unwrap();
     state.prover.finish(&bytes[..head], &state.assembler).unwrap();
@@ -78,13 +79,15 @@ fn read_on(state: &mut Checkpoint, file: &[u8]) {
     state.prover.feed(unread, &state.assembler).unwrap();
 }
 
-pub fn apply(write: Write, file: &mut Vec<u8>) {
-    match write {
-        Write::Append(bytes) => file.extend_from_slice(&bytes),
-        Write::Skip(count) => file.resize(file.len() + count, 0),
-        Write::Patch { at, bytes } => {
-            let at = usize::try_from(at).unwrap();
-            file[at..at + bytes.len()].copy_from_slice(&bytes);
+pub fn apply(writes: &Writes, file: &mut Vec<u8>) {
+    for write in writes.iter() {
+        match write {
+            Write::Append(bytes) => file.extend_from_slice(bytes),
+            Write::Skip(count) => file.resize(file.len() + count, 0),
+            Write::Patch { at, bytes } => {
+                let at = usize::try_from(at).unwrap();
+                file[at..at + bytes.len()].copy_from_slice(bytes);
+            }
         }
     }
 }

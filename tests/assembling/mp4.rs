@@ -126,13 +126,14 @@ async fn what_is_for_ffmpeg_is_refused() {
 /// While it is recorded anybody may read it, as far as it is settled.
 #[tokio::test]
 async fn what_has_come_so_far_can_be_read() {
-    use greenroom::domain::assembly::{Assembler, Rules};
+    use greenroom::domain::assembly::{Assembler, Rules, Writes};
     let source = media(&format!("{} {SHORT} {AAC} {FRAGMENTS}", both("160x120", "4")));
-    let (mut assembler, mut writes, mut file) = (Assembler::new(Rules::default()), Vec::new(), Vec::new());
+    let (mut assembler, mut writes, mut file) =
+        (Assembler::new(Rules::default()), Writes::default(), Vec::new());
     let mut packets = Vec::new();
     for (index, piece) in (0..).zip(source.chunks(source.len().div_ceil(5))) {
         assembler.chunk(index, index == 0, piece, &mut writes).unwrap();
-        writes.drain(..).for_each(|write| apply(write, &mut file));
+        apply(&writes, &mut file);
         let settled = &file[..usize::try_from(assembler.settled()).unwrap()];
         let grown = crate::kit::file_of(settled);
         let name = grown.path().to_str().unwrap();

@@ -1,6 +1,6 @@
 //! The assembler takes or refuses whatever comes, and makes the same file of it however it is cut.
 
-use greenroom::domain::assembly::{Assembler, Checkpoint, Prover, Rules, Unfit, Write};
+use greenroom::domain::assembly::{Assembler, Checkpoint, Prover, Rules, Unfit, Write, Writes};
 
 use crate::{
     SHORT,
@@ -48,15 +48,15 @@ fn runs(generator: &mut Generator) -> Vec<Run> {
 
 /// The file, and who made it; pieces and checkpoints by chance, and by chance it is read while it grows.
 fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembler), Unfit> {
-    let (mut state, mut file, mut writes) = (Checkpoint::new(RULES), Vec::new(), Vec::new());
-    let put = |writes: &mut Vec<Write>, file: &mut Vec<u8>| {
-        for write in writes.drain(..) {
+    let (mut state, mut file, mut writes) = (Checkpoint::new(RULES), Vec::new(), Writes::default());
+    let put = |writes: &Writes, file: &mut Vec<u8>| {
+        for write in writes.iter() {
             match write {
-                Write::Append(bytes) => file.extend_from_slice(&bytes),
+                Write::Append(bytes) => file.extend_from_slice(bytes),
                 Write::Skip(count) => file.resize(file.len() + count, 0),
                 Write::Patch { at, bytes } => {
                     let at = usize::try_from(at).unwrap();
-                    file[at..at + bytes.len()].copy_from_slice(&bytes);
+                    file[at..at + bytes.len()].copy_from_slice(bytes);
                 }
             }
         }
@@ -75,7 +75,7 @@ fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembler), U
             let (piece, rest) = bytes.split_at(bytes.len().min(1 + chance.size()));
             let assembler = &mut state.assembler;
             let taken = assembler.chunk(assembler.next(), begins, piece, &mut writes);
-            assert_eq!(put(&mut writes, &mut file), assembler.length());
+            assert_eq!(put(&writes, &mut file), assembler.length());
             if let Err(unfit) = taken {
                 assert_eq!(
                     assembler.finish(&mut writes, |_, _| Ok(())),
@@ -101,7 +101,7 @@ fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembler), U
         into.copy_from_slice(&file[at..at + into.len()]);
         Ok::<_, Unfit>(())
     })?;
-    put(&mut writes, &mut file);
+    put(&writes, &mut file);
     let Checkpoint { assembler, prover } = state;
     prove(prover, &file, &assembler);
     Ok((file, assembler))
@@ -167,7 +167,7 @@ fn bytes_that_are_no_checkpoint_are_refused() {
         let mut generator = Generator::new(seed);
         let mut checkpoint = Checkpoint::new(RULES);
         let media = generator.media();
-        let _ = checkpoint.assembler.chunk(0, true, &media, &mut Vec::new());
+        let _ = checkpoint.assembler.chunk(0, true, &media, &mut Writes::default());
         let mut state = checkpoint.save();
         let at = generator.chance.below(state.len());
         state[at] ^= 1 << generator.chance.below(8);

@@ -124,7 +124,7 @@ impl Shared {
         let has_own = held.growing.is_some() || held.has_own();
         let leaves_out = first_missing.is_some();
         let opening = self.opening(&job.recording, Purpose::Complete, leaves_out, has_own).await;
-        let opened = self.step(held, move |held| held.open_to_complete(opening, first_missing));
+        let opened = self.step(held, move |held, _| held.open_to_complete(opening, first_missing));
         let (held, opened) = opened.await.map_err(|error| away(&error))?;
         opened.map_err(stop)?;
         let held = self.feed_rest(held, job, &missing, &firsts).await?;
@@ -181,11 +181,11 @@ impl Shared {
             }
             let lost = next..index;
             let (taken, fed) = self
-                .step(held, move |held| {
+                .step(held, move |held, room| {
                     let Some(growing) = &mut held.growing else { return Ok(()) };
                     lost.for_each(|index| growing.gap(index));
                     match bytes {
-                        Some(bytes) => growing.chunk(index, planned.mark.begins_segment, &bytes),
+                        Some(bytes) => growing.chunk(index, planned.mark.begins_segment, &bytes, room),
                         None => {
                             growing.gap(index);
                             Ok(())

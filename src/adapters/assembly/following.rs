@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::{
     Shared,
-    growing::{Fault, Finished, Growing},
+    growing::{Fault, Finished, Growing, Room},
     place::{self, Extent, Place, Purpose},
 };
 use crate::{
@@ -108,7 +108,7 @@ impl Shared {
             // One that has only begun is nobody else's.
             let has_own = held.has_own() || held.known.contains_key(&0);
             let opening = self.opening(&recording, Purpose::Follow, false, has_own).await;
-            let (taken, begun) = self.step(held, move |held| held.open(opening)).await?;
+            let (taken, begun) = self.step(held, move |held, _| held.open(opening)).await?;
             held = taken;
             held.unlisted = true;
             if let Err(fault) = begun {
@@ -139,7 +139,8 @@ impl Shared {
                 }
             };
             let leaves = self.leaves_free;
-            let (taken, fed) = self.step(held, move |held| held.feed(chunk, &bytes, leaves)).await?;
+            let (taken, fed) =
+                self.step(held, move |held, room| held.feed(chunk, &bytes, leaves, room)).await?;
             held = taken;
             if let Err(fault) = fed {
                 return self.ended(&mut held, &recording, &fault);
@@ -349,19 +350,19 @@ impl Following {
     }
 
     /// Completes the file. `None`: somebody else has it by now. Where that fails this node goes on with it from its checkpoint.
-    pub fn finish(&mut self) -> Result<Option<Finished>, Fault> {
+    pub fn finish(&mut self, room: &mut Room) -> Result<Option<Finished>, Fault> {
         let Some(growing) = &mut self.growing else { return Ok(None) };
-        let finished = growing.finish()?;
+        let finished = growing.finish(room)?;
         // Whoever stores it may still read it: nothing is written in it any more.
         self.growing = None;
         Ok(Some(finished))
     }
 
     /// Takes a chunk in, where so many bytes are left free on the disk with it.
-    fn feed(&mut self, chunk: PlannedChunk, bytes: &[u8], leaves: u64) -> Result<(), Fault> {
+    fn feed(&mut self, chunk: PlannedChunk, bytes: &[u8], leaves: u64, room: &mut Room) -> Result<(), Fault> {
         let Some(growing) = &mut self.growing else { return Ok(()) };
         growing.has_room(bytes.len() as u64, leaves)?;
-        if let Err(fault) = growing.chunk(chunk.index.get(), chunk.mark.begins_segment, bytes) {
+        if let Err(fault) = growing.chunk(chunk.index.get(), chunk.mark.begins_segment, bytes, room) {
             if matches!(fault, Fault::Unfit(_))
                 && let Some(growing) = self.growing.take()
             {
@@ -370,7 +371,7 @@ impl Following {
             return Err(fault);
         }
         if growing.unsaved() >= UNSAVED_MAX {
-            growing.checkpoint()?;
+            growing.checkpoint(room)?;
         }
         Ok(())
     }

@@ -25,13 +25,32 @@ use crate::{
         crash, disk,
         ports::{LiveFile, RecordingRef},
     },
-    domain::assembly::{Assembled, Assembler, Checkpoint, Rules, Unfit, Write},
+    domain::assembly::{Assembled, Assembler, Checkpoint, Rules, Unfit, Write, Writes},
 };
 
 /// Read back at once. Unit: bytes.
 const READ_BYTES: usize = 64 * 1024;
 /// So much space is set aside for a file at once, when it has become as long. Unit: bytes.
 const ASIDE: u64 = 2 * 1024 * 1024;
+
+/// What a step works with, and the next one can use again: each taken anew would cost as much as what is done in it, where the
+/// allocator gives back what is large.
+#[derive(Debug, Default)]
+pub struct Room {
+    writes: Writes,
+    /// What is read back.
+    piece: Vec<u8>,
+}
+
+impl Room {
+    /// As much as a step leaves there for the next one. Unit: bytes.
+    const KEPT: usize = 1024 * 1024;
+
+    /// Another step may have it.
+    pub fn clear(&mut self) {
+        self.writes.clear(Self::KEPT);
+    }
+}
 
 /// Why it does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +72,6 @@ pub struct Growing {
     place: Place,
     state: Checkpoint,
     turn: Turn,
-    writes: Vec<Write>,
     /// What the file has. Unit: bytes.
     length: u64,
     /// Up to here space was set aside for it, or could not be. Unit: bytes.
@@ -78,7 +96,7 @@ impl Growing {
         File::create_new(place.part())?;
         let state = Checkpoint::new(Rules::default());
         let turn = Turn::default();
-        Ok(Self { place, state, turn, writes: Vec::new(), length: 0, aside: 0, unsaved: 0, is_saved: false })
+        Ok(Self { place, state, turn, length: 0, aside: 0, unsaved: 0, is_saved: false })
     }
 
     /// Goes on with whatever is furthest of what anybody has of it; `None` where there is nothing of use. A copy is made only
@@ -189,7 +207,7 @@ impl Growing {
     /// What is there at its checkpoint.
     pub fn saved(place: Place, state: Checkpoint, turn: Turn) -> Self {
         let length = state.assembler.length();
-        Self { place, state, turn, writes: Vec::new(), length, aside: length, unsaved: 0, is_saved: true }
+        Self { place, state, turn, length, aside: length, unsaved: 0, is_saved: true }
     }
 
     /// Where this node has the file, if one can go back in it to where it was saved.
@@ -265,10 +283,16 @@ impl Growing {
     }
 
     /// Takes the next chunk.
-    pub fn chunk(&mut self, index: u32, begins_segment: bool, bytes: &[u8]) -> Result<(), Fault> {
-        self.state.assembler.chunk(index, begins_segment, bytes, &mut self.writes)?;
+    pub fn chunk(
+        &mut self,
+        index: u32,
+        begins_segment: bool,
+        bytes: &[u8],
+        room: &mut Room,
+    ) -> Result<(), Fault> {
+        self.state.assembler.chunk(index, begins_segment, bytes, &mut room.writes)?;
         self.unsaved += 1;
-        self.write()
+        self.write(&room.writes)
     }
 
     /// This one is missing.
@@ -277,10 +301,11 @@ impl Growing {
     }
 
     /// From here on another owner can go on.
-    pub fn checkpoint(&mut self) -> Result<(), Fault> {
-        self.open()?.sync_data()?;
+    pub fn checkpoint(&mut self, room: &mut Room) -> Result<(), Fault> {
+        let file = self.open()?;
+        file.sync_data()?;
         crash::point("assembly.durable");
-        self.prove(self.state.assembler.settled())?;
+        self.prove(&file, self.state.assembler.settled(), &mut room.piece)?;
         self.save()?;
         if let Err(gone) = fs::metadata(self.place.part()) {
             // It was taken away, or over, meanwhile: nothing must lead to it.
@@ -297,26 +322,28 @@ impl Growing {
 
     /// Its head may have been completed already, or in part.
     fn reopen(&mut self) -> Result<(), Fault> {
-        self.writes = self.state.assembler.reopening();
-        self.write()?;
-        Ok(self.open()?.sync_data()?)
+        let file = self.open()?;
+        for (at, bytes) in self.state.assembler.reopening() {
+            self.patch(&file, at, &bytes)?;
+        }
+        Ok(file.sync_data()?)
     }
 
     /// Completes the file, makes it durable, and proves it. It takes nothing any more.
-    pub fn finish(&mut self) -> Result<Finished, Fault> {
+    pub fn finish(&mut self, room: &mut Room) -> Result<Finished, Fault> {
         let file = File::open(self.place.part())?;
         let read = |at, bytes: &mut [u8]| Ok::<_, Fault>(file.read_exact_at(bytes, at)?);
-        let assembled = self.state.assembler.finish(&mut self.writes, read)?;
-        self.write()?;
+        let assembled = self.state.assembler.finish(&mut room.writes, read)?;
+        self.write(&room.writes)?;
         crash::point("assembly.completed");
         let written = self.open()?;
         written.set_len(self.length)?;
         written.sync_data()?;
-        self.prove(assembled.bytes)?;
+        self.prove(&written, assembled.bytes, &mut room.piece)?;
         let state = std::mem::replace(&mut self.state, Checkpoint::new(Rules::default()));
         let Checkpoint { assembler, prover } = state;
         let mut head = vec![0; usize::try_from(assembler.head_bytes()).unwrap_or(0)];
-        File::open(self.place.part())?.read_exact_at(&mut head, 0)?;
+        written.read_exact_at(&mut head, 0)?;
         let proven = prover.finish(&head, &assembler);
         proven.map_err(|difference| Fault::NotProven(difference.to_string()))?;
         crash::point("assembly.proven");
@@ -330,19 +357,19 @@ impl Growing {
 
     /// By its name, every time: whoever has taken it over has it under another.
     fn open(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).open(self.place.part())
+        OpenOptions::new().read(true).write(true).open(self.place.part())
     }
 
-    fn write(&mut self) -> Result<(), Fault> {
-        if self.writes.is_empty() {
+    fn write(&mut self, writes: &Writes) -> Result<(), Fault> {
+        if writes.iter().next().is_none() {
             return Ok(());
         }
         let file = self.open()?;
         self.set_space_aside(&file);
-        for write in self.writes.drain(..) {
+        for write in writes.iter() {
             match write {
                 Write::Append(bytes) => {
-                    file.write_all_at(&bytes, self.length)?;
+                    file.write_all_at(bytes, self.length)?;
                     self.length += bytes.len() as u64;
                     crash::point("assembly.appended");
                     if self.is_saved {
@@ -350,15 +377,18 @@ impl Growing {
                     }
                 }
                 Write::Skip(count) => self.length += count as u64,
-                Write::Patch { at, bytes } => {
-                    file.write_all_at(&bytes, at)?;
-                    if at < self.state.assembler.head_bytes() {
-                        crash::point("assembly.headed");
-                    } else {
-                        crash::point("assembly.patched");
-                    }
-                }
+                Write::Patch { at, bytes } => self.patch(&file, at, bytes)?,
             }
+        }
+        Ok(())
+    }
+
+    fn patch(&self, file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+        file.write_all_at(bytes, at)?;
+        if at < self.state.assembler.head_bytes() {
+            crash::point("assembly.headed");
+        } else {
+            crash::point("assembly.patched");
         }
         Ok(())
     }
@@ -375,9 +405,8 @@ impl Growing {
     }
 
     /// Reads what is new up to there.
-    fn prove(&mut self, end: u64) -> Result<(), Fault> {
-        let file = File::open(self.place.part())?;
-        let mut piece = vec![0; READ_BYTES];
+    fn prove(&mut self, file: &File, end: u64, piece: &mut Vec<u8>) -> Result<(), Fault> {
+        piece.resize(READ_BYTES, 0);
         while self.state.prover.read() < end {
             let at = self.state.prover.read();
             let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(READ_BYTES);
@@ -428,11 +457,13 @@ mod tests {
             let file = fs::metadata(place.part()).expect("a file");
             (file.len(), file.blocks() * 512)
         };
-        let mut growing = Growing::begin(place.clone()).expect("begun");
-        growing.chunk(0, true, &build::live_header()).expect("taken");
+        let (mut growing, mut room) = (Growing::begin(place.clone()).expect("begun"), Room::default());
+        growing.chunk(0, true, &build::live_header(), &mut room).expect("taken");
         let mut most = 0;
         for half in 0..20 {
-            growing.chunk(u32::try_from(half).expect("few") + 1, false, &cluster(half)).expect("taken");
+            growing
+                .chunk(u32::try_from(half).expect("few") + 1, false, &cluster(half), &mut room)
+                .expect("taken");
             let (length, bytes) = taken();
             assert_eq!(length, growing.length, "what is set aside is not in it");
             most = most.max(bytes.saturating_sub(length));
@@ -440,7 +471,7 @@ mod tests {
         let probe = File::create(folder.path().join("probe")).expect("a file");
         let can_be = disk::set_aside(&probe, 0, ASIDE).is_ok();
         assert_eq!(most > ASIDE / 2, can_be, "{most}");
-        growing.finish().expect("proven");
+        growing.finish(&mut room).expect("proven");
         let (length, bytes) = taken();
         assert!(length > 2 * ASIDE && bytes < length + ASIDE / 8, "{bytes} bytes for {length}");
     }

@@ -31,7 +31,7 @@ use tracing::warn;
 
 use self::{
     following::{Following, Opening},
-    growing::Fault,
+    growing::{Fault, Room},
     place::Purpose,
     sending::Sender,
     watching::Watches,
@@ -77,12 +77,33 @@ struct Shared {
     leaves_free: u64,
     /// Recordings that are looked for in the chunk store at one time, because they are watched.
     looks: Arc<Semaphore>,
+    rooms: Rooms,
     /// Bytes of what is not whole that all recordings may hold.
     unfinished: Arc<Semaphore>,
     /// One for each recording that anything was done for lately.
     following: Mutex<HashMap<RecordingRef, Arc<tokio::sync::Mutex<Following>>>>,
     /// What people see of recordings that come.
     watches: Arc<Watches>,
+}
+
+/// What steps leave for the next ones: as many as are done at one time, at most.
+#[derive(Clone, Default)]
+struct Rooms(Arc<Mutex<Vec<Room>>>);
+
+impl Rooms {
+    fn take(&self) -> Room {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, mut room: Room) {
+        room.clear();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(room);
+    }
+
+    /// Nobody may need them for long.
+    fn let_go(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 /// What an assembler is made of.
@@ -118,6 +139,7 @@ impl AssemblingMerger {
         let sender = parts.map(|parts| Arc::new(Sender::new(parts, store.clone())));
         let watches = Arc::new(Watches::default());
         let unfinished = Arc::new(Semaphore::new(UNFINISHED_BYTES_MAX));
+        let rooms = Rooms::default();
         let open = |folder, sender, pictures, leaves_free| Shared {
             ffmpeg: ffmpeg.clone(),
             sender,
@@ -130,6 +152,7 @@ impl AssemblingMerger {
             least_free: min_free_bytes,
             leaves_free,
             looks: Arc::new(Semaphore::new(LOOKS)),
+            rooms: rooms.clone(),
             unfinished: unfinished.clone(),
             following: Mutex::default(),
             watches: watches.clone(),
@@ -182,6 +205,7 @@ impl Merger for AssemblingMerger {
     }
 
     fn sweep(&self) -> PortFuture<Result<Swept, StoreError>> {
+        self.shared.rooms.let_go();
         self.shared.let_go_of_idle();
         for recording in self.watched.let_go_of_idle() {
             let watched = self.watched.clone();
@@ -225,14 +249,17 @@ impl Shared {
     async fn step<T: Send + 'static>(
         &self,
         mut held: OwnedMutexGuard<Following>,
-        work: impl FnOnce(&mut Following) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&mut Following, &mut Room) -> Result<T, Fault> + Send + 'static,
     ) -> Result<(OwnedMutexGuard<Following>, Result<T, Fault>), StoreError> {
+        let rooms = self.rooms.clone();
         let done = self.disk.run(move || {
             // What was begun before and did not come to its end left it half done.
             if std::mem::replace(&mut held.is_busy, true) {
                 held.drop_file();
             }
-            let worked = work(&mut held);
+            let mut room = rooms.take();
+            let worked = work(&mut held, &mut room);
+            rooms.give_back(room);
             held.is_busy = false;
             if worked.is_err() {
                 held.drop_file();

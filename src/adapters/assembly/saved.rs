@@ -72,7 +72,7 @@ pub fn remove(part: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::assembly::Rules;
+    use crate::domain::assembly::{Rules, Writes};
 
     /// One that is this far, and so long because of what came and is not whole. Nothing of it is in a file.
     fn so_far(chunks: u32, bytes: usize) -> Checkpoint {
@@ -81,7 +81,7 @@ mod tests {
         begins.resize(begins.len() + bytes, 0);
         let pieces = begins.chunks(begins.len().div_ceil(chunks as usize));
         for (index, piece) in (0..).zip(pieces) {
-            checkpoint.assembler.chunk(index, index == 0, piece, &mut Vec::new()).expect("taken");
+            checkpoint.assembler.chunk(index, index == 0, piece, &mut Writes::default()).expect("taken");
         }
         assert_eq!((checkpoint.assembler.next(), checkpoint.assembler.length()), (chunks, 0));
         checkpoint

@@ -67,9 +67,9 @@ fn what_is_settled_of_a_file_that_is_being_written_reads_as_a_live_one() {
     let (_, came) = read(&source);
     let mut whole = 0;
     for (index, piece) in (0..).zip(source.chunks(97)) {
-        let mut writes = Vec::new();
+        let mut writes = Writes::default();
         assembler.chunk(index, index == 0, piece, &mut writes).unwrap();
-        disk.write(writes);
+        disk.write(&writes);
         let settled = usize::try_from(assembler.settled()).unwrap();
         assert!(settled <= disk.0.len());
         let (found, packets) = read(&disk.0[..settled]);
@@ -89,28 +89,28 @@ fn until_the_end_no_byte_is_written_that_will_not_stay() {
         let (mut assembler, mut disk, mut all) =
             (Assembler::new(Rules::default()), Disk::default(), Vec::new());
         for (index, piece) in (0..).zip(source.chunks(size)) {
-            let mut writes = Vec::new();
+            let mut writes = Writes::default();
             let before = (assembler.length(), assembler.writes_stay());
             assembler.chunk(index, index == 0, piece, &mut writes).unwrap();
-            all.push((before, writes.clone()));
-            disk.write(writes);
+            disk.write(&writes);
+            all.push((before, writes));
         }
-        let mut writes = Vec::new();
+        let mut writes = Writes::default();
         assembler.finish(&mut writes, |_, _| Err::<(), _>(Unfit::Empty)).unwrap();
-        disk.write(writes);
+        disk.write(&writes);
         assert!(!all[0].0.1, "what the head says in the end is written over what it said while it grew");
         let stay: Vec<_> = all.into_iter().filter(|((_, stay), _)| *stay).collect();
         assert!(!stay.is_empty(), "{size}");
         for ((mut at, _), writes) in stay {
-            for write in writes {
+            for write in writes.iter() {
                 let from = |at: u64| usize::try_from(at).unwrap();
                 match write {
                     Write::Append(bytes) => {
-                        assert_eq!(disk.0[from(at)..][..bytes.len()], bytes);
+                        assert_eq!(&disk.0[from(at)..][..bytes.len()], bytes);
                         at += bytes.len() as u64;
                     }
                     Write::Skip(count) => at += count as u64,
-                    Write::Patch { at, bytes } => assert_eq!(disk.0[from(at)..][..bytes.len()], bytes),
+                    Write::Patch { at, bytes } => assert_eq!(&disk.0[from(at)..][..bytes.len()], bytes),
                 }
             }
         }

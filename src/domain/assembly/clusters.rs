@@ -13,7 +13,7 @@ use super::{
     head::{self, Head},
     index::Index,
     sums::{Digests, Sum},
-    writes::Appending,
+    writes::Writes,
 };
 
 /// A block may lie so far before its Cluster; 16 bits hold a little more. Unit: milliseconds.
@@ -64,7 +64,7 @@ impl Clusters {
         tracks: &[Track],
         tracks_element: &[u8],
         rules: &Rules,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<Self, Unfit> {
         if tracks_element.len() > rules.header_bytes_max {
             return Err(Unfit::TooLarge("the header is larger than may be held".into()));
@@ -73,7 +73,7 @@ impl Clusters {
         let plan = MergePlan::of(&[SegmentFacts { container: Container::Matroska, tracks: facts }]);
         let tracks: Vec<_> = plan.tracks.into_iter().map(|target| target.model).collect();
         let entries = head::entries(tracks_element, &tracks)?;
-        let head = Head::put(plan.family, &entries, &mut out.bytes);
+        let head = Head::put(plan.family, &entries, out.bytes());
         out.fresh();
         let mut written = Summary::default();
         written.fold(&Event::Tracks(tracks.clone()));
@@ -93,7 +93,7 @@ impl Clusters {
     }
 
     /// Appends a block. Returns of how many frames.
-    pub fn block(&mut self, block: &Block<'_>, rules: &Rules, out: &mut Appending) -> Result<u64, Unfit> {
+    pub fn block(&mut self, block: &Block<'_>, rules: &Rules, out: &mut Writes) -> Result<u64, Unfit> {
         let Some(first) = block.packets.first() else { return Ok(0) };
         for packet in block.packets {
             self.written.fold(&Event::Packet(*packet));
@@ -105,7 +105,7 @@ impl Clusters {
         let cluster_ms = self.cluster_for(block, first, rules, out)?;
         let time = i16::try_from(block.time_ms - cluster_ms).map_err(|_| Unfit::TimesFall)?;
         let place = Place { track: first.track, time };
-        let frames = block::put(block.element, place, &mut out.bytes).ok_or(Unfit::Block)?;
+        let frames = block::put(block.element, place, out.bytes()).ok_or(Unfit::Block)?;
         if frames != block.packets.len() as u64 {
             return Err(Unfit::Block);
         }
@@ -116,17 +116,17 @@ impl Clusters {
     }
 
     /// Appends something that stands beside the blocks of a Cluster; what stands beside Clusters ends them.
-    pub fn beside(&mut self, element: &[u8], in_cluster: bool, out: &mut Appending) {
+    pub fn beside(&mut self, element: &[u8], in_cluster: bool, out: &mut Writes) {
         if !in_cluster {
             self.close(out);
         }
         if !in_cluster || self.cluster.is_some() {
-            out.bytes.extend_from_slice(element);
+            out.bytes().extend_from_slice(element);
         }
     }
 
     /// Ends the open Cluster: now its size is known.
-    pub fn close(&mut self, out: &mut Appending) {
+    pub fn close(&mut self, out: &mut Writes) {
         if let Some(cluster) = self.cluster.take() {
             let size = size_in_eight(out.position() - cluster.at - 12);
             self.sum_up(out);
@@ -136,12 +136,12 @@ impl Clusters {
     }
 
     /// Takes what was appended since into the sum.
-    pub fn sum_up(&mut self, out: &mut Appending) {
+    pub fn sum_up(&mut self, out: &mut Writes) {
         self.sum.take(out.fresh());
     }
 
     /// Appends the index and completes the head.
-    pub fn end(&mut self, duration_us: i64, out: &mut Appending) -> Result<(), Unfit> {
+    pub fn end(&mut self, duration_us: i64, out: &mut Writes) -> Result<(), Unfit> {
         self.close(out);
         let blind = |track: &&Track| {
             let account = self.written.packets.get(&track.number);
@@ -152,7 +152,7 @@ impl Clusters {
         }
         let cues_at = out.position();
         self.cues_at = Some(cues_at);
-        self.index.put(&mut out.bytes);
+        self.index.put(out.bytes());
         for (at, bytes) in self.head.completed(cues_at, duration_us, out.position()) {
             out.patch(at, &bytes);
         }
@@ -179,7 +179,7 @@ impl Clusters {
         block: &Block<'_>,
         first: &Packet,
         rules: &Rules,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<i64, Unfit> {
         let picture = self.kind(first.track) == Some(TrackKind::Video);
         let begins_picture = picture && first.keyframe;
@@ -202,12 +202,12 @@ impl Clusters {
         if begins_picture || (!picture && self.pictures_ms.is_none_or(long_ago)) {
             self.index.offer((time, first.track, at - self.head.segment_data));
         }
-        put_id(ebml::CLUSTER, &mut out.bytes);
+        put_id(ebml::CLUSTER, out.bytes());
         self.sum_up(out);
         out.leave_open(SIZE_UNKNOWN.len());
         out.fresh();
         self.sum.open();
-        put_number(ebml::TIMESTAMP, u64::from(time), &mut out.bytes);
+        put_number(ebml::TIMESTAMP, u64::from(time), out.bytes());
         self.cluster = Some(Cluster { at, time_ms: block.time_ms });
         self.clusters += 1;
         Ok(block.time_ms)

@@ -41,9 +41,10 @@ fn what_has_no_end_within_a_description_takes_no_memory() {
     for id in [ebml::CLUSTER, ebml::SEGMENT, ebml::VOID, 0x1254_c367] {
         let mut assembler = Assembler::new(Rules { unit_bytes_max: UNIT_MAX, ..Rules::default() });
         let within = says(ebml::TRACKS, 60, &build::endless(id));
-        let mut told = assembler.chunk(0, true, &[&header[..tracks], &within].concat(), &mut Vec::new());
+        let mut told =
+            assembler.chunk(0, true, &[&header[..tracks], &within].concat(), &mut Writes::default());
         for index in 1..50 {
-            told = assembler.chunk(index, false, &[0xec; 4096], &mut Vec::new());
+            told = assembler.chunk(index, false, &[0xec; 4096], &mut Writes::default());
             assert!(assembler.held() < 16 * 1024, "{id:x}: {} bytes are held", assembler.held());
         }
         // Others are damage, behind which the next Cluster is looked for.
@@ -61,14 +62,14 @@ fn elements_in_each_other_take_no_memory() {
             let start = build::live_cluster(0, &[build::simple_block(1, 0, true, &[1; 9])]);
             let begin = [build::live_header(), start].concat();
             repair.take_apart(&begin, &mut Vec::new()).unwrap();
-            assembler.chunk(0, true, &begin, &mut Vec::new()).unwrap();
+            assembler.chunk(0, true, &begin, &mut Writes::default()).unwrap();
             let most = repair.held() + 16 * 1024;
             for index in 1..200 {
                 let deeper = nested.repeat(50);
                 let taken = repair.take_apart(&deeper, &mut Vec::new());
                 assert!(repair.held() < most, "{id:x}: {} bytes are held", repair.held());
                 // Whoever has refused it refuses what comes after it.
-                let fed = assembler.chunk(index, false, &deeper, &mut Vec::new());
+                let fed = assembler.chunk(index, false, &deeper, &mut Writes::default());
                 if taken.is_err() {
                     assert!(fed.is_err(), "{id:x}");
                     break;

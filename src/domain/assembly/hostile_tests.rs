@@ -47,15 +47,15 @@ fn what_is_no_media_is_refused() {
 fn what_comes_out_of_order_is_refused() {
     let source = live(2);
     let mut assembler = Assembler::new(Rules::default());
-    assert_eq!(assembler.chunk(1, false, &source, &mut Vec::new()), Err(Unfit::OutOfOrder));
+    assert_eq!(assembler.chunk(1, false, &source, &mut Writes::default()), Err(Unfit::OutOfOrder));
     assert_eq!(
-        assembler.chunk(0, true, &source, &mut Vec::new()),
+        assembler.chunk(0, true, &source, &mut Writes::default()),
         Err(Unfit::OutOfOrder),
         "it stays at this"
     );
     let mut assembler = Assembler::new(Rules::default());
     assembler.gap(3..5);
-    assert_eq!(assembler.finish(&mut Vec::new(), |_, _| Ok(())), Err(Unfit::OutOfOrder));
+    assert_eq!(assembler.finish(&mut Writes::default(), |_, _| Ok(())), Err(Unfit::OutOfOrder));
     let (_, assembled) = run(Rules::default(), &[Step::Gap(1), Step::Chunk(false, &source)]);
     assert_eq!(assembled.unwrap_err(), Unfit::NoBeginning);
     let (_, assembled) = run(Rules::default(), &[Step::Chunk(true, &source[..6]), Step::Gap(1)]);
@@ -156,10 +156,14 @@ fn sizes_that_lie_take_no_memory() {
     for liar in [ebml::SIMPLE_BLOCK, ebml::BLOCK_GROUP, ebml::VOID, 0x4dff] {
         for size in [1001, 1 << 40, (1 << 56) - 2] {
             let mut assembler = Assembler::new(rules);
-            let mut told =
-                assembler.chunk(0, true, &[&header[..], &start, &huge(liar, size)].concat(), &mut vec![]);
+            let mut told = assembler.chunk(
+                0,
+                true,
+                &[&header[..], &start, &huge(liar, size)].concat(),
+                &mut Writes::default(),
+            );
             for index in 1..50 {
-                told = assembler.chunk(index, false, &[0; 4096], &mut vec![]);
+                told = assembler.chunk(index, false, &[0; 4096], &mut Writes::default());
             }
             assert!(matches!(told, Err(Unfit::TooLarge(_))), "{liar:x} {size}: {told:?}");
             assert!(saved(&assembler) < 16 * 1024);
@@ -168,9 +172,11 @@ fn sizes_that_lie_take_no_memory() {
     // As much as is allowed is held, and no more.
     let allowed = [&header[..], &start, &huge(ebml::SIMPLE_BLOCK, 1000)].concat();
     let mut assembler = Assembler::new(rules);
-    assembler.chunk(0, true, &[&allowed[..], &[0x81, 0, 9, 0], &[7; 995]].concat(), &mut vec![]).unwrap();
+    assembler
+        .chunk(0, true, &[&allowed[..], &[0x81, 0, 9, 0], &[7; 995]].concat(), &mut Writes::default())
+        .unwrap();
     let held = saved(&assembler);
-    assembler.chunk(1, false, &[7], &mut vec![]).unwrap();
+    assembler.chunk(1, false, &[7], &mut Writes::default()).unwrap();
     assert!(saved(&assembler) < held);
 }
 
@@ -179,10 +185,10 @@ fn a_cluster_full_of_nothing_takes_no_memory() {
     let mut assembler = Assembler::new(Rules::default());
     let header =
         [build::live_header(), build::endless(ebml::CLUSTER), build::number(ebml::TIMESTAMP, 0)].concat();
-    assembler.chunk(0, true, &header, &mut vec![]).unwrap();
+    assembler.chunk(0, true, &header, &mut Writes::default()).unwrap();
     let nothing = build::element(ebml::VOID, &vec![0; 100_000]);
     for index in 1..100 {
-        assembler.chunk(index, false, &nothing, &mut vec![]).unwrap();
+        assembler.chunk(index, false, &nothing, &mut Writes::default()).unwrap();
         assert!(saved(&assembler) < 8 * 1024);
     }
 }

@@ -1,6 +1,6 @@
 //! What the tests share: streams, the file that writes make, and what a reader finds in it.
 
-use super::{Assembled, Checkpoint, Prover, Rules, Unfit, Write};
+use super::{Assembled, Assembler, Checkpoint, Prover, Rules, Unfit, Write, Writes};
 use crate::domain::{
     media::{Container, Event, Packet, Reader, Sniff, Summary, sniff, test_media as build},
     merge::Difference,
@@ -11,17 +11,24 @@ use crate::domain::{
 pub struct Disk(pub Vec<u8>);
 
 impl Disk {
-    pub fn write(&mut self, writes: Vec<Write>) {
-        for write in writes {
+    pub fn write(&mut self, writes: &Writes) {
+        for write in writes.iter() {
             match write {
-                Write::Append(bytes) => self.0.extend_from_slice(&bytes),
+                Write::Append(bytes) => self.0.extend_from_slice(bytes),
                 Write::Skip(count) => self.0.resize(self.0.len() + count, 0),
-                Write::Patch { at, bytes } => {
-                    let at = usize::try_from(at).unwrap();
-                    self.0[at..at + bytes.len()].copy_from_slice(&bytes);
-                }
+                Write::Patch { at, bytes } => self.patch(at, bytes),
             }
         }
+    }
+
+    pub fn patch(&mut self, at: u64, bytes: &[u8]) {
+        let at = usize::try_from(at).unwrap();
+        self.0[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Its head becomes what it was before it was completed.
+    pub fn reopen(&mut self, assembler: &Assembler) {
+        assembler.reopening().iter().for_each(|(at, bytes)| self.patch(*at, bytes));
     }
 }
 
@@ -39,36 +46,41 @@ pub enum Step<'a> {
 pub struct Running {
     pub disk: Disk,
     pub state: Checkpoint,
+    /// The same for every call, as with whoever has no memory to give away.
+    writes: Writes,
 }
 
 impl Running {
     pub fn new(rules: Rules) -> Self {
-        Self { disk: Disk::default(), state: Checkpoint::new(rules) }
+        Self { disk: Disk::default(), state: Checkpoint::new(rules), writes: Writes::default() }
     }
 
     pub fn step(&mut self, step: &Step<'_>) -> Result<(), Unfit> {
-        let (assembler, mut writes) = (&mut self.state.assembler, Vec::new());
+        let assembler = &mut self.state.assembler;
         let next = assembler.next();
         let taken = match step {
-            Step::Chunk(begins, bytes) => assembler.chunk(next, *begins, bytes, &mut writes),
+            Step::Chunk(begins, bytes) => {
+                let taken = assembler.chunk(next, *begins, bytes, &mut self.writes);
+                self.disk.write(&self.writes);
+                taken
+            }
             Step::Gap(count) => {
                 assembler.gap(next..next + count);
                 Ok(())
             }
         };
-        self.disk.write(writes);
         assert_eq!(self.state.assembler.length(), self.disk.0.len() as u64);
         taken
     }
 
     pub fn finish(&mut self) -> Result<Assembled, Unfit> {
-        let (mut writes, disk) = (Vec::new(), &self.disk.0);
-        let assembled = self.state.assembler.finish(&mut writes, |at, into| {
+        let disk = &self.disk.0;
+        let assembled = self.state.assembler.finish(&mut self.writes, |at, into| {
             let at = usize::try_from(at).unwrap();
             into.copy_from_slice(&disk[at..at + into.len()]);
             Ok::<_, Unfit>(())
         });
-        self.disk.write(writes);
+        self.disk.write(&self.writes);
         assembled
     }
 

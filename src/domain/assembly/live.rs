@@ -16,7 +16,6 @@ use super::{
     index::{Cue, Index},
     output::Output,
     used,
-    writes::Write,
 };
 use crate::domain::merge::mime_type;
 
@@ -56,11 +55,10 @@ pub struct Ending {
 }
 
 impl Assembler {
-    /// What makes a file grow again that was completed: its head as it was before.
+    /// What makes a file grow again that was completed: positions, with the bytes that stood there before. All are in its head.
     #[must_use]
-    pub fn reopening(&self) -> Vec<Write> {
-        let begun = self.output.iter().flat_map(Output::begun);
-        begun.map(|(at, bytes)| Write::Patch { at, bytes: bytes.into() }).collect()
+    pub fn reopening(&self) -> Vec<(u64, Vec<u8>)> {
+        self.output.iter().flat_map(Output::begun).collect()
     }
 
     /// What can be watched so far; `None`: nothing.

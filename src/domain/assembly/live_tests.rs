@@ -104,7 +104,7 @@ fn a_file_that_was_completed_grows_again() {
         let (before, mut ended) = (running.disk.0[..settled].to_vec(), running.clone());
         ended.finish().unwrap();
         assert!(ended.disk.0[..settled] != before);
-        ended.disk.write(running.state.assembler.reopening());
+        ended.disk.reopen(&running.state.assembler);
         assert!(ended.disk.0[..settled] == before);
     }
 }

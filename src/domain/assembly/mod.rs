@@ -46,12 +46,12 @@ pub use self::{
     live::{Cut, Ending, Live},
     prover::Prover,
     unfit::Unfit,
-    writes::Write,
+    writes::{Write, Writes},
 };
 use self::{
     output::Output,
     segment::{OpenSegment, push_range},
-    writes::{Appending, ReadBack},
+    writes::ReadBack,
 };
 use super::{
     media::{Track, TrackKind},
@@ -258,7 +258,7 @@ impl Assembler {
         sum == output.sum.whole()
     }
 
-    /// Takes the next chunk. What it makes of it goes to `writes`.
+    /// Takes the next chunk. What it makes of it is in `writes` then, in the place of whatever was there before.
     ///
     /// # Errors
     /// Why the recording is none of the assembler's; asked again, it says the same.
@@ -267,11 +267,11 @@ impl Assembler {
         index: u32,
         begins_segment: bool,
         bytes: &[u8],
-        writes: &mut Vec<Write>,
+        writes: &mut Writes,
     ) -> Result<(), Unfit> {
         self.step(writes, |assembler, out| {
             // As much goes out as comes in, most often, with what was held before and a head or two.
-            out.bytes.reserve(bytes.len() + assembler.held() + HEADS_BYTES);
+            out.bytes().reserve(bytes.len() + assembler.held() + HEADS_BYTES);
             assembler.try_chunk(index, begins_segment, bytes, out)
         })
     }
@@ -282,14 +282,14 @@ impl Assembler {
         self.unfit = self.unfit.take().or(gapped.err());
     }
 
-    /// No more chunks come. Completes the file. `read` fills bytes with those of the file from a position on: all writes
-    /// of earlier calls have been done.
+    /// No more chunks come. Completes the file, by what is in `writes` then. `read` fills bytes with those of the file from a
+    /// position on: all writes of earlier calls have been done.
     ///
     /// # Errors
     /// As [`chunk`](Self::chunk), or what `read` says.
     pub fn finish<E: From<Unfit>>(
         &mut self,
-        writes: &mut Vec<Write>,
+        writes: &mut Writes,
         mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
     ) -> Result<Assembled, E> {
         let mut failed = None;
@@ -306,20 +306,19 @@ impl Assembler {
 
     fn step(
         &mut self,
-        writes: &mut Vec<Write>,
-        step: impl FnOnce(&mut Self, &mut Appending) -> Result<(), Unfit>,
+        out: &mut Writes,
+        step: impl FnOnce(&mut Self, &mut Writes) -> Result<(), Unfit>,
     ) -> Result<(), Unfit> {
+        out.begin(self.length);
         if let Some(unfit) = &self.unfit {
             return Err(unfit.clone());
         }
-        let mut out = Appending::at(self.length);
-        let stepped = step(self, &mut out);
+        let stepped = step(self, out);
         self.unfit = stepped.as_ref().err().cloned();
         if let Some(output) = &mut self.output {
-            output.sum_up(&mut out);
+            output.sum_up(out);
         }
         self.length = out.position();
-        out.into_writes(writes);
         stepped
     }
 
@@ -328,7 +327,7 @@ impl Assembler {
         index: u32,
         begins_segment: bool,
         bytes: &[u8],
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<(), Unfit> {
         if index != self.next || index >= CHUNKS_MAX {
             return Err(Unfit::OutOfOrder);
@@ -366,13 +365,13 @@ impl Assembler {
         if gaps > self.rules.gaps_max { Err(Unfit::TooMany("gaps".into())) } else { Ok(()) }
     }
 
-    fn try_finish(&mut self, disk: ReadBack<'_>, out: &mut Appending) -> Result<(), Unfit> {
+    fn try_finish(&mut self, disk: ReadBack<'_>, out: &mut Writes) -> Result<(), Unfit> {
         self.end_segment(out)?;
         self.output.as_mut().ok_or(Unfit::Empty)?.end(self.end_us, &self.rules, disk, out)
     }
 
     /// The segment is over: its length is known, and where its gaps are in the file.
-    fn end_segment(&mut self, out: &mut Appending) -> Result<(), Unfit> {
+    fn end_segment(&mut self, out: &mut Writes) -> Result<(), Unfit> {
         let Some(mut open) = self.segment.take() else { return Ok(()) };
         open.end(&mut self.output, &self.rules, out)?;
         let tracks = &open.account.tracks;

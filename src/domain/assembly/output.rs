@@ -10,7 +10,7 @@ use super::{
     Rules, Unfit,
     clusters::Clusters,
     mp4::Fragments,
-    writes::{Appending, ReadBack},
+    writes::{ReadBack, Writes},
 };
 
 /// What has been written, and what is open.
@@ -95,7 +95,7 @@ impl Output {
     }
 
     /// Takes what was appended since into the sum.
-    pub fn sum_up(&mut self, out: &mut Appending) {
+    pub fn sum_up(&mut self, out: &mut Writes) {
         match self {
             Self::Matroska(clusters) => clusters.sum_up(out),
             Self::Mp4(fragments) => fragments.sum_up(out),
@@ -103,7 +103,7 @@ impl Output {
     }
 
     /// A segment is over.
-    pub fn close(&mut self, out: &mut Appending) {
+    pub fn close(&mut self, out: &mut Writes) {
         if let Self::Matroska(clusters) = self {
             clusters.close(out);
         }
@@ -115,7 +115,7 @@ impl Output {
         duration_us: i64,
         rules: &Rules,
         disk: ReadBack<'_>,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<(), Unfit> {
         match self {
             Self::Matroska(clusters) => clusters.end(duration_us, out),

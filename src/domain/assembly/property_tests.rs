@@ -247,7 +247,7 @@ proptest! {
                 running.state = Checkpoint::restore(&saved.1).unwrap();
                 let assembler = &running.state.assembler;
                 running.disk.0.truncate(usize::try_from(assembler.length()).unwrap());
-                running.disk.write(assembler.reopening());
+                running.disk.reopen(assembler);
                 done = saved.0;
             }
         }

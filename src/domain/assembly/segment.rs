@@ -19,7 +19,7 @@ use super::{
     head::SCALE_NS,
     mp4::{Incoming, Surroundings},
     output::Output,
-    writes::Appending,
+    writes::Writes,
 };
 
 /// From one packet to the next not more may pass, and no packet lasts longer. Unit: microseconds.
@@ -113,7 +113,7 @@ impl OpenSegment {
         bytes: &[u8],
         output: &mut Option<Output>,
         rules: &Rules,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<(), Unfit> {
         self.in_hole = false;
         if self.repair.is_some() {
@@ -139,7 +139,7 @@ impl OpenSegment {
         bytes: &[u8],
         output: &mut Option<Output>,
         rules: &Rules,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<(), Unfit> {
         bytes.chunks(PIECE_BYTES).try_for_each(|piece| self.take_piece(piece, output, rules, out))
     }
@@ -149,7 +149,7 @@ impl OpenSegment {
         bytes: &[u8],
         output: &mut Option<Output>,
         rules: &Rules,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<(), Unfit> {
         let Some(repair) = &mut self.repair else { return Err(Unfit::NoHeader) };
         let (mut passed, came) = (Vec::new(), Stretch { at: repair.position(), bytes });
@@ -187,12 +187,7 @@ impl OpenSegment {
     }
 
     /// No more of it comes.
-    pub fn end(
-        &mut self,
-        output: &mut Option<Output>,
-        rules: &Rules,
-        out: &mut Appending,
-    ) -> Result<(), Unfit> {
+    pub fn end(&mut self, output: &mut Option<Output>, rules: &Rules, out: &mut Writes) -> Result<(), Unfit> {
         let repair = self.repair.as_mut().ok_or(Unfit::NoHeader)?;
         let mut passed = Vec::new();
         let came = Stretch { at: repair.position(), bytes: &[] };
@@ -245,7 +240,7 @@ impl OpenSegment {
         passed: Vec<Passed<'_>>,
         output: &mut Option<Output>,
         rules: &Rules,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<(), Unfit> {
         for passed in passed {
             match passed {
@@ -269,7 +264,7 @@ impl OpenSegment {
         came: Stretch<'_>,
         output: &mut Option<Output>,
         rules: &Rules,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<(), Unfit> {
         for passed in passed {
             if let Passed::Event(event) = &passed {
@@ -328,7 +323,7 @@ impl OpenSegment {
         element: &[u8],
         output: &mut Option<Output>,
         rules: &Rules,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<(), Unfit> {
         let mut packets = std::mem::take(&mut self.packets);
         let Some(first) = packets.first().copied() else {
@@ -386,7 +381,7 @@ impl OpenSegment {
         in_cluster: bool,
         output: &mut Option<Output>,
         rules: &Rules,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<(), Unfit> {
         match output {
             Some(Output::Matroska(output)) if !self.ways.is_empty() => {

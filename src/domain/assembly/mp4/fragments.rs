@@ -15,7 +15,7 @@ use super::{
         },
         Rules, Unfit,
         sums::{Digests, Positions, Sum, sum_around},
-        writes::{Appending, ReadBack},
+        writes::{ReadBack, Writes},
     },
     boxes::{HEADER_BYTES, LARGE_HEADER_BYTES, data_header, large_data_header, put, put_free},
     moof::Moof,
@@ -118,9 +118,9 @@ impl Fragments {
         tracks: Vec<Track>,
         described: Vec<Described>,
         rules: &Rules,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<Self, Unfit> {
-        let head = Head::put(&described, &mut out.bytes);
+        let head = Head::put(&described, out.bytes());
         out.fresh();
         if head.bytes > rules.header_bytes_max as u64 {
             return Err(Unfit::TooLarge("the header is larger than may be held".into()));
@@ -150,21 +150,21 @@ impl Fragments {
     }
 
     /// Begins a fragment: its data, and room for a description of so many bytes.
-    pub fn open(&mut self, reserved: usize, data_bytes: u64, out: &mut Appending) {
+    pub fn open(&mut self, reserved: usize, data_bytes: u64, out: &mut Writes) {
         let at = out.position();
         self.sum_up(out);
-        put_free(reserved, &mut out.bytes);
-        out.bytes.extend_from_slice(&data_header(data_bytes));
+        put_free(reserved, out.bytes());
+        out.bytes().extend_from_slice(&data_header(data_bytes));
         out.fresh();
         self.sum.open();
         self.open = Some(Open { at, reserved, bytes: 0 });
     }
 
     /// Appends data of the open fragment.
-    pub fn data(&mut self, bytes: &[u8], out: &mut Appending) {
+    pub fn data(&mut self, bytes: &[u8], out: &mut Writes) {
         if let Some(open) = &mut self.open {
             open.bytes += bytes.len() as u64;
-            out.bytes.extend_from_slice(bytes);
+            out.bytes().extend_from_slice(bytes);
         }
     }
 
@@ -182,7 +182,7 @@ impl Fragments {
     }
 
     /// Ends the open fragment: these are its samples, at positions in its data. What is not among them is of no use.
-    pub fn close(&mut self, samples: &[(u32, Sample)], out: &mut Appending) -> Result<(), Unfit> {
+    pub fn close(&mut self, samples: &[(u32, Sample)], out: &mut Writes) -> Result<(), Unfit> {
         for (track, sample) in samples {
             self.account(*track, sample)?;
         }
@@ -207,7 +207,7 @@ impl Fragments {
     }
 
     /// Takes what was appended since into the sum.
-    pub fn sum_up(&mut self, out: &mut Appending) {
+    pub fn sum_up(&mut self, out: &mut Writes) {
         self.sum.take(out.fresh());
     }
 
@@ -252,7 +252,7 @@ impl Fragments {
         duration_us: i64,
         rules: &Rules,
         disk: ReadBack<'_>,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<(), Unfit> {
         let blind = |track: &Track| {
             let account = self.written.packets.get(&track.number);
@@ -268,7 +268,7 @@ impl Fragments {
             let tables = tables.get(&number)?;
             Some((self.plays(number, tables), move |out: &mut Vec<u8>| tables.put(out)))
         };
-        movie::put_with_tables(&self.described, duration_us.unsigned_abs(), of_track, &mut out.bytes);
+        movie::put_with_tables(&self.described, duration_us.unsigned_abs(), of_track, out.bytes());
         self.tables = Some((tables_at, chunks));
         out.patch_afterwards(self.head.data_at, &self.head.completed(tables_at));
         Ok(())
@@ -289,7 +289,7 @@ impl Fragments {
         &self,
         rules: &Rules,
         disk: ReadBack<'_>,
-        out: &Appending,
+        out: &Writes,
     ) -> Result<BTreeMap<u32, Tables>, Unfit> {
         let mut head = Vec::new();
         movie::put_for_fragments(&self.described, &mut head);

@@ -20,7 +20,7 @@ use super::{
         Rules, Unfit,
         output::Output,
         segment::{Way, ways},
-        writes::Appending,
+        writes::Writes,
     },
     fragments::{Fragments, us_to_ticks},
     moof::Moof,
@@ -84,7 +84,7 @@ impl Incoming {
         begin: u64,
         around: &mut Surroundings<'_>,
         output: &mut Option<Output>,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<(), Unfit> {
         let movie = moov::read(&self.moov)?;
         let samples = samples(fragment.clone(), &movie, around.rules)?;
@@ -121,7 +121,7 @@ impl Incoming {
     }
 
     /// These bytes came; what of them belongs to the open fragment is written.
-    pub fn data(&self, came: Stretch<'_>, output: &mut Option<Output>, out: &mut Appending) {
+    pub fn data(&self, came: Stretch<'_>, output: &mut Option<Output>, out: &mut Writes) {
         let (Some(open), Some(Output::Mp4(output))) = (&self.open, output) else { return };
         let end = came.at + came.bytes.len() as u64;
         let within =
@@ -140,7 +140,7 @@ impl Incoming {
         packets: &[Packet],
         around: &mut Surroundings<'_>,
         output: &mut Option<Output>,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<u64, Unfit> {
         let (Some(open), Some(Output::Mp4(output))) = (self.open.take(), output) else { return Ok(0) };
         let movie = moov::read(&self.moov)?;
@@ -176,7 +176,7 @@ impl Incoming {
     }
 
     /// Closes what was lost.
-    pub fn close_lost(&mut self, output: &mut Option<Output>, out: &mut Appending) -> Result<(), Unfit> {
+    pub fn close_lost(&mut self, output: &mut Option<Output>, out: &mut Writes) -> Result<(), Unfit> {
         let lost = self.open.take_if(|open| open.is_lost);
         if let (Some(_), Some(Output::Mp4(output))) = (lost, output) {
             output.close(&[], out)?;
@@ -190,7 +190,7 @@ impl Incoming {
         tracks: &[Track],
         movie: &Movie,
         rules: &Rules,
-        out: &mut Appending,
+        out: &mut Writes,
     ) -> Result<Fragments, Unfit> {
         let facts = tracks.iter().map(|track| (track.clone(), 0)).collect();
         let plan = MergePlan::of(&[SegmentFacts { container: Container::Mp4, tracks: facts }]);

@@ -233,9 +233,9 @@ fn sizes_that_lie_take_no_memory() {
         for size in [1 << 30, 1 << 40, 1 << 63, u64::MAX] {
             let mut state = Checkpoint::new(rules);
             let first = [&start[..], &huge(kind, size)].concat();
-            let _ = state.assembler.chunk(0, true, &first, &mut vec![]);
+            let _ = state.assembler.chunk(0, true, &first, &mut Writes::default());
             for index in 1..50 {
-                let _ = state.assembler.chunk(index, false, &[0; 4096], &mut vec![]);
+                let _ = state.assembler.chunk(index, false, &[0; 4096], &mut Writes::default());
             }
             let saved = state.save().len();
             assert!(saved < 16 * 1024, "{kind:?} {size}: {saved} bytes");
