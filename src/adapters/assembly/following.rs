@@ -11,8 +11,9 @@ use tracing::{debug, warn};
 
 use super::{
     Shared,
-    growing::{Fault, Finished, Growing, Room},
+    growing::{Fault, Finished, Growing},
     place::{self, Extent, Place, Purpose},
+    rooms::Room,
 };
 use crate::{
     adapters::{

@@ -18,6 +18,7 @@ use tracing::debug;
 
 use super::{
     place::{Extent, Place, Purpose},
+    rooms::Room,
     saved::{self, Turn},
 };
 use crate::{
@@ -32,25 +33,6 @@ use crate::{
 const READ_BYTES: usize = 64 * 1024;
 /// So much space is set aside for a file at once, when it has become as long. Unit: bytes.
 const ASIDE: u64 = 2 * 1024 * 1024;
-
-/// What a step works with, and the next one can use again: each taken anew would cost as much as what is done in it, where the
-/// allocator gives back what is large.
-#[derive(Debug, Default)]
-pub struct Room {
-    writes: Writes,
-    /// What is read back.
-    piece: Vec<u8>,
-}
-
-impl Room {
-    /// As much as a step leaves there for the next one. Unit: bytes.
-    const KEPT: usize = 1024 * 1024;
-
-    /// Another step may have it.
-    pub fn clear(&mut self) {
-        self.writes.clear(Self::KEPT);
-    }
-}
 
 /// Why it does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -292,7 +274,7 @@ impl Growing {
     ) -> Result<(), Fault> {
         self.state.assembler.chunk(index, begins_segment, bytes, &mut room.writes)?;
         self.unsaved += 1;
-        self.write(&room.writes)
+        self.write(&mut room.writes)
     }
 
     /// This one is missing.
@@ -334,7 +316,7 @@ impl Growing {
         let file = File::open(self.place.part())?;
         let read = |at, bytes: &mut [u8]| Ok::<_, Fault>(file.read_exact_at(bytes, at)?);
         let assembled = self.state.assembler.finish(&mut room.writes, read)?;
-        self.write(&room.writes)?;
+        self.write(&mut room.writes)?;
         crash::point("assembly.completed");
         let written = self.open()?;
         written.set_len(self.length)?;
@@ -360,7 +342,7 @@ impl Growing {
         OpenOptions::new().read(true).write(true).open(self.place.part())
     }
 
-    fn write(&mut self, writes: &Writes) -> Result<(), Fault> {
+    fn write(&mut self, writes: &mut Writes) -> Result<(), Fault> {
         if writes.iter().next().is_none() {
             return Ok(());
         }
@@ -380,6 +362,8 @@ impl Growing {
                 Write::Patch { at, bytes } => self.patch(&file, at, bytes)?,
             }
         }
+        // What was much is not held while it is read back.
+        writes.clear(Room::KEPT);
         Ok(())
     }
 

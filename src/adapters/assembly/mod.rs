@@ -6,9 +6,9 @@
 //!                                          └ what the assembler cannot do ─► ffmpeg, all of it
 //! ```
 //! So what is left to do at the end does not grow with the recording. Nothing here is the truth about anything: a file that is
-//! lost, torn or in the way is made again from the chunks. Files: `place` (names, taking over), `growing` (one file), `saved` (its checkpoint),
-//! `following` (while it comes), `watching` (what can be seen of it meanwhile), `completing` (at its end), `sending` (into a store
-//! that takes it in parts; `note` and `brought`: how another node goes on).
+//! lost, torn or in the way is made again from the chunks. Files: `place` (names, taking over), `growing` (one file), `saved` (its
+//! checkpoint), `rooms` (memory for a step), `following` (while it comes), `watching` (what can be seen of it meanwhile), `completing`
+//! (at its end), `sending` (into a store that takes it in parts; `note` and `brought`: how another node goes on).
 
 mod brought;
 mod completing;
@@ -16,6 +16,7 @@ mod following;
 mod growing;
 mod note;
 mod place;
+mod rooms;
 mod saved;
 mod sending;
 mod watching;
@@ -31,8 +32,9 @@ use tracing::warn;
 
 use self::{
     following::{Following, Opening},
-    growing::{Fault, Room},
+    growing::Fault,
     place::Purpose,
+    rooms::{Room, Rooms},
     sending::Sender,
     watching::Watches,
 };
@@ -84,26 +86,6 @@ struct Shared {
     following: Mutex<HashMap<RecordingRef, Arc<tokio::sync::Mutex<Following>>>>,
     /// What people see of recordings that come.
     watches: Arc<Watches>,
-}
-
-/// What steps leave for the next ones: as many as are done at one time, at most.
-#[derive(Clone, Default)]
-struct Rooms(Arc<Mutex<Vec<Room>>>);
-
-impl Rooms {
-    fn take(&self) -> Room {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    fn give_back(&self, mut room: Room) {
-        room.clear();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(room);
-    }
-
-    /// Nobody may need them for long.
-    fn let_go(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
 }
 
 /// What an assembler is made of.
