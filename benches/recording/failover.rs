@@ -118,7 +118,7 @@ async fn row(lease: u32, at: At, media: &Media) -> anyhow::Result<(Vec<f64>, Vec
 
 /// Records all of it, and waits until ffmpeg has copied something. `false`: it was made before that was told.
 async fn is_half_made(recorder: &mut Recorder, nodes: &[SocketAddr], media: &Media) -> anyhow::Result<bool> {
-    upload(recorder, nodes, media).await?;
+    upload(recorder, nodes, media, 0..media.chunks).await?;
     recorder.stop(media).await?;
     loop {
         let event = recorder.hear().await?;

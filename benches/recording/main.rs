@@ -1,4 +1,4 @@
-//! What recording costs: `cargo bench --bench recording` (about twenty minutes and 10 GB of disk, Linux; for clusters also
+//! What recording costs: `cargo bench --bench recording` (more than half an hour and 12 GB of disk, Linux; for clusters also
 //! redis-server and PostgreSQL, for seeking node.js with playwright-core and Chromium).
 //!
 //! Nodes are the release binary as processes of their own, on loopback and on a folder of the disk that the build is
@@ -15,6 +15,7 @@
 
 mod ack;
 mod backlog;
+mod bucket;
 mod burst;
 mod disk;
 mod failover;
@@ -31,6 +32,9 @@ mod ready;
 mod recorder;
 #[path = "../signaling/run.rs"]
 mod run;
+#[allow(dead_code, clippy::expect_used, reason = "tests use more of it, and this is how a test fails")]
+#[path = "../../tests/support/s3.rs"]
+mod s3;
 mod seek;
 mod stretch;
 #[path = "../../tests/support/mod.rs"]
@@ -60,7 +64,7 @@ async fn measure() -> anyhow::Result<()> {
     if wanted("ack") {
         ack::measure().await.context("acknowledgements")?;
     }
-    if wanted("ready") || wanted("assembled") {
+    if wanted("ready") || wanted("assembled") || wanted("bucket") {
         ready::measure().await.context("stop to ready")?;
     }
     if wanted("failover") {
@@ -86,7 +90,7 @@ async fn measure() -> anyhow::Result<()> {
     }
     println!(
         "\nload average at the end {}\n\
-         not measured: networks, TLS and proxies; NFS and other disks; nodes on machines of their own; S3;\n\
+         not measured: networks, TLS and proxies; NFS and other disks; nodes on machines of their own; S3 but on loopback;\n\
          re-encoding; downloads; a disk that is nearly full; hours.",
         process::load()
     );

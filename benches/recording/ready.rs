@@ -1,10 +1,11 @@
 //! How long a recorder waits for its video after `stop`, where that time goes, and what it takes.
 //!
-//! `assembled` alone leaves out what ffmpeg makes. The steps are seen from outside: the claim in the node's log, the others at the percentages that the recorder is
+//! `assembled` alone leaves out what ffmpeg makes; `bucket` is what of it goes into a bucket. The steps are seen from outside: the claim in the node's log, the others at the percentages that the recorder is
 //! told (`src/adapters/ffmpeg/job.rs` says which step ends at which).
 
 use std::{
     net::SocketAddr,
+    ops::Range,
     path::Path,
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use serde_json::Value;
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
+    bucket::Bucket,
     disk::{Durable, cool, dd, free_bytes, settle, shell},
     figures::{Spread, mb, mib},
     group::{self, Group},
@@ -26,7 +28,7 @@ use crate::{
 };
 
 /// Uploads of one recording at once.
-const UPLOADS: u32 = 4;
+const UPLOADS: usize = 4;
 /// For a merge.
 const PATIENCE: Duration = Duration::from_secs(240);
 /// Between two looks at a file.
@@ -49,6 +51,8 @@ struct Row {
     clustered: bool,
     /// Whether it is put together while it comes; otherwise ffmpeg makes it at its end.
     assembled: bool,
+    /// Whether it goes into a bucket; otherwise into a folder.
+    bucket: bool,
 }
 
 /// Merged by ffmpeg, by one node and with its chunks in the page cache.
@@ -60,14 +64,25 @@ const MERGED: Row = Row {
     cold: false,
     clustered: false,
     assembled: false,
+    bucket: false,
 };
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 16] = [
     Row { name: "10 s WebM, assembled", rounds: 50, assembled: true, ..MERGED },
     Row { name: "10 min WebM, assembled", seconds: 600, rounds: 20, assembled: true, ..MERGED },
     Row { name: "10 min MP4, assembled", kind: Kind::Mp4, seconds: 600, assembled: true, ..MERGED },
     Row { name: "10 min WebM, assembled, 3 nodes", seconds: 600, assembled: true, clustered: true, ..MERGED },
     Row { name: "2 h WebM, assembled", seconds: 7200, rounds: 5, assembled: true, ..MERGED },
+    Row { name: "10 s WebM, assembled, bucket", rounds: 20, assembled: true, bucket: true, ..MERGED },
+    Row { name: "10 min WebM, assembled, bucket", seconds: 600, assembled: true, bucket: true, ..MERGED },
+    Row {
+        name: "2 h WebM, assembled, bucket",
+        seconds: 7200,
+        rounds: 2,
+        assembled: true,
+        bucket: true,
+        ..MERGED
+    },
     Row { name: "10 s WebM", ..MERGED },
     Row { name: "10 min WebM", seconds: 600, rounds: 3, ..MERGED },
     Row { name: "10 min MP4", kind: Kind::Mp4, seconds: 600, rounds: 3, ..MERGED },
@@ -90,6 +105,8 @@ struct Round {
     node_cpu: f64,
     programs_cpu: f64,
     memory: Memory,
+    /// Of it the bucket's server, which copies all parts when the last is there.
+    joining: Option<f64>,
 }
 
 /// The same chunks joined by no node. Unit: seconds.
@@ -117,12 +134,12 @@ pub async fn measure() -> anyhow::Result<()> {
     println!(
         "\nstop to ready, 720p at 2.25 Mbit/s in chunks of a second; seconds, median of rounds (lowest-highest)"
     );
-    for row in ROWS.into_iter().filter(|row| row.assembled || wanted("ready")) {
+    for row in ROWS.into_iter().filter(is_wanted) {
         if row.clustered && !group::is_possible() {
             continue;
         }
         let media = Media::of(row.kind, row.seconds)?;
-        let needed = media.bytes() * COPIES;
+        let needed = media.bytes() * (COPIES + u64::from(row.bucket));
         if free_bytes()? < needed {
             println!("{}: left out, as it needs {:.0} MB of disk", row.name, mb(needed));
             continue;
@@ -130,14 +147,16 @@ pub async fn measure() -> anyhow::Result<()> {
         let mut rounds = Vec::new();
         for _ in 0..row.rounds {
             // Nodes of its own, so that their memory has seen nothing else.
-            let settings = [("ASSEMBLE", row.assembled.to_string())];
+            let bucket = row.bucket.then(Bucket::start).transpose()?;
+            let mut settings = vec![("ASSEMBLE", row.assembled.to_string())];
+            settings.extend(bucket.iter().flat_map(Bucket::settings));
             let group = if row.clustered {
                 Group::start_with(3, LEASE_SECS, &settings).await?
             } else {
                 Group::alone_with(&settings)?
             };
-            rounds.push(round(&group, row, &media).await.context(row.name)?);
-            drop(group);
+            rounds.push(round(&group, row, &media, bucket.as_ref()).await.context(row.name)?);
+            drop((group, bucket));
             settle()?;
         }
         print_row(row, &media, &rounds);
@@ -145,11 +164,18 @@ pub async fn measure() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn round(group: &Group, row: Row, media: &Media) -> anyhow::Result<Round> {
+fn is_wanted(row: &Row) -> bool {
+    wanted("ready") || row.assembled && (wanted("assembled") || row.bucket && wanted("bucket"))
+}
+
+async fn round(group: &Group, row: Row, media: &Media, bucket: Option<&Bucket>) -> anyhow::Result<Round> {
     let node = group.node(0);
     let mut recorder = Recorder::start(node.address(), row.kind.mime_type()).await?;
     let (began, idle, unwritten) = (Instant::now(), group.cpu()?, group.written()?);
-    upload(&recorder, &group.addresses(), media).await?;
+    match bucket {
+        Some(bucket) => bucket.upload(&recorder, group, media).await?,
+        None => upload(&recorder, &group.addresses(), media, 0..media.chunks).await?,
+    }
     let upload_rate = mb(media.bytes()) / began.elapsed().as_secs_f64();
     let chunks = node.chunks(&recorder.id);
     if row.assembled {
@@ -162,7 +188,9 @@ async fn round(group: &Group, row: Row, media: &Media) -> anyhow::Result<Round> 
     prepare(row, &chunks, left.path())?;
     group.forget_peaks()?;
     let (watch, before, cpu) = (Watch::start(group.pids()), process::resident(node.pid())?, group.cpu()?);
+    let joining = bucket.map(Bucket::joining);
     let stopped = timeout(PATIENCE, stop(group, &mut recorder, media)).await.context("no video")??;
+    let joining = bucket.zip(joining).map(|(bucket, before)| (bucket.joining() - before).as_secs_f64());
     let cpu = group.cpu()?.since(cpu);
     let written = mb(group.written()? - unwritten) / mb(media.bytes());
     let node = group.peaks()?.into_iter().fold(0, u64::max);
@@ -176,16 +204,19 @@ async fn round(group: &Group, row: Row, media: &Media) -> anyhow::Result<Round> 
         node_cpu: cpu.own.as_secs_f64(),
         programs_cpu: cpu.children.as_secs_f64(),
         memory,
+        joining,
     })
 }
 
 /// Waits until nothing is left to be put into the file: in a real recording there is a second for each chunk.
 pub async fn caught_up(chunks: &Path, media: &Media) -> anyhow::Result<()> {
-    let storage = chunks.ancestors().nth(2).context("a storage")?.join("assembly");
+    let storage = chunks.ancestors().nth(2).context("a storage")?;
+    // Beside the videos, or where no videos are among what is of use for a while.
+    let places = [storage.join("assembly"), storage.join("tmp/assembly")];
     let written = || -> anyhow::Result<u64> {
         let mut bytes = 0;
         let mut has_picture = false;
-        for entry in std::fs::read_dir(&storage)? {
+        for entry in places.iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten() {
             let entry = entry?;
             let path = entry.path();
             has_picture |= path.extension().is_some_and(|ending| ending == "jpg");
@@ -207,14 +238,19 @@ pub async fn caught_up(chunks: &Path, media: &Media) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts all chunks of a recording over HTTP, some at once, by way of all these nodes, as behind nginx.
-pub async fn upload(recorder: &Recorder, nodes: &[SocketAddr], media: &Media) -> anyhow::Result<()> {
+/// Puts these chunks of a recording over HTTP, some at once, by way of all these nodes, as behind nginx.
+pub async fn upload(
+    recorder: &Recorder,
+    nodes: &[SocketAddr],
+    media: &Media,
+    chunks: Range<u32>,
+) -> anyhow::Result<()> {
     let mut uploads = JoinSet::new();
     let media = std::rc::Rc::new(media.again()?);
-    for (first, &node) in (0..UPLOADS).zip(nodes.iter().cycle()) {
+    for (first, &node) in (chunks.start..).take(UPLOADS).zip(nodes.iter().cycle()) {
         let (mut uploader, media) = (recorder.uploader_at(node).await?, media.clone());
         uploads.spawn_local(async move {
-            for index in (first..media.chunks).step_by(usize::try_from(UPLOADS)?) {
+            for index in (first..chunks.end).step_by(UPLOADS) {
                 uploader.put(index, &media.chunk(index)?).await?;
             }
             anyhow::Ok(())
@@ -328,18 +364,19 @@ fn print_row(row: Row, media: &Media, rounds: &[Round]) {
     let bytes =
         |figure: fn(&Memory) -> u64| Spread::of(rounds.iter().map(|round| mib(figure(&round.memory))));
     println!(
-        "\n{}: {:.1} MB in {} chunks, {} rounds; put over HTTP at {:.0} MB/s\n\
+        "\n{}: {:.1} MB in {} chunks, {} rounds; put over HTTP at {:.0} MB/s{}\n\
          stop to ready: {:.3}   /(cat > file, fsync): {:.2}   /(cat | ffmpeg -c copy, fsync): {:.2}\n\
          - claim {:.2}{}\n\
          - yardsticks: cat > file and fsync {:.2}; cat | ffmpeg -c copy {:.2}, fsync of it {:.2}; dd conv=fsync {:.2}\n\
          - written to the disk, of the media: {:.2} times\n\
-         - CPU: nodes {:.3}, ffmpeg and ffprobe {:.2}; while its chunks came {:.2}, of a recorded second {:.2} ms\n\
+         {}- CPU: nodes {:.3}, ffmpeg and ffprobe {:.2}; while its chunks came {:.2}, of a recorded second {:.2} ms\n\
          - resident, MiB: node before {:.0}, at most {:.0}; ffmpeg at most {:.0}",
         row.name,
         mb(media.bytes()),
         media.chunks,
         row.rounds,
         of(|round| round.upload_rate),
+        if row.bucket { ", with pauses in which parts are sent" } else { "" },
         of(|round| round.stopped.total),
         of(|round| round.stopped.total / round.yardstick.joined),
         of(|round| round.stopped.total / (round.yardstick.copied + round.yardstick.synced)),
@@ -350,6 +387,7 @@ fn print_row(row: Row, media: &Media, rounds: &[Round]) {
         of(|round| round.yardstick.synced),
         of(|round| round.yardstick.nothing),
         of(|round| round.written),
+        joining(rounds),
         of(|round| round.node_cpu),
         of(|round| round.programs_cpu),
         of(|round| round.coming_cpu),
@@ -358,6 +396,18 @@ fn print_row(row: Row, media: &Media, rounds: &[Round]) {
         bytes(|memory| memory.node),
         bytes(|memory| memory.ffmpeg),
     );
+}
+
+/// What of the time a bucket's server took that S3 would not take so: this one is for tests.
+fn joining(rounds: &[Round]) -> String {
+    let took: Vec<_> =
+        rounds.iter().filter_map(|round| Some((round.stopped.total, round.joining?))).collect();
+    if took.is_empty() {
+        return String::new();
+    }
+    let joining = Spread::of(took.iter().map(|(_, joining)| *joining));
+    let without = Spread::of(took.iter().map(|(total, joining)| total - joining));
+    format!("- the server's copy of all parts: {joining:.3}; without it: {without:.3}\n")
 }
 
 /// Where the time went, on one node.

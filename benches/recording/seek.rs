@@ -48,7 +48,7 @@ pub async fn measure() -> anyhow::Result<()> {
     let address = group.node(0).address();
     let copied = left.path().join("copied.webm");
     let mut recorder = Recorder::start(address, Kind::Webm.mime_type()).await?;
-    upload(&recorder, &group.addresses(), &media).await?;
+    upload(&recorder, &group.addresses(), &media, 0..media.chunks).await?;
     copy(Kind::Webm, &group.node(0).chunks(&recorder.id), &copied)?;
     recorder.stop(&media).await?;
     let ready = timeout(PATIENCE, made(&mut recorder)).await.context("no video")??;

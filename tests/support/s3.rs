@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc as threads},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::Engine as _;
@@ -81,6 +81,7 @@ pub struct S3Server {
     root: TempDir,
     rules: Arc<Mutex<Vec<Rule>>>,
     seen: Arc<Mutex<BTreeMap<String, u32>>>,
+    joining: Arc<Mutex<Duration>>,
     _end: watch::Sender<()>,
 }
 
@@ -89,22 +90,28 @@ struct Server {
     root: PathBuf,
     rules: Arc<Mutex<Vec<Rule>>>,
     seen: Arc<Mutex<BTreeMap<String, u32>>>,
+    joining: Arc<Mutex<Duration>>,
     turn: RwLock<()>,
 }
 
 impl S3Server {
     /// Starts a server with an empty bucket.
     pub fn start() -> Self {
-        let root = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"))
+    }
+
+    /// The same, in a folder that nobody else has.
+    pub fn start_in(root: TempDir) -> Self {
         fs::create_dir(root.path().join(BUCKET)).expect("a bucket");
         let mut builder = S3ServiceBuilder::new(FileSystem::new(root.path()).expect("a folder"));
         builder.set_auth(SimpleAuth::from_single(KEYS.0, KEYS.1));
-        let (rules, seen) = (Arc::default(), Arc::default());
+        let (rules, seen, joining) = (Arc::default(), Arc::default(), Arc::default());
         let server = Arc::new(Server {
             service: builder.build(),
             root: root.path().to_owned(),
             rules: Arc::clone(&rules),
             seen: Arc::clone(&seen),
+            joining: Arc::clone(&joining),
             turn: RwLock::default(),
         });
         let (listening, address) = threads::channel();
@@ -119,7 +126,7 @@ impl S3Server {
             });
         });
         let address = address.recv_timeout(STARTED_WITHIN).expect("the server listens");
-        Self { address, root, rules, seen, _end: end }
+        Self { address, root, rules, seen, joining, _end: end }
     }
 
     /// Where it listens.
@@ -173,6 +180,11 @@ impl S3Server {
     /// Nothing goes wrong any more.
     pub fn mend(&self) {
         self.rules.lock().expect("whole").clear();
+    }
+
+    /// How long it has been at making objects of their parts, which is a copy of all of them here.
+    pub fn joining(&self) -> Duration {
+        *self.joining.lock().expect("whole")
     }
 
     /// How many requests of this method with this in path or query have come.
@@ -335,7 +347,15 @@ impl Server {
         let _turn = self.turn.write().await;
         let file = self.root.join(request.uri().path().trim_start_matches('/'));
         let was_there = file.exists();
-        let answer = self.service.call(request).await.expect("an answer");
+        let is_joined = *request.method() == Method::POST
+            && request.uri().query().is_some_and(|query| query.starts_with("uploadId="));
+        let began = Instant::now();
+        let mut answer = self.service.call(request).await.expect("an answer");
+        if is_joined {
+            // That goes on while the answer is read.
+            answer = with_body(answer, Bytes::clone).await;
+            *self.joining.lock().expect("whole") += began.elapsed();
+        }
         if !answer.status().is_success() && !was_there && file.is_file() {
             fs::remove_file(file).expect("it was just written");
         }
@@ -363,6 +383,7 @@ fn changed(bytes: &Bytes) -> Bytes {
 async fn with_body(answer: HttpResponse, change: impl FnOnce(&Bytes) -> Bytes) -> HttpResponse {
     let (mut head, mut body) = answer.into_parts();
     let bytes = body.store_all_limited(BODY_BYTES_MAX).await.expect("a body");
+    head.headers.remove("transfer-encoding");
     head.headers.insert("content-length", HeaderValue::from(bytes.len()));
     let mut answer = HttpResponse::new(Body::from(change(&bytes)));
     *answer.status_mut() = head.status;
