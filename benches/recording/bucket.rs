@@ -4,18 +4,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
-use crate::{group::Group, media::Media, node::folder, ready::upload, recorder::Recorder, s3::S3Server};
+use crate::{
+    follow::DURABLE_EVERY,
+    group::Group,
+    media::Media,
+    node::folder,
+    ready::{POLL, upload},
+    recorder::Recorder,
+    s3::S3Server,
+};
 
 /// Chunks that are put some at a time, where parts are sent meanwhile.
 const LAST: u32 = 24;
-/// As many chunks as the assembler takes between two checkpoints.
-const CHECKPOINT_EVERY: u32 = 8;
 /// After so long without a part nothing more is being sent: one takes a tenth of that.
 const QUIET: Duration = Duration::from_millis(500);
 /// Of a video's parts in a bucket. Unit: bytes.
 const PART_BYTES: u64 = 8 * 1024 * 1024;
-/// Between two looks at it.
-const POLL: Duration = Duration::from_millis(50);
 
 /// A bucket, of a server for tests: it writes every part to the disk, and copies all of them when the last is there.
 pub struct Bucket(S3Server);
@@ -55,7 +59,7 @@ impl Bucket {
         let mut put = media.chunks.saturating_sub(LAST);
         upload(recorder, &nodes, media, 0..put).await?;
         while put < media.chunks {
-            let next = media.chunks.min(put + CHECKPOINT_EVERY);
+            let next = media.chunks.min(put + DURABLE_EVERY);
             upload(recorder, &nodes, media, put..next).await?;
             put = next;
             let (mut sent, mut since) = (self.parts(), Instant::now());

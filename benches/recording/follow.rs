@@ -39,7 +39,7 @@ const RECORDINGS: u32 = 8;
 const SECONDS: u32 = 240;
 const ROUNDS: usize = 5;
 /// As many chunks as the assembler takes between two checkpoints.
-const DURABLE_EVERY: u32 = 8;
+pub const DURABLE_EVERY: u32 = 8;
 /// Read at once. Unit: bytes.
 const READ_BYTES: usize = 64 * 1024;
 

@@ -31,8 +31,8 @@ use crate::{
 const UPLOADS: usize = 4;
 /// For a merge.
 const PATIENCE: Duration = Duration::from_secs(240);
-/// Between two looks at a file.
-const POLL: Duration = Duration::from_millis(50);
+/// Between two looks at a file, or at a bucket.
+pub const POLL: Duration = Duration::from_millis(50);
 /// Of nodes that share their ledger; none of them dies here.
 const LEASE_SECS: u32 = 8;
 /// Copies of a recording that are on the disk at once: media, chunks, a yardstick's or a merge's two.

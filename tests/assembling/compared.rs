@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 
 use greenroom::domain::{
-    assembly::{Assembled, Checkpoint, Rules, Unfit, Write, Writes},
+    assembly::{Assembled, Checkpoint, Rules, Unfit, Writes},
     merge::{Layout, PlannedChunk},
 };
 use greenroom::protocol::chunk::ChunkIndex;
 
-use crate::kit::{
-    Done, Item, Recording, Streams, assert_same, file_of, first_ms, frames, from_zero, merge, packets, run,
+use crate::{
+    apply::apply,
+    kit::{
+        Done, Item, Recording, Streams, assert_same, file_of, first_ms, frames, from_zero, merge, packets,
+        run,
+    },
 };
 
 /// A file that was assembled.
@@ -77,19 +81,6 @@ fn read_on(state: &mut Checkpoint, file: &[u8]) {
     let at = |position: u64| usize::try_from(position).unwrap();
     let unread = &file[at(state.prover.read())..at(state.assembler.settled())];
     state.prover.feed(unread, &state.assembler).unwrap();
-}
-
-pub fn apply(writes: &Writes, file: &mut Vec<u8>) {
-    for write in writes.iter() {
-        match write {
-            Write::Append(bytes) => file.extend_from_slice(bytes),
-            Write::Skip(count) => file.resize(file.len() + count, 0),
-            Write::Patch { at, bytes } => {
-                let at = usize::try_from(at).unwrap();
-                file[at..at + bytes.len()].copy_from_slice(bytes);
-            }
-        }
-    }
 }
 
 impl File {

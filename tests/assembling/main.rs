@@ -17,6 +17,8 @@ mod browser;
 #[allow(dead_code, reason = "shared with the tests of merging")]
 mod kit;
 
+#[path = "../support/apply.rs"]
+mod apply;
 mod compared;
 mod damaged;
 mod made;

@@ -3,8 +3,9 @@
 use greenroom::domain::assembly::Unfit;
 
 use crate::{
+    apply::apply,
     browser::recorded,
-    compared::{apply, assert_damaged, assert_same_however_cut, assert_whole, refused},
+    compared::{assert_damaged, assert_same_however_cut, assert_whole, refused},
     kit::{AAC, AV1, FRAGMENTS, H264, OPUS, Recording, VP9, both, media, run},
 };
 

@@ -1,9 +1,10 @@
 //! The assembler takes or refuses whatever comes, and makes the same file of it however it is cut.
 
-use greenroom::domain::assembly::{Assembler, Checkpoint, Prover, Rules, Unfit, Write, Writes};
+use greenroom::domain::assembly::{Assembler, Checkpoint, Prover, Rules, Unfit, Writes};
 
 use crate::{
     SHORT,
+    apply::apply,
     generator::Generator,
     support::{Chance, FIRST_SEED, fuzz},
 };
@@ -49,19 +50,6 @@ fn runs(generator: &mut Generator) -> Vec<Run> {
 /// The file, and who made it; pieces and checkpoints by chance, and by chance it is read while it grows.
 fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembler), Unfit> {
     let (mut state, mut file, mut writes) = (Checkpoint::new(RULES), Vec::new(), Writes::default());
-    let put = |writes: &Writes, file: &mut Vec<u8>| {
-        for write in writes.iter() {
-            match write {
-                Write::Append(bytes) => file.extend_from_slice(bytes),
-                Write::Skip(count) => file.resize(file.len() + count, 0),
-                Write::Patch { at, bytes } => {
-                    let at = usize::try_from(at).unwrap();
-                    file[at..at + bytes.len()].copy_from_slice(bytes);
-                }
-            }
-        }
-        file.len() as u64
-    };
     for run in runs {
         let assembler = &mut state.assembler;
         let (mut begins, mut bytes) = match run {
@@ -75,7 +63,8 @@ fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembler), U
             let (piece, rest) = bytes.split_at(bytes.len().min(1 + chance.size()));
             let assembler = &mut state.assembler;
             let taken = assembler.chunk(assembler.next(), begins, piece, &mut writes);
-            assert_eq!(put(&writes, &mut file), assembler.length());
+            apply(&writes, &mut file);
+            assert_eq!(file.len() as u64, assembler.length());
             if let Err(unfit) = taken {
                 assert_eq!(
                     assembler.finish(&mut writes, |_, _| Ok(())),
@@ -101,7 +90,7 @@ fn assemble(runs: &[Run], chance: &mut Chance) -> Result<(Vec<u8>, Assembler), U
         into.copy_from_slice(&file[at..at + into.len()]);
         Ok::<_, Unfit>(())
     })?;
-    put(&writes, &mut file);
+    apply(&writes, &mut file);
     let Checkpoint { assembler, prover } = state;
     prove(prover, &file, &assembler);
     Ok((file, assembler))

@@ -18,6 +18,9 @@ mod build;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/apply.rs"]
+mod apply;
+
 mod assembling;
 mod generator;
 
