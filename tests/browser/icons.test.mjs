@@ -56,6 +56,8 @@ describePages('icons', 120_000, () => {
     await recorder.locator('.delivery', { hasText: 'The server does not answer' }).waitFor();
     assert.equal(await hasShape(recorder, '.delivery-words'), true);
     await alone.stop();
-    chromium.complaints.splice(0); // of the browser itself, that nobody answers
+    // Both ask for as long as they are open, and of each that nobody answers the browser itself complains.
+    for (const page of [status, recorder]) await page.context().close();
+    chromium.complaints.splice(0);
   });
 });

@@ -97,6 +97,22 @@ export const acked = (page, chunks) => until(async () => (await counts(page)).ac
 /** @param {Page} page @param {number} chunks */
 export const recorded = (page, chunks) => until(async () => (await counts(page)).recorded >= chunks, { what: `${chunks} chunks recorded`, everyMs: 30 });
 
+/**
+ * Waits until nothing is recorded any more and everything is acked: after `pause()` a piece comes of what the encoders
+ * still had. Says how many chunks were recorded, and has lasted long enough to be seen in a timecode.
+ * @param {Page} page
+ */
+export async function quiet(page) {
+  let before = -1;
+  await until(async () => {
+    const { recorded: now, waiting } = await counts(page);
+    const same = waiting === 0 && now === before;
+    before = now;
+    return same;
+  }, { what: 'nothing recorded, and everything acked', everyMs: 400 });
+  return before;
+}
+
 /** The digest of everything that the MediaRecorders of a page gave. @param {Page} page */
 export const captured = (page) => page.evaluate(async () => {
   const all = await new Blob(window.blobs).arrayBuffer();

@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { until } from './harness.mjs';
 import {
   LIBRARY, MIB, acked, arrived, assertInOrder, assertWhole, browser, captured, counts, describeRecorder, kept, node,
-  open, record, recorded, stop, told,
+  open, quiet, record, recorded, stop, told,
 } from './recorder-kit.mjs';
 
 /** Runs in a page before anything else: counts the frames with chunks that are sent when an error was told. */
@@ -241,9 +241,8 @@ describeRecorder('the recorder, when something is lost', () => {
     await record(page);
     await acked(page, 4);
     await page.evaluate(() => { window.recorder.pause(); });
-    await until(async () => (await counts(page)).waiting === 0, { what: 'everything acked' });
+    const before = await quiet(page);
     await until(async () => (await kept(page))[0]?.length === 0, { what: 'empty storage' });
-    const before = (await counts(page)).recorded;
     await page.reload();
     const earlier = await record(page, { goOn: true });
     assert.deepEqual([earlier.nextIndex, earlier.chunks], [before, 0]);

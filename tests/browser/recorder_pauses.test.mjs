@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from './harness.mjs';
-import { acked, arrived, assertWhole, captured, counts, describeRecorder, node, open, record, stop, told } from './recorder-kit.mjs';
+import { acked, assertWhole, counts, describeRecorder, node, open, quiet, record, stop, told } from './recorder-kit.mjs';
 
 describeRecorder('the recorder, in a pause', () => {
   for (const [what, maxDurationMs, code] of /** @type {const} */ ([['its longest time is over', 1, 'recording_too_long'], ['somebody else ends it', undefined, 'recording_over']])) {
@@ -15,7 +15,7 @@ describeRecorder('the recorder, in a pause', () => {
       await record(page);
       await acked(page, 4);
       await page.evaluate(() => window.recorder.pause());
-      await until(async () => (await counts(page)).waiting === 0 && (await captured(page)).bytes === arrived().bytes, { what: 'everything acked' });
+      await quiet(page);
       const [conn] = node.connections;
       conn?.say({ type: 'mergeProgress', recordId: 'rec-0', percent: 50 }, conn.ready());
       await until(() => page.evaluate(() => window.recorder.state === 'ready'), { what: 'the end' });
