@@ -19,7 +19,7 @@ const LAST: u32 = 24;
 /// After so long without a part nothing more is being sent: one takes a tenth of that.
 const QUIET: Duration = Duration::from_millis(500);
 /// Of a video's parts in a bucket. Unit: bytes.
-const PART_BYTES: u64 = 8 * 1024 * 1024;
+const PART_BYTES: u64 = 5 * 1024 * 1024;
 
 /// A bucket, of a server for tests: it writes every part to the disk, and copies all of them when the last is there.
 pub struct Bucket(S3Server);

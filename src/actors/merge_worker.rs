@@ -11,6 +11,7 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _};
+use futures_util::future;
 use tokio::task::AbortHandle;
 use tracing::warn;
 
@@ -306,12 +307,21 @@ impl Storing {
         if self.is_overtaken().await {
             return Err(MergeFault::Overtaken);
         }
-        let key = self.put(&merged).await.map_err(|error| MergeFault::Store(error.to_string()))?;
-        crash::point("put.stored");
-        let poster = match &merged.poster {
-            Some(file) => posters::store(&self.ports, (id, fence), file).await,
-            None => None,
+        let picture = async {
+            match &merged.poster {
+                Some(file) => posters::store(&self.ports, (id, fence), file).await,
+                None => None,
+            }
         };
+        let (key, poster) = future::join(self.put(&merged), picture).await;
+        let key = match key {
+            Ok(key) => key,
+            Err(error) => {
+                self.take_back(poster.iter()).await;
+                return Err(MergeFault::Store(error.to_string()));
+            }
+        };
+        crash::point("put.stored");
         // Who was overtaken while it stored may be storing what was deleted since: nobody would take it away any more. The names
         // are its own, and nobody was told of them.
         if self.is_overtaken().await {

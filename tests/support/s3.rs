@@ -118,7 +118,7 @@ impl S3Server {
         let (end, ended) = watch::channel(());
         // A test that blocks does not hold it up.
         thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             runtime.expect("a runtime").block_on(async move {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
                 listening.send(listener.local_addr().expect("bound")).expect("the test waits");
@@ -340,7 +340,9 @@ impl Server {
 
     /// Writes take turns, and one that is refused leaves nothing, as on S3.
     async fn act(&self, request: HttpRequest) -> HttpResponse {
-        if matches!(*request.method(), Method::GET | Method::HEAD) {
+        // No part is another's, and none is an object yet.
+        let is_part = || request.uri().query().is_some_and(|query| query.contains("partNumber="));
+        if matches!(*request.method(), Method::GET | Method::HEAD) || is_part() {
             let _turn = self.turn.read().await;
             return self.service.call(request).await.expect("an answer");
         }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  0     4       8
-//!  "GRSN" length  what there is of parts (JSON) · checkpoint · the file from behind the last part up to the checkpoint
+//!  "GRS2" length  what there is of parts (JSON) · checkpoint · the file from behind the last part up to the checkpoint
 //! ```
 
 use bytes::Bytes;
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::assembly::Checkpoint;
 
-const MAGIC: [u8; 4] = *b"GRSN";
+/// With it go the length of parts, and what is in a note.
+const MAGIC: [u8; 4] = *b"GRS2";
 const HEAD_BYTES: usize = 8;
 
 /// A part that is up. They are in order, and begin with the second.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  a checkpoint ─► what is settled, part by part, from the second on ─► a note, with what another node needs
-//!  the recording is over ─► claimed ─► the rest ─► the sum over all of them ─► part 1, with the head completed
+//!  the recording is over ─► claimed ─► the rest, and part 1 with the head completed ─► the sum over all of them
 //! ```
 //! In the background, one part of a recording at a time: nobody waits for it but whoever completes the recording. What fails is
 //! done with the next checkpoint, or the video goes up whole at its end. Parts are cut at the same places by everybody, and what
@@ -17,7 +17,8 @@ use std::{
     },
 };
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 use tokio::sync::{Mutex as Turns, Semaphore};
 use tracing::{debug, info, warn};
 
@@ -40,7 +41,7 @@ use crate::{
 
 /// Recordings of which something is sent at one time: each holds a part in memory.
 const SIDE_BY_SIDE: usize = 3;
-/// Parts of one recording on their way at its end.
+/// Parts of one recording on their way at its end, beside the first.
 const AT_ITS_END: usize = 3;
 
 /// Sends what grows.
@@ -81,8 +82,10 @@ struct Sent {
     to: PartsRef,
     /// Of the note.
     tag: String,
-    /// From the second on, in order.
+    /// From the second on, in order, all of one length.
     parts: Vec<SentPart>,
+    /// Over all of them: to join the sums of many takes longer than somebody should wait at the end.
+    sum: u32,
 }
 
 impl Sender {
@@ -157,7 +160,7 @@ impl Sender {
                 return Ok(());
             }
             let part = self.send_part(&sent.to, file, number, settled).await?;
-            sent.parts.push(part);
+            sent.push(part, self.parts.part_bytes());
             crash::point("sending.part");
         }
         if sent.parts.len() > before {
@@ -179,7 +182,10 @@ impl Sender {
             return Ok(());
         }
         let saved = self.parts.load(recording).await?;
-        *upload = saved.map_or(Upload::NotBegun, |saved| Upload::Parts(Sent::of(saved)));
+        *upload = saved.map_or(Upload::NotBegun, |saved| {
+            let parts = note::read(&saved.note).map(|note| note.parts).unwrap_or_default();
+            Upload::Parts(Sent::of(saved, parts, self.parts.part_bytes()))
+        });
         Ok(())
     }
 
@@ -197,9 +203,10 @@ impl Sender {
             return Ok(());
         };
         let begun = self.parts.begin(recording.clone(), manifest.fence, extension).await?;
-        *upload = Upload::Parts(Sent::of(begun.clone()));
+        let to = begun.parts.clone();
+        *upload = Upload::Parts(Sent::of(begun, Vec::new(), self.parts.part_bytes()));
         let first = self.read(file.to_owned(), 0..self.from(1)).await?;
-        self.parts.save_first(&begun.parts, first.into()).await?;
+        self.parts.save_first(&to, first.into()).await?;
         crash::point("sending.begun");
         Ok(())
     }
@@ -224,9 +231,15 @@ impl Sender {
 }
 
 impl Sent {
-    fn of(saved: SavedNote) -> Self {
-        let parts = note::read(&saved.note).map(|note| note.parts).unwrap_or_default();
-        Self { to: saved.parts, tag: saved.tag, parts }
+    fn of(saved: SavedNote, parts: Vec<SentPart>, part_bytes: usize) -> Self {
+        let mut sent = Self { to: saved.parts, tag: saved.tag, parts: Vec::new(), sum: 0 };
+        parts.into_iter().for_each(|part| sent.push(part, part_bytes));
+        sent
+    }
+
+    fn push(&mut self, part: SentPart, part_bytes: usize) {
+        self.sum = crc32c::crc32c_combine(self.sum, part.crc, part_bytes);
+        self.parts.push(part);
     }
 
     /// Of the part that comes next.
@@ -272,7 +285,7 @@ impl Sender {
         let Some(saved) = self.parts.load(recording).await? else { return Ok(None) };
         let Some(note) = note::read(&saved.note) else { return Ok(None) };
         let first = self.parts.load_first(&saved.parts).await?;
-        *upload = Upload::Parts(Sent { to: saved.parts, tag: saved.tag, parts: note.parts.clone() });
+        *upload = Upload::Parts(Sent::of(saved, note.parts.clone(), self.parts.part_bytes()));
         let place = Place::new(folder, recording, purpose, Extent::Sparse);
         let behind = self.from(note.parts.len() as u64 + 1);
         let brought = Brought { place, note, first, behind };
@@ -318,17 +331,28 @@ impl Sender {
         finished: &Finished,
     ) -> Result<Option<SentVideo>, StoreError> {
         let is_longer = self.from(sent.parts.len() as u64 + 1) > finished.assembled.bytes;
-        if sent.parts.is_empty() || is_longer || !self.parts.claim(&sent.to, fence).await? {
+        if sent.parts.is_empty() || is_longer {
             return Ok(None);
         }
-        let all = self.send_all(sent, finished).await;
+        let first = self.read(finished.place.part(), 0..self.from(1));
+        let (is_ours, first) = future::join(self.parts.claim(&sent.to, fence), first).await;
+        if !is_ours? {
+            return Ok(None);
+        }
+        let all = self.send_all(sent, first?.into(), finished).await;
         Ok(all.unwrap_or_else(|error| {
             warn!(recording = %sent.to.recording.id, %error, "its last parts cannot be sent");
             None
         }))
     }
 
-    async fn send_all(&self, sent: &Sent, finished: &Finished) -> Result<Option<SentVideo>, StoreError> {
+    /// What it is made of is looked at when all of it is up: nothing of it is a video before.
+    async fn send_all(
+        &self,
+        sent: &Sent,
+        first: Bytes,
+        finished: &Finished,
+    ) -> Result<Option<SentVideo>, StoreError> {
         crash::point("sending.claimed");
         let (file, size) = (finished.place.part(), finished.assembled.bytes);
         let last = size.div_ceil(self.from(1));
@@ -337,22 +361,19 @@ impl Sender {
         };
         let one = |number| self.send_part(&sent.to, &file, number, size);
         let rest = stream::iter(sent.number()..=last).map(one).buffered(AT_ITS_END);
-        let rest: Vec<SentPart> = rest.try_collect().await?;
-        let first = self.read(file.clone(), 0..self.from(1)).await?;
-        let parts: Vec<&SentPart> = sent.parts.iter().chain(&rest).collect();
-        let length = |number: u64| self.from(1).min(size - self.from(number));
-        let pieces = parts
-            .iter()
-            .zip(1..)
-            .map(|(part, number)| (part.crc, usize::try_from(length(number)).unwrap_or(usize::MAX)));
+        let head = self.parts.put(&sent.to, 1, first.clone());
+        let (head, rest): (_, Vec<SentPart>) = future::try_join(head, rest.try_collect()).await?;
+        let behind_sent = (sent.parts.len() as u64 + 1..).map(|at| self.from(1).min(size - self.from(at)));
+        let pieces = rest.iter().zip(behind_sent).map(|(part, length)| (part.crc, length));
+        let pieces = [(sent.sum, self.from(sent.parts.len() as u64))].into_iter().chain(pieces);
         if !finished.assembler.consists_of(&first, pieces) {
             // As it may be where a chunk that was in it is missing since.
             info!(recording = %sent.to.recording.id, "what was sent of it is not what it is now");
             return Ok(None);
         }
-        let head = self.parts.put(&sent.to, 1, first.into()).await?;
         crash::point("sending.sent");
-        let tags = [head].into_iter().chain(parts.into_iter().map(|part| part.tag.clone())).collect();
+        let tags = sent.parts.iter().chain(&rest).map(|part| part.tag.clone());
+        let tags = [head].into_iter().chain(tags).collect();
         let is_in_file = finished.place.extent() == Extent::Whole;
         Ok(Some(SentVideo { parts: sent.to.clone(), tags, is_in_file }))
     }

@@ -251,10 +251,13 @@ impl Assembler {
     /// Whether the finished file is made of these: its beginning with all of its head, and the pieces behind it, each by its
     /// CRC-32C and its length.
     #[must_use]
-    pub fn consists_of(&self, beginning: &[u8], rest: impl IntoIterator<Item = (u32, usize)>) -> bool {
+    pub fn consists_of(&self, beginning: &[u8], rest: impl IntoIterator<Item = (u32, u64)>) -> bool {
         let Some(Output::Matroska(output)) = &self.output else { return false };
         let sum = output.head.sum_on(0, 0, beginning);
-        let sum = rest.into_iter().fold(sum, |sum, (piece, bytes)| crc32c::crc32c_combine(sum, piece, bytes));
+        let joined = |sum, (piece, bytes)| {
+            crc32c::crc32c_combine(sum, piece, usize::try_from(bytes).unwrap_or(usize::MAX))
+        };
+        let sum = rest.into_iter().fold(sum, joined);
         sum == output.sum.whole()
     }
 

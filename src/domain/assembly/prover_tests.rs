@@ -268,7 +268,7 @@ fn pieces_are_the_file_or_are_not() {
     let (bytes, assembler) = (&running.disk.0, &running.state.assembler);
     let head = usize::try_from(assembler.head_bytes()).unwrap();
     let pieces = |bytes: &[u8], size: usize| -> Vec<_> {
-        bytes.chunks(size).map(|piece| (crc32c::crc32c(piece), piece.len())).collect()
+        bytes.chunks(size).map(|piece| (crc32c::crc32c(piece), piece.len() as u64)).collect()
     };
     for (first, size) in [(head, 1), (head, 700), (head + 9, 4096), (bytes.len(), 1)] {
         let (first, rest) = bytes.split_at(first);

@@ -16,7 +16,7 @@ use crate::{
     support::make_old,
 };
 
-const PART: usize = 8 * 1024 * 1024;
+const PART: usize = 5 * 1024 * 1024;
 
 fn recording(digit: &str) -> RecordingRef {
     RecordingRef { id: id("talk"), token: TokenDigest::parse(&digit.repeat(64)).unwrap() }
