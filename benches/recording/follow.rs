@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use greenroom::{
     adapters::{
         assembly::{Assembling, AssemblingMerger},
@@ -38,6 +39,8 @@ use crate::{
 const RECORDINGS: u32 = 8;
 const SECONDS: u32 = 240;
 const ROUNDS: usize = 5;
+/// Of which so many get a chunk at one time: on a node with time to spare one, and on one that is busy as many as its worker takes.
+const SIDE_BY_SIDE: [usize; 2] = [1, 4];
 /// As many chunks as the assembler takes between two checkpoints.
 pub const DURABLE_EVERY: u32 = 8;
 /// Read at once. Unit: bytes.
@@ -48,23 +51,27 @@ pub async fn measure() -> anyhow::Result<()> {
     let media = Media::of(Kind::Webm, 600)?;
     let chunks: Vec<Bytes> =
         (0..SECONDS).map(|second| media.piece(second).map(Bytes::from)).collect::<Result<_, _>>()?;
-    let (mut follows, mut bare) = (Vec::new(), Vec::new());
+    let (mut follows, mut bare) = (SIDE_BY_SIDE.map(|_| Vec::new()), Vec::new());
     for _ in 0..ROUNDS {
-        follows.push(per_second(follow(&chunks).await?));
-        settle()?;
+        for (side_by_side, follows) in SIDE_BY_SIDE.into_iter().zip(&mut follows) {
+            follows.push(per_second(follow(&chunks, side_by_side).await?));
+            settle()?;
+        }
         bare.push(per_second(write(&chunks)?));
         settle()?;
     }
-    let times: Vec<_> = follows.iter().zip(&bare).map(|(follow, bare)| follow / bare).collect();
     println!(
         "\n{RECORDINGS} recordings at 2.25 Mbit/s are put together while they come, {SECONDS} s each, without a node; median of {ROUNDS} \
          rounds in turns (lowest-highest)\n\
-         CPU for a recorded second {:.3} ms; a bare loop that writes the same, makes it durable every {DURABLE_EVERY} s and reads it \
-         back {:.3} ms; times as much {:.2}",
-        Spread::of(follows),
-        Spread::of(bare),
-        Spread::of(times)
+         CPU for a recorded second of a bare loop that writes the same, makes it durable every {DURABLE_EVERY} s and reads it back \
+         {:.3} ms",
+        Spread::of(bare.clone())
     );
+    for (side_by_side, follows) in SIDE_BY_SIDE.into_iter().zip(follows) {
+        let times = Spread::of(follows.iter().zip(&bare).map(|(follow, bare)| follow / bare));
+        let follows = Spread::of(follows);
+        println!("{side_by_side} at one time: {follows:.3} ms; times as much {times:.2}");
+    }
     Ok(())
 }
 
@@ -73,8 +80,8 @@ fn per_second(cpu: Duration) -> f64 {
     cpu.as_secs_f64() * 1e3 / f64::from(RECORDINGS * SECONDS)
 }
 
-/// CPU of this process while it follows so many recordings side by side.
-async fn follow(chunks: &[Bytes]) -> anyhow::Result<Duration> {
+/// CPU of this process while it follows recordings, so many at one time.
+async fn follow(chunks: &[Bytes], side_by_side: usize) -> anyhow::Result<Duration> {
     let folder = folder("follow")?;
     let store = Arc::new(FolderChunks::open(folder.path())?);
     // Pictures are made beside it, by processes of their own, which would take the cores from what is measured.
@@ -103,9 +110,13 @@ async fn follow(chunks: &[Bytes]) -> anyhow::Result<Duration> {
     let stored: Vec<_> = stored.collect::<Result<_, _>>()?;
     let before = Cpu::of(process::id())?;
     for (&chunk, bytes) in stored.iter().zip(chunks) {
-        for recording in &recordings {
+        let one = |recording: &RecordingRef| {
             let bytes = HeldBytes::hold(bytes.clone(), &room);
-            merger.follow(recording.clone(), vec![CameChunk { chunk, bytes }]).await?;
+            merger.follow(recording.clone(), vec![CameChunk { chunk, bytes }])
+        };
+        let mut followed = stream::iter(recordings.iter().map(one)).buffer_unordered(side_by_side);
+        while let Some(done) = followed.next().await {
+            done?;
         }
     }
     Ok(Cpu::of(process::id())?.since(before).own)

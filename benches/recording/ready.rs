@@ -78,7 +78,7 @@ const ROWS: [Row; 16] = [
     Row {
         name: "2 h WebM, assembled, bucket",
         seconds: 7200,
-        rounds: 2,
+        rounds: 5,
         assembled: true,
         bucket: true,
         ..MERGED
