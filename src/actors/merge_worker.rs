@@ -11,7 +11,6 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _};
-use futures_util::future;
 use tokio::task::AbortHandle;
 use tracing::warn;
 
@@ -307,21 +306,12 @@ impl Storing {
         if self.is_overtaken().await {
             return Err(MergeFault::Overtaken);
         }
-        let picture = async {
-            match &merged.poster {
-                Some(file) => posters::store(&self.ports, (id, fence), file).await,
-                None => None,
-            }
-        };
-        let (key, poster) = future::join(self.put(&merged), picture).await;
-        let key = match key {
-            Ok(key) => key,
-            Err(error) => {
-                self.take_back(poster.iter()).await;
-                return Err(MergeFault::Store(error.to_string()));
-            }
-        };
+        let key = self.put(&merged).await.map_err(|error| MergeFault::Store(error.to_string()))?;
         crash::point("put.stored");
+        let poster = match &merged.poster {
+            Some(file) => posters::store(&self.ports, (id, fence), file).await,
+            None => None,
+        };
         // Who was overtaken while it stored may be storing what was deleted since: nobody would take it away any more. The names
         // are its own, and nobody was told of them.
         if self.is_overtaken().await {

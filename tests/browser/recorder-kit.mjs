@@ -109,7 +109,7 @@ export async function quiet(page) {
     const same = waiting === 0 && now === before;
     before = now;
     return same;
-  }, { what: 'nothing recorded, and everything acked', everyMs: 400 });
+  }, { what: 'nothing recorded, and everything acked', everyMs: 1000 });
   return before;
 }
 

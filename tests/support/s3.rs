@@ -1,8 +1,8 @@
 //! A real S3 server on a free loopback port, with one bucket in a folder of its own; and in front of it what can go wrong on
 //! the way and in a server: refusals, errors, slowness, lost answers, changed bytes.
 //!
-//! The server writes a file as a look and then a rename; one turn for each write makes its conditions hold under concurrency, as
-//! they do on S3.
+//! The server writes a file as a look and then a rename; one turn for each write of an object makes its conditions hold under
+//! concurrency, as they do on S3.
 
 use std::{
     collections::BTreeMap,

@@ -339,7 +339,7 @@ impl Sender {
         if !is_ours? {
             return Ok(None);
         }
-        let all = self.send_all(sent, first?.into(), finished).await;
+        let all = self.send_all(sent, first, finished).await;
         Ok(all.unwrap_or_else(|error| {
             warn!(recording = %sent.to.recording.id, %error, "its last parts cannot be sent");
             None
@@ -350,10 +350,11 @@ impl Sender {
     async fn send_all(
         &self,
         sent: &Sent,
-        first: Bytes,
+        first: Result<Vec<u8>, StoreError>,
         finished: &Finished,
     ) -> Result<Option<SentVideo>, StoreError> {
         crash::point("sending.claimed");
+        let first = Bytes::from(first?);
         let (file, size) = (finished.place.part(), finished.assembled.bytes);
         let last = size.div_ceil(self.from(1));
         let Some(last) = u32::try_from(last).ok().filter(|last| *last <= self.parts.parts_max()) else {

@@ -24,7 +24,7 @@ use super::{
     bucket::{self, Bucket, Tag},
     desk::Work,
     trouble::Trouble,
-    upload::{self, PART_BYTES, PARTS_MAX},
+    upload::{self, PARTS_MAX},
     videos,
 };
 use crate::{
@@ -35,6 +35,9 @@ use crate::{
     protocol::{Fence, recorder::VideoKey},
 };
 
+/// Of every part but the last: the least that S3 takes, because the first one and what came last go up while somebody waits for the
+/// video. Unit: bytes.
+const PART_BYTES: usize = 5 * 1024 * 1024;
 const FOLDER: &str = "assembly/";
 const STATE: &str = "state";
 const FIRST: &str = "first";
@@ -69,7 +72,7 @@ fn told<T: Send + 'static>(work: Work<T, Trouble>) -> PortFuture<Result<T, Store
 
 impl VideoParts for S3Parts {
     fn part_bytes(&self) -> usize {
-        usize::try_from(PART_BYTES).unwrap_or(usize::MAX)
+        PART_BYTES
     }
 
     fn parts_max(&self) -> u32 {

@@ -28,9 +28,8 @@ use crate::{
 
 /// Metadata: SHA-256 of the whole, hexadecimal.
 const DIGEST: &str = "sha256";
-/// Of all parts but the last, where a file is not so long that they would be too many: the least that S3 takes, because the first
-/// one and the last go up while somebody waits for the video. Unit: bytes.
-pub(super) const PART_BYTES: u64 = 5 * 1024 * 1024;
+/// Of all parts but the last, where a file is not so long that they would be too many. Unit: bytes.
+pub(super) const PART_BYTES: u64 = 8 * 1024 * 1024;
 /// More no server takes.
 pub(super) const PARTS_MAX: u64 = 10_000;
 /// Parts on their way at one time; one more is being read.
