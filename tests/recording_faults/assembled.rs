@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::FileExt as _, path::Path};
 
+use greenroom::domain::assembly::Checkpoint;
 use serde_json::{Value, json};
 
 use crate::{
@@ -39,9 +40,18 @@ pub async fn nothing_left(storage: &Path) {
     eventually("nothing is left of it", async || growing(storage, "").is_empty().then_some(())).await;
 }
 
+/// A checkpoint that is whole, by its name: a file of it is there a moment before.
+fn saved(storage: &Path) -> Option<String> {
+    let is_whole = |name: &String| {
+        let read = fs::read(storage.join("assembly").join(name));
+        read.is_ok_and(|state| Checkpoint::restore(&state).is_ok())
+    };
+    growing(storage, ".state").into_iter().rfind(is_whole)
+}
+
 /// Waits until another node could go on with it.
-async fn checkpoint(storage: &Path) -> String {
-    eventually("a checkpoint is there", async || growing(storage, ".state").pop()).await
+pub async fn checkpoint(storage: &Path) -> String {
+    eventually("a checkpoint is there", async || saved(storage)).await
 }
 
 #[tokio::test]
@@ -52,11 +62,11 @@ async fn a_node_that_is_killed_again_and_again_makes_the_same_bytes() {
     let (token, mut before) = (recorder.token(), String::new());
     for (part, index) in chunks.chunks(9).zip((0..).step_by(9)) {
         recorder.store_all(index, part).await;
-        let saved = eventually("a checkpoint of this life", async || {
-            growing(storage.path(), ".state").pop().filter(|name| *name != before)
+        let is_saved = eventually("a checkpoint of this life", async || {
+            saved(storage.path()).filter(|name| *name != before)
         });
         if part.len() == 9 {
-            before = saved.await;
+            before = is_saved.await;
         }
         node.kill();
         node = Process::start_on(storage.path(), &["--recording-grace-secs=600"]);

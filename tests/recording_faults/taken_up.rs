@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
-    assembled::{growing, nothing_left},
+    assembled::{checkpoint, growing, nothing_left},
     support::{
         Process, Recorder, SmallDisk, check_video, cut, eventually, fill, frame_of, get, mp4, names, ready,
         send, soon, vp9, webm,
@@ -111,7 +111,7 @@ async fn a_disk_that_was_full_in_the_middle_needs_no_room_for_a_copy() {
     let node = small.node(&[]);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     store_segments(&mut recorder, 0..SAVED, webm()).await;
-    eventually("a checkpoint is there", async || growing(small.storage.path(), ".state").pop()).await;
+    checkpoint(small.storage.path()).await;
     fill(&small.filler());
     store_segments(&mut recorder, SAVED..SEGMENTS, webm()).await;
     stop(&mut recorder).await;
@@ -129,7 +129,7 @@ async fn where_no_copy_has_room_it_is_made_of_its_chunks() {
     let start = json!({ "recordId": "talk", "mimeType": "video/mp4" });
     let mut recorder = Recorder::start(node.address(), start).await;
     store_segments(&mut recorder, 0..SAVED, mp4()).await;
-    eventually("a checkpoint is there", async || growing(small.storage.path(), ".state").pop()).await;
+    checkpoint(small.storage.path()).await;
     fill(&small.filler());
     store_segments(&mut recorder, SAVED..SEGMENTS, mp4()).await;
     recorder.stop(json!({ "chunks": SEGMENTS })).await;
@@ -154,7 +154,7 @@ async fn a_disk_that_was_full_at_the_index_needs_no_room_for_a_copy() {
     let mut recorder = Recorder::start(node.address(), start).await;
     store_segments(&mut recorder, 0..SEGMENTS, mp4()).await;
     small.has_grown(data).await;
-    eventually("a checkpoint is there", async || growing(small.storage.path(), ".state").pop()).await;
+    checkpoint(small.storage.path()).await;
     fill(&small.filler());
     stop(&mut recorder).await;
     recorder.wait_for("recordingError").await;
@@ -170,7 +170,7 @@ async fn below_its_line_a_node_copies_nothing() {
     let start = json!({ "recordId": "talk", "mimeType": "video/mp4" });
     let mut recorder = Recorder::start(node.address(), start).await;
     recorder.store_all(0, &chunks[..12]).await;
-    let saved = eventually("a checkpoint is there", async || growing(storage.path(), ".state").pop()).await;
+    let saved = checkpoint(storage.path()).await;
     node.kill();
     let line = format!("--min-free-bytes={}", 1_u64 << 60);
     let node = Process::start_on(storage.path(), &["--recording-grace-secs=600", &line]);
@@ -241,7 +241,7 @@ async fn what_goes_on_in_another_codec_is_made_by_ffmpeg_and_whole() {
     let node = Process::start_on(storage.path(), &[]);
     let mut recorder = Recorder::start(node.address(), json!({ "recordId": "talk" })).await;
     recorder.store_all(0, &cut(webm(), 10, 141)).await;
-    eventually("a checkpoint is there", async || growing(storage.path(), ".state").pop()).await;
+    checkpoint(storage.path()).await;
     let length = u32::try_from(vp9().len()).unwrap();
     recorder.send_bytes(frame_of(10, 1, length, crc32c::crc32c(vp9()), vp9())).await;
     recorder.expect_ack(10).await;
